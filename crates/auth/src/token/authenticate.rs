@@ -1,0 +1,111 @@
+//! From the text of a token to a caller.
+
+use std::collections::BTreeMap;
+
+use aumbry_barrier::{DamagedRow, Txn};
+use aumbry_crypto::token;
+use aumbry_state::{Precondition, Slot, Write, key};
+use aumbry_types::ObjectId;
+
+use super::record::Record;
+
+/// Who makes a request.
+pub struct Caller {
+    /// The token's object.
+    pub id: ObjectId,
+    /// The token's accessor.
+    pub accessor: ObjectId,
+    /// The token's name for people.
+    pub display_name: String,
+    /// The token's policies, sorted.
+    pub policies: Vec<String>,
+    /// The creator's own pairs.
+    pub metadata: BTreeMap<String, String>,
+    pub(super) depth: u8,
+}
+
+impl Caller {
+    /// Whether the caller may do everything.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.policies.iter().any(|policy| policy == "root")
+    }
+}
+
+/// Why there is no caller. A client is told only that there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such token: malformed, unknown, expired, used up, or below a revoked one.
+    #[error("missing or invalid token")]
+    Invalid,
+    /// A stored row is damaged.
+    #[error(transparent)]
+    Damaged(#[from] DamagedRow),
+}
+
+/// Authenticates a token, and fences the plan with it: the plan is refused if the token changes or expires before it is applied.
+/// A token with a limited number of uses loses one.
+///
+/// `custom` allows tokens that do not have Aumbry's form, as an operator may choose for the root token of a development cluster.
+///
+/// # Errors
+/// [`Refusal`]
+pub fn authenticate(txn: &mut Txn<'_>, text: &[u8], custom: bool) -> Result<Caller, Refusal> {
+    let id = object_id(txn, text, custom).ok_or(Refusal::Invalid)?;
+    let row_key = key::object(id);
+    let row = txn.peek_row(&row_key)?.ok_or(Refusal::Invalid)?;
+    let (record, object) = Record::peek(txn, id)?.ok_or(Refusal::Invalid)?;
+    if row.is_expired(txn.now().0) || (record.num_uses > 0 && object.counters[0] == 0) {
+        return Err(Refusal::Invalid);
+    }
+    check_ancestors(txn, &record)?;
+    txn.fence(Precondition::RowIs(row_key.clone(), row.writer));
+    if row.expires_at != 0 {
+        txn.fence(Precondition::NotExpired(row_key.clone()));
+    }
+    if record.num_uses > 0 {
+        txn.fence_write(Write::CounterAdd { key: row_key, slot: Slot::First, delta: -1, floor: 0 });
+    }
+    Ok(Caller {
+        id,
+        accessor: record.accessor,
+        display_name: record.display_name,
+        policies: record.policies,
+        metadata: record.metadata,
+        depth: record.depth,
+    })
+}
+
+/// The object of a token with this text, if the text can be one.
+pub(super) fn object_id(txn: &Txn<'_>, text: &[u8], custom: bool) -> Option<ObjectId> {
+    let has_form = token::parse(text).is_ok();
+    let can_be_custom = custom && (CUSTOM_BYTES_MIN..=CUSTOM_BYTES_MAX).contains(&text.len());
+    if !has_form && !can_be_custom {
+        return None;
+    }
+    Some(ObjectId::from_bytes(token::digest(txn.barrier().keyring().tokens(), text)))
+}
+
+/// Every ancestor must stand. A parent is fenced by the generation of its container, which its revocation bumps.
+fn check_ancestors(txn: &mut Txn<'_>, token: &Record) -> Result<(), Refusal> {
+    let mut next = token.parent;
+    for _ in 0..=token.depth {
+        let Some(id) = next else { return Ok(()) };
+        let row_key = key::object(id);
+        let row = txn.peek_row(&row_key)?.ok_or(Refusal::Invalid)?;
+        let (parent, object) = Record::peek(txn, id)?.ok_or(Refusal::Invalid)?;
+        if row.is_expired(txn.now().0) || (parent.num_uses > 0 && object.counters[0] == 0) {
+            return Err(Refusal::Invalid);
+        }
+        txn.fence(Precondition::RowIs(row_key.clone(), row.writer));
+        if row.expires_at != 0 {
+            txn.fence(Precondition::NotExpired(row_key));
+        }
+        next = parent.parent;
+    }
+    Err(Refusal::Invalid)
+}
+
+/// A shorter token could be guessed.
+const CUSTOM_BYTES_MIN: usize = 4;
+const CUSTOM_BYTES_MAX: usize = 256;

@@ -1,0 +1,90 @@
+//! The open barrier: the keys, and how rows are sealed with them.
+
+use aumbry_crypto::keyring::{Keyring, Purpose};
+use aumbry_crypto::{envelope, mac16, two_layer};
+use aumbry_types::{Entropy, ObjectId, SecretBytes, SecretKey, StorageId};
+use bytes::Bytes;
+
+use crate::Kind;
+
+/// A row does not open with the keys of this barrier: damage, or a row of another place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a stored row is damaged or does not belong here; compare `aumbry operator status` of the nodes")]
+pub struct DamagedRow;
+
+/// The keys that an unsealed node holds. Dropping it seals.
+pub struct Barrier {
+    storage_id: StorageId,
+    keyring: Keyring,
+}
+
+impl Barrier {
+    /// Takes over the keyring.
+    #[must_use]
+    pub const fn new(storage_id: StorageId, keyring: Keyring) -> Self {
+        Self { storage_id, keyring }
+    }
+
+    /// The identity of the stored data.
+    #[must_use]
+    pub const fn storage_id(&self) -> StorageId {
+        self.storage_id
+    }
+
+    /// The keys.
+    #[must_use]
+    pub const fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// The keyed hash under which a name stands in a container.
+    #[must_use]
+    pub fn hash_name(&self, container: ObjectId, name: &str) -> [u8; 16] {
+        mac16(self.keyring.names(), &[b"name", container.as_bytes(), name.as_bytes()])
+    }
+
+    /// The keyed hash under which the reply to an idempotency key stands.
+    #[must_use]
+    pub fn hash_idempotency_key(&self, identity: &[u8], key: &str) -> [u8; 16] {
+        mac16(self.keyring.names(), &[b"idempotency", identity, key.as_bytes()])
+    }
+
+    /// Seals the body of a row with a key of the current term.
+    pub(crate) fn seal(&self, row: &[u8], kind: Kind, plaintext: &[u8], entropy: &dyn Entropy) -> (u32, Bytes) {
+        let term = self.keyring.term();
+        let aad = self.associated_data(row, kind);
+        let sealed = envelope::seal(self.current_key(Purpose::Meta), term, &aad, plaintext, entropy);
+        (term, sealed.into())
+    }
+
+    /// Opens the body of a row.
+    pub(crate) fn open(&self, row: &[u8], kind: Kind, body: &[u8]) -> Result<SecretBytes, DamagedRow> {
+        let term = envelope::term(body).map_err(|_| DamagedRow)?;
+        let key = self.keyring.data_key(Purpose::Meta, term).ok_or(DamagedRow)?;
+        envelope::open(key, &self.associated_data(row, kind), body).map_err(|_| DamagedRow)
+    }
+
+    /// Seals a value with a key of its own, which a key of the current term wraps.
+    pub(crate) fn seal_value(&self, row: &[u8], kind: Kind, plaintext: &[u8], entropy: &dyn Entropy) -> (u32, Bytes) {
+        let term = self.keyring.term();
+        let aad = self.associated_data(row, kind);
+        let sealed = two_layer::seal(self.current_key(Purpose::Wrap), term, &aad, plaintext, entropy);
+        (term, sealed.into())
+    }
+
+    /// Opens a value.
+    pub(crate) fn open_value(&self, row: &[u8], kind: Kind, body: &[u8]) -> Result<SecretBytes, DamagedRow> {
+        let term = two_layer::term(body).map_err(|_| DamagedRow)?;
+        let key = self.keyring.data_key(Purpose::Wrap, term).ok_or(DamagedRow)?;
+        two_layer::open(key, &self.associated_data(row, kind), body).map_err(|_| DamagedRow)
+    }
+
+    fn current_key(&self, purpose: Purpose) -> &SecretKey {
+        let key = self.keyring.data_key(purpose, self.keyring.term());
+        key.expect("the keyring holds its current term")
+    }
+
+    fn associated_data(&self, row: &[u8], kind: Kind) -> Vec<u8> {
+        [&self.storage_id.as_bytes()[..], &[kind as u8], row].concat()
+    }
+}

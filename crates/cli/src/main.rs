@@ -1,0 +1,2 @@
+//! The `aumbry` binary.
+fn main() {}

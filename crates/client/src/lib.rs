@@ -1,0 +1,1 @@
+//! The Rust SDK: leader discovery, retry, TLS.

@@ -1,0 +1,44 @@
+//! Deleting, restoring and destroying versions.
+
+use aumbry_barrier::Txn;
+use aumbry_types::ObjectId;
+
+use super::metadata::Metadata;
+use super::request::{Error, Reply, VERSIONS_MAX};
+
+/// What to do with versions.
+#[derive(Clone, Copy)]
+pub(super) enum Fate {
+    Delete,
+    Undelete,
+    Destroy,
+}
+
+/// Applies it to each version; those that do not exist are passed over, as Vault does.
+pub(super) fn change(txn: &mut Txn<'_>, id: ObjectId, versions: &[u64], fate: Fate) -> Result<Reply, Error> {
+    let mut metadata = Metadata::read(txn, id)?;
+    let current = [metadata.current];
+    let versions = match fate {
+        Fate::Delete if versions.is_empty() => &current[..],
+        _ => versions,
+    };
+    if versions.is_empty() || versions.len() > VERSIONS_MAX {
+        return Err(Error::Invalid("name 1 to 1,000 versions"));
+    }
+    let now = txn.now();
+    for version in versions {
+        let Some(state) = metadata.versions.get_mut(version) else { continue };
+        match fate {
+            Fate::Delete if state.is_readable(now) => state.deleted_at = now.0,
+            Fate::Undelete if !state.destroyed => state.deleted_at = 0,
+            Fate::Destroy if !state.destroyed => {
+                state.destroyed = true;
+                txn.delete_version(id, *version);
+            }
+            Fate::Delete | Fate::Undelete | Fate::Destroy => {}
+        }
+    }
+    metadata.updated = now.0;
+    metadata.write(txn, id);
+    Ok(Reply::Done)
+}

@@ -1,0 +1,101 @@
+//! Audit bodies, decrypted to rows that show what happened and carry what a verifier needs.
+
+use aumbry_audit::{Body, Outcome, Record, blob};
+use aumbry_barrier::Barrier;
+use serde::{Deserialize, Serialize};
+
+use crate::{Class, Failure};
+
+/// One audit record with its place.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct AuditRow {
+    /// Its sequence number, the index of its leaf.
+    pub seq: u64,
+    /// The log index of its entry.
+    pub index: u64,
+    /// Its position in the entry.
+    pub k: u32,
+    /// The term of its entry.
+    pub term: u64,
+    /// The log time of its entry (ms).
+    pub log_time: u64,
+    /// The leader's wall clock (ms).
+    pub wall_time: u64,
+    /// What apply made of it.
+    pub outcome: u8,
+    /// The commitment in the leaf.
+    pub commitment: [u8; 32],
+    /// The salt of the commitment; zeros for entries of consensus itself.
+    pub salt: [u8; 16],
+    /// The record's canonical bytes; empty for entries of consensus itself.
+    pub record: Vec<u8>,
+    /// The content of an entry of consensus itself.
+    pub clear: Vec<u8>,
+    /// The record for people, JSON.
+    pub event: String,
+}
+
+/// Decrypts bodies: the rows from `from`, at most `limit`.
+pub(crate) fn open(barrier: &Barrier, bodies: Vec<Vec<u8>>, from: u64, limit: usize) -> Result<Vec<AuditRow>, Failure> {
+    let mut rows = Vec::new();
+    for bytes in bodies {
+        let body = Body::decode(&bytes).ok_or_else(damaged)?;
+        let records = open_blob(barrier, &body)?;
+        for (position, leaf) in body.leaves().enumerate() {
+            if leaf.seq < from {
+                continue;
+            }
+            if rows.len() == limit {
+                return Ok(rows);
+            }
+            let (record, salt) = records.get(position).cloned().unwrap_or_default();
+            let event = match Record::decode(&record) {
+                Some(record) => record.to_json().to_string(),
+                None => clear_event(&body.clear),
+            };
+            rows.push(AuditRow {
+                seq: leaf.seq,
+                index: leaf.index,
+                k: leaf.k,
+                term: body.term,
+                log_time: body.log_time,
+                wall_time: body.wall_time,
+                outcome: leaf.outcome as u8,
+                commitment: leaf.commitment,
+                salt,
+                record,
+                clear: body.clear.clone(),
+                event,
+            });
+        }
+    }
+    Ok(rows)
+}
+
+fn open_blob(barrier: &Barrier, body: &Body) -> Result<Vec<(Vec<u8>, [u8; 16])>, Failure> {
+    if body.blob.is_empty() {
+        return Ok(Vec::new());
+    }
+    let commitments: Vec<[u8; 32]> = body.leaves.iter().map(|(_, _, commitment)| *commitment).collect();
+    let epoch = blob::epoch(&body.blob).ok_or_else(damaged)?;
+    let key = barrier.keyring().audit(epoch).ok_or_else(damaged)?;
+    blob::open(key, &barrier.storage_id(), &commitments, &body.blob).map_err(|_| damaged())
+}
+
+fn clear_event(clear: &[u8]) -> String {
+    let kind = [("blank", "raft.leader"), ("membership", "raft.membership"), ("malformed", "raft.malformed")];
+    let operation = kind.iter().find(|(prefix, _)| clear.starts_with(prefix.as_bytes())).map_or("raft", |(_, name)| name);
+    serde_json::json!({ "operation": operation }).to_string()
+}
+
+fn damaged() -> Failure {
+    Failure::new(Class::Internal, "AUDIT_DAMAGED", "an audit record on this node is damaged; read the log on another node")
+}
+
+impl AuditRow {
+    /// The outcome, if this build knows it.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        Outcome::from_u8(self.outcome)
+    }
+}

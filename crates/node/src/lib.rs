@@ -1,0 +1,41 @@
+//! The node: one road from request to reply, the seal, and what a leader does by itself.
+//!
+//! What it guarantees:
+//! - Every answer that carries anything of the store leaves after its audit record was committed by a quorum, in the leadership that
+//!   took the view, and applied with its fence intact.
+//! - Every failure says whether the request certainly was not applied or whether that is unknown.
+//! - Plans are made one after the other, each on the state with all plans before it, so conflicts come only with a new leader.
+//!
+//! What it does not do: know gRPC, RocksDB or openraft. Start reading at `pipeline.rs`.
+
+mod audit_log;
+mod authorize;
+mod dedup;
+mod duties;
+mod failure;
+mod genesis;
+mod mounts;
+mod operation;
+mod ops;
+mod outside;
+mod pipeline;
+mod planner;
+mod record;
+mod refusals;
+mod reply;
+mod request;
+mod seal;
+mod sequencer;
+mod time;
+
+pub use audit_log::AuditRow;
+pub use duties::run as run_duties;
+pub use failure::{Class, Failure, OutcomeClass, Position};
+pub use genesis::{GenesisFacts, InitError, InitOptions, Initialised, genesis_facts, initialise};
+pub use mounts::MountInfo;
+pub use operation::{Operation, TokenName};
+pub use outside::{AskPeer, JoinRequest, Outside, SignNode};
+pub use pipeline::Node;
+pub use reply::{Answer, Joined, Reply};
+pub use request::{Consistency, Evidence, Request};
+pub use seal::{SealStatus, UnsealError};

@@ -1,0 +1,53 @@
+//! The audit log, read.
+
+use std::time::Duration;
+
+use aumbry_audit::Checkpoint;
+
+use super::Effect;
+use crate::{Failure, Node, Operation, Reply, Request, audit_log};
+
+pub(super) fn read(from: u64, limit: usize) -> Result<Effect, Failure> {
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(Failure::invalid("limit is 1 to 1,000"));
+    }
+    Ok(Effect::ReadAudit { from, limit })
+}
+
+/// Waits for more records, if the request wants to.
+pub(crate) async fn wait_before(node: &Node, request: &Request) {
+    let Operation::AuditRead { wait_size: size @ 1.., .. } = request.operation else { return };
+    let mut changed = node.consensus.changed();
+    let enough = async {
+        while node.consensus.status().audit_size <= size && changed.changed().await.is_ok() {}
+    };
+    let until = request.deadline.checked_sub(Duration::from_secs(1)).unwrap_or(request.deadline);
+    // Waiting in vain is no failure: the answer is an empty page.
+    let _ = tokio::time::timeout_at(until, enough).await;
+}
+
+/// Reads and decrypts records, after the record of this reading was committed.
+pub(super) fn rows(node: &Node, from: u64, limit: usize) -> Result<Reply, Failure> {
+    let barrier = node.seal.barrier().ok_or_else(Failure::sealed)?;
+    let bodies = node.consensus.audit_bodies(from, limit);
+    audit_log::open(&barrier, bodies, from, limit).map(Reply::Audit)
+}
+
+/// Signs the tree as it is applied here.
+pub(super) fn checkpoint(node: &Node) -> Result<Reply, Failure> {
+    let barrier = node.seal.barrier().ok_or_else(Failure::sealed)?;
+    let status = node.consensus.status();
+    let storage_id = barrier.storage_id().to_string();
+    let checkpoint = Checkpoint {
+        origin: Checkpoint::origin_of(&barrier.storage_id()),
+        size: status.audit_size,
+        root: status.audit_root,
+    };
+    let key = barrier.keyring().checkpoint();
+    let note = checkpoint.sign(key).map_err(|error| Failure::internal(error.to_string()))?;
+    let verifying_key = *key.verifying_key().as_bytes();
+    Ok(Reply::Checkpoint { note, size: status.audit_size, storage_id, verifying_key })
+}
+
+/// A page that fits into one message.
+const LIMIT_MAX: usize = 1_000;

@@ -1,0 +1,25 @@
+//! Secrets.
+
+use aumbry_barrier::Txn;
+use aumbry_engines::kv::{self, Error, Request};
+
+use crate::mounts::Mount;
+use crate::{Class, Failure, Reply};
+
+pub(super) fn plan(txn: &mut Txn<'_>, mount: &Mount, request: &Request) -> Result<Reply, Failure> {
+    kv::plan(txn, mount.root, request).map(Reply::Kv).map_err(failure)
+}
+
+fn failure(error: Error) -> Failure {
+    let text = error.to_string();
+    match error {
+        Error::NotFound => Failure::new(Class::NotFound, "NOT_FOUND", text),
+        Error::CasMismatch { current } => {
+            let text = format!("{text} (current version {current}); read the secret again and retry");
+            Failure::new(Class::FailedPrecondition, "CAS_MISMATCH", text)
+        }
+        Error::CasRequired => Failure::new(Class::FailedPrecondition, "CAS_REQUIRED", text),
+        Error::Data(_) | Error::Invalid(_) => Failure::invalid(text),
+        Error::Damaged(damaged) => damaged.into(),
+    }
+}

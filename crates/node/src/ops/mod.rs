@@ -1,0 +1,97 @@
+//! What each operation does, once it is allowed.
+
+mod audit;
+mod cluster;
+mod kv;
+mod mount;
+mod policy;
+mod token;
+
+use aumbry_auth::Caller;
+use aumbry_barrier::Txn;
+use aumbry_state::Member;
+use aumbry_types::NodeId;
+
+use crate::authorize::Needs;
+use crate::mounts::AuthCache;
+use crate::{Failure, Node, Operation, Reply, Request};
+
+pub(crate) use audit::wait_before;
+pub(crate) use cluster::join;
+pub(crate) use mount::enter as enter_mount;
+pub(crate) use policy::enter as enter_policy;
+
+/// What follows once the record is committed and applied.
+pub(crate) enum Effect {
+    /// Nothing.
+    None,
+    /// A joined node is to be added as a learner.
+    AddLearner(Member),
+    /// A learner is to become a voter.
+    Promote(NodeId),
+    /// A member is to be removed.
+    Remove(NodeId),
+    /// Leadership is to be handed over.
+    Transfer(Option<NodeId>),
+    /// Audit records are to be read.
+    ReadAudit {
+        /// The first sequence number.
+        from: u64,
+        /// At most so many.
+        limit: usize,
+    },
+    /// The audit tree is to be signed.
+    Checkpoint,
+}
+
+/// Plans an operation that is allowed.
+pub(crate) fn plan(
+    txn: &mut Txn<'_>,
+    auth: &mut AuthCache,
+    operation: &Operation,
+    needs: Needs,
+    caller: &Caller,
+    privileged: bool,
+) -> Result<(Reply, Effect), Failure> {
+    let reply = match operation {
+        Operation::Kv(_) => {
+            let (mount, request) = needs.kv.ok_or_else(Failure::denied)?;
+            kv::plan(txn, &mount, &request)?
+        }
+        Operation::TokenCreate(create) => token::create(txn, caller, privileged, create)?,
+        Operation::TokenLookup(name) => token::lookup(txn, caller, name)?,
+        Operation::TokenRenew(name, increment_s) => token::renew(txn, caller, name, *increment_s)?,
+        Operation::TokenRevoke(name) => token::revoke(txn, caller, name)?,
+        Operation::PolicyWrite(name, text) => policy::write(txn, name, text)?,
+        Operation::PolicyRead(name) => policy::read(txn, name)?,
+        Operation::PolicyList => policy::list(txn)?,
+        Operation::PolicyDelete(name) => policy::delete(txn, name)?,
+        Operation::MountEnable { path, kind, description } => mount::enable(txn, auth, path, kind, description)?,
+        Operation::MountDisable(path) => mount::disable(txn, auth, path)?,
+        Operation::MountList => mount::list(txn, auth)?,
+        Operation::JoinTokenCreate(ttl_s) => cluster::create_join_token(txn, *ttl_s)?,
+        Operation::Promote(node) => return Ok((Reply::Done, Effect::Promote(*node))),
+        Operation::Remove(node) => return Ok((Reply::Done, Effect::Remove(*node))),
+        Operation::Transfer(to) => return Ok((Reply::Done, Effect::Transfer(*to))),
+        Operation::StepDown => return Ok((Reply::Done, Effect::Transfer(None))),
+        Operation::AuditRead { from, limit, .. } => {
+            return Ok((Reply::Audit(Vec::new()), audit::read(*from, *limit)?));
+        }
+        Operation::AuditCheckpoint => return Ok((Reply::Done, Effect::Checkpoint)),
+        Operation::Status | Operation::Seal | Operation::Members | Operation::SnapshotSave => Reply::Done,
+        Operation::Join(_) => return Err(Failure::denied()),
+    };
+    Ok((reply, Effect::None))
+}
+
+/// Carries out what follows, and completes the reply.
+pub(crate) async fn finish(node: &Node, request: &Request, reply: Reply, effect: Effect) -> Result<Reply, Failure> {
+    match effect {
+        Effect::None => Ok(reply),
+        Effect::ReadAudit { from, limit } => audit::rows(node, from, limit),
+        Effect::Checkpoint => audit::checkpoint(node),
+        Effect::AddLearner(_) | Effect::Promote(_) | Effect::Remove(_) | Effect::Transfer(_) => {
+            cluster::change(node, request, effect).await.map(|()| reply)
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What the node needs from outside of itself and is handed at its start.
+
+use aumbry_types::{ClusterId, NodeId, SecretBytes, WallTime};
+use futures::future::BoxFuture;
+
+/// A node that wants to join, with its evidence.
+pub struct JoinRequest {
+    /// The join token's secret.
+    pub secret: SecretBytes,
+    /// The public key, as DER (SPKI).
+    pub spki: Vec<u8>,
+    /// The node's name.
+    pub name: String,
+    /// Where peers reach it.
+    pub peer_addr: String,
+    /// Where clients reach it.
+    pub client_addr: String,
+    /// Its region.
+    pub region: String,
+    /// Its zone.
+    pub zone: String,
+}
+
+/// Signs the certificate of a node: authority key (PEM), authority certificate (PEM), cluster, node, public key (SPKI, DER).
+pub type SignNode =
+    Box<dyn Fn(&SecretBytes, &str, ClusterId, NodeId, &[u8]) -> Result<String, String> + Send + Sync>;
+
+/// Asks a peer whether it is unsealed and what its clock says. `None` if it does not answer in time.
+pub type AskPeer = Box<dyn Fn(NodeId) -> BoxFuture<'static, Option<(bool, WallTime)>> + Send + Sync>;
+
+/// The node's surroundings.
+pub struct Outside {
+    /// Signs certificates of joining nodes.
+    pub sign_node: SignNode,
+    /// Asks a peer for its state.
+    pub ask_peer: AskPeer,
+    /// This node's region, for audit records.
+    pub region: String,
+}

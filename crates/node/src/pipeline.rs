@@ -1,0 +1,390 @@
+//! One request, from admission to reply. Read this file first.
+//!
+//! admission -> unsealed? -> leading? -> authenticate -> decide -> plan -> audit record -> queue -> proposed, committed, applied ->
+//! reply. The steps from authentication to the queue happen under one lock, on one state: the order of plans is the order in the log.
+
+use std::sync::Arc;
+
+use aumbry_audit::{Outcome, commitment};
+use aumbry_auth::token::{Refusal, authenticate};
+use aumbry_auth::{Caller, NAMESPACE_ROOT};
+use aumbry_barrier::{Barrier, ListCache, Txn};
+use aumbry_policy::Access;
+use aumbry_state::{Consensus, Precondition, ProposeError};
+use aumbry_types::{Clock, Entropy, LeaderId, LogTime, RequestId};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::mounts::AuthCache;
+use crate::operation::Operation;
+use crate::ops::Effect;
+use crate::outside::Outside;
+use crate::planner::{Placed, Planner, Queued};
+use crate::record::{self, Facts};
+use crate::refusals::Refusals;
+use crate::request::IDEMPOTENCY_KEY_BYTES_MAX;
+use crate::seal::{Seal, SealStatus, UnsealError};
+use crate::sequencer::Sequencer;
+use crate::time::Timekeeper;
+use crate::{Answer, Class, Failure, Position, Reply, Request, authorize, dedup, genesis, ops};
+
+/// One node above consensus.
+pub struct Node {
+    pub(crate) consensus: Arc<dyn Consensus>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) outside: Outside,
+    pub(crate) sequencer: Sequencer,
+    pub(crate) seal: Seal,
+    pub(crate) lists: ListCache,
+    pub(crate) refusals: Refusals,
+    pub(crate) peer_clocks: std::sync::Mutex<Vec<aumbry_types::WallTime>>,
+    admitted: Semaphore,
+}
+
+pub(crate) type Waiter = oneshot::Receiver<Result<Placed, ProposeError>>;
+
+/// What planning gave: an answer that waits for its record to be applied.
+struct Planned {
+    result: Result<Reply, Failure>,
+    waiter: Waiter,
+    effect: Effect,
+}
+
+impl Node {
+    /// A sealed node. Run [`crate::run_duties`] beside it.
+    #[must_use]
+    pub fn new(
+        consensus: Arc<dyn Consensus>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        outside: Outside,
+    ) -> Arc<Self> {
+        let planner = Planner::new(consensus.view());
+        Arc::new(Self {
+            consensus,
+            clock,
+            entropy,
+            outside,
+            sequencer: Sequencer::new(planner),
+            seal: Seal::default(),
+            lists: ListCache::default(),
+            refusals: Refusals::default(),
+            peer_clocks: std::sync::Mutex::default(),
+            admitted: Semaphore::new(ADMITTED_MAX),
+        })
+    }
+
+    /// Serves a request on the leader. On another node it fails as `NOT_LEADER` with the leader, for the caller to forward it.
+    ///
+    /// # Errors
+    /// [`Failure`]; what it says of the outcome can be relied on.
+    pub async fn serve(&self, request: &Request) -> Result<Answer, Failure> {
+        let Ok(_admitted) = self.admitted.try_acquire() else {
+            return Err(Failure::overloaded());
+        };
+        self.check(request)?;
+        ops::wait_before(self, request).await;
+        for attempt in 1..=ATTEMPTS_MAX {
+            let Planned { result, waiter, effect } = self.plan(request, attempt)?;
+            let placed = self.wait(request, waiter).await?;
+            let position = Position { index: placed.index, term: placed.term, audit_seq: placed.seq };
+            match placed.outcome {
+                Outcome::Ok => {
+                    let reply = result.map_err(|failure| failure.at(position))?;
+                    let reply = ops::finish(self, request, reply, effect).await.map_err(|failure| failure.at(position))?;
+                    return Ok(Answer { reply, position });
+                }
+                // The token went, or was used up, between plan and apply.
+                Outcome::Expired | Outcome::Exhausted => return Err(Failure::unauthenticated().at(position)),
+                Outcome::Conflict => {}
+                Outcome::Rejected | Outcome::Clear => return Err(Failure::internal("the plan was refused by apply").at(position)),
+            }
+        }
+        Err(Failure::new(Class::Aborted, "CONFLICT", "the request lost too many races; try again").retry())
+    }
+
+    /// The seal, as anyone may see it.
+    #[must_use]
+    pub fn seal_status(&self) -> SealStatus {
+        self.seal.status(&*self.consensus.view())
+    }
+
+    /// Whether the node holds its keys.
+    #[must_use]
+    pub fn is_unsealed(&self) -> bool {
+        self.seal.barrier().is_some()
+    }
+
+    /// Takes one key share. The caller has made sure that this node has applied what the cluster committed.
+    ///
+    /// # Errors
+    /// [`UnsealError`]; shares shown before still count.
+    pub fn unseal(&self, share: &[u8]) -> Result<SealStatus, UnsealError> {
+        self.seal.submit(&*self.consensus.view(), share)?;
+        self.sequencer.ring();
+        Ok(self.seal_status())
+    }
+
+    /// Forgets the key shares shown so far.
+    pub fn reset_unseal(&self) {
+        self.seal.reset();
+    }
+
+    /// Wipes the keys. Requests in flight fail.
+    pub fn seal(&self) {
+        self.seal.close();
+        self.sequencer.lock().reset();
+        self.lists.clear();
+        self.sequencer.ring();
+    }
+
+    /// What consensus knows, on this node.
+    #[must_use]
+    pub fn consensus(&self) -> &Arc<dyn Consensus> {
+        &self.consensus
+    }
+
+    fn check(&self, request: &Request) -> Result<(), Failure> {
+        if !self.is_unsealed() {
+            let is_initialised = self.seal_status().initialised;
+            return Err(if is_initialised { Failure::sealed() } else { Failure::uninitialised() });
+        }
+        let key = &request.idempotency_key;
+        if key.len() > IDEMPOTENCY_KEY_BYTES_MAX || key.chars().any(char::is_control) {
+            return Err(Failure::invalid("an idempotency key has at most 128 bytes and no control characters"));
+        }
+        Ok(())
+    }
+
+    /// Makes a plan and queues it, all on one state.
+    fn plan(&self, request: &Request, attempt: u32) -> Result<Planned, Failure> {
+        let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
+        let mut guard = self.sequencer.lock();
+        let planner = &mut *guard;
+        let (leader, now) = self.enter_leadership(planner)?;
+        let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
+        let made = self.decide(&mut txn, &mut planner.auth, request)?;
+        if made.result.is_err() {
+            txn.abandon();
+        }
+        let record = record::make(
+            barrier.keyring().fields(),
+            Facts {
+                request,
+                attempt,
+                caller: made.caller.as_ref(),
+                policies: made.policies,
+                rule: made.rule,
+                result: made.result.as_ref(),
+                replayed: made.replayed,
+                leader: leader.node.0,
+                region: &self.outside.region,
+            },
+        );
+        let (queued, waiter) = self.make_command(&barrier, txn, record.encode())?;
+        planner.enqueue(queued, now);
+        drop(guard);
+        self.sequencer.ring();
+        Ok(Planned { result: made.result, waiter, effect: made.effect })
+    }
+
+    /// Authenticates, decides and plans. Fails only where no record is to be made.
+    fn decide(&self, txn: &mut Txn<'_>, auth: &mut AuthCache, request: &Request) -> Result<Made, Failure> {
+        let generation = auth.enter(txn)?;
+        txn.fence(Precondition::AuthGen(NAMESPACE_ROOT, generation));
+        if let Operation::Join(join) = &request.operation {
+            let mut made = Made::default();
+            match ops::join(self, txn, join) {
+                Ok((reply, effect)) => {
+                    made.effect = effect;
+                    made.result = Ok(reply);
+                }
+                Err(failure) => {
+                    self.count_refusal(request)?;
+                    made.result = Err(failure);
+                }
+            }
+            return Ok(made);
+        }
+        let custom = genesis::allows_custom_tokens(txn);
+        let caller = match authenticate(txn, request.evidence.token.expose(), custom) {
+            Ok(caller) => caller,
+            Err(Refusal::Damaged(damaged)) => return Err(damaged.into()),
+            Err(Refusal::Invalid) => {
+                self.count_refusal(request)?;
+                return Ok(Made { result: Err(Failure::unauthenticated()), ..Made::default() });
+            }
+        };
+        let mut made = Made::default();
+        match self.decide_for(txn, auth, request, &caller, &mut made) {
+            Ok((reply, effect)) => {
+                made.result = Ok(reply);
+                made.effect = effect;
+            }
+            Err(failure) => made.result = Err(failure),
+        }
+        made.caller = Some(caller);
+        Ok(made)
+    }
+
+    fn decide_for(
+        &self,
+        txn: &mut Txn<'_>,
+        auth: &mut AuthCache,
+        request: &Request,
+        caller: &Caller,
+        made: &mut Made,
+    ) -> Result<(Reply, Effect), Failure> {
+        let operation = &request.operation;
+        let stored = dedup::find(txn, request, caller)?;
+        if let Some(reply) = stored {
+            made.replayed = true;
+            return Ok((reply, Effect::None));
+        }
+        let needs = authorize::needs(txn, auth, operation)?;
+        let policies = auth.policies(txn, &caller.policies)?;
+        let mut privileged = caller.is_root();
+        for need in &needs.all {
+            let access = Access { path: &need.path, capability: need.capability, sudo: need.sudo };
+            let decision = policies.decide(&access);
+            made.policies.extend(decision.policies);
+            made.rule = decision.rule.unwrap_or_default();
+            if !decision.allowed {
+                return Err(Failure::denied());
+            }
+            let with_sudo = Access { sudo: true, ..access };
+            privileged |= policies.decide(&with_sudo).allowed;
+        }
+        made.policies.sort_unstable();
+        made.policies.dedup();
+        let (reply, effect) = ops::plan(txn, auth, operation, needs, caller, privileged)?;
+        dedup::keep(txn, request, caller, &reply);
+        Ok((reply, effect))
+    }
+
+    /// Counts a refusal before authentication. Fails, without a record, once there were many.
+    fn count_refusal(&self, request: &Request) -> Result<(), Failure> {
+        let source = source_of(&request.evidence.client_address);
+        let is_single = self.refusals.count(request.operation.name(), source, self.clock.boottime_ms());
+        if is_single { Ok(()) } else { Err(Failure::unauthenticated()) }
+    }
+
+    /// Queues what the leader does by itself: a plan with a record of its own.
+    pub(crate) fn plan_internal(
+        &self,
+        operation: &str,
+        make: impl FnOnce(&mut Txn<'_>) -> Result<bool, Failure>,
+    ) -> Result<Option<Waiter>, Failure> {
+        let record = |leader: LeaderId, id| record::internal(operation, leader.node.0, &self.outside.region, id);
+        self.plan_recorded(record, make)
+    }
+
+    /// As [`Self::plan_internal`], with any record. `make` says whether there is anything to do.
+    pub(crate) fn plan_recorded(
+        &self,
+        record: impl FnOnce(LeaderId, RequestId) -> aumbry_audit::Record,
+        make: impl FnOnce(&mut Txn<'_>) -> Result<bool, Failure>,
+    ) -> Result<Option<Waiter>, Failure> {
+        let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
+        let mut guard = self.sequencer.lock();
+        let planner = &mut *guard;
+        let (leader, now) = self.enter_leadership(planner)?;
+        let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
+        if !make(&mut txn)? {
+            return Ok(None);
+        }
+        let record = record(leader, RequestId::make(&*self.entropy));
+        let (queued, waiter) = self.make_command(&barrier, txn, record.encode())?;
+        planner.enqueue(queued, now);
+        drop(guard);
+        self.sequencer.ring();
+        Ok(Some(waiter))
+    }
+
+    fn make_command(&self, barrier: &Barrier, txn: Txn<'_>, record: Vec<u8>) -> Result<(Queued, Waiter), Failure> {
+        let mut salt = [0; 16];
+        self.entropy.fill(&mut salt);
+        let command = txn.finish(commitment(&barrier.storage_id(), &salt, &record));
+        if command.writes.len() > PARTS_MAX || command.preconditions.len() > PARTS_MAX {
+            return Err(Failure::invalid("the request touches too many rows at once"));
+        }
+        let (done, waiter) = oneshot::channel();
+        Ok((Queued { command, record, salt, done }, waiter))
+    }
+
+    /// Makes the planner's state that of this node's present leadership.
+    fn enter_leadership(&self, planner: &mut Planner) -> Result<(LeaderId, LogTime), Failure> {
+        let present = self.consensus.leadership();
+        if planner.leadership != present || present.is_none() {
+            planner.reset();
+            self.lists.clear();
+        }
+        let leader = present.ok_or_else(|| Failure::not_leader(self.consensus.changed().borrow().leader))?;
+        if planner.queue.len() >= QUEUE_MAX {
+            return Err(Failure::overloaded());
+        }
+        planner.leadership = Some(leader);
+        let time = planner.time.get_or_insert_with(|| {
+            let peers = self.peer_clocks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Timekeeper::take_over(&*self.clock, LogTime(self.consensus.status().log_time), &peers)
+        });
+        Ok((leader, time.now(&*self.clock)))
+    }
+
+    /// Waits for the outcome of a queued command, at most until the caller's deadline.
+    async fn wait(&self, request: &Request, waiter: Waiter) -> Result<Placed, Failure> {
+        let is_write = request.operation.is_write();
+        let uncertain = |class, message: &str| {
+            if is_write {
+                return Failure::unknown(class, message);
+            }
+            Failure::new(class, "NOT_ANSWERED", message).retry()
+        };
+        match tokio::time::timeout_at(request.deadline, waiter).await {
+            Err(_) => Err(uncertain(Class::DeadlineExceeded, "no quorum answered before the deadline")),
+            Ok(Err(_)) => Err(uncertain(Class::Unavailable, "the node stopped before the outcome was known")),
+            Ok(Ok(Err(ProposeError::NotApplied(_)))) => Err(Failure::not_leader(self.consensus.changed().borrow().leader)),
+            Ok(Ok(Err(ProposeError::Unknown(_)))) => {
+                Err(uncertain(Class::Unavailable, "the leadership changed before the outcome was known"))
+            }
+            Ok(Ok(Ok(placed))) => Ok(placed),
+        }
+    }
+}
+
+/// What deciding gave, for the record and the reply.
+struct Made {
+    caller: Option<Caller>,
+    policies: Vec<String>,
+    rule: String,
+    result: Result<Reply, Failure>,
+    effect: Effect,
+    replayed: bool,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        Self {
+            caller: None,
+            policies: Vec::new(),
+            rule: String::new(),
+            result: Err(Failure::denied()),
+            effect: Effect::None,
+            replayed: false,
+        }
+    }
+}
+
+/// The address without its port: a flood comes from many ports.
+fn source_of(client_address: &str) -> &str {
+    client_address.rsplit_once(':').map_or(client_address, |(host, _)| host)
+}
+
+/// Requests inside the node at once; each may hold a value of 1 MiB.
+const ADMITTED_MAX: usize = 4_096;
+/// Commands that wait for a place in an entry.
+const QUEUE_MAX: usize = 4_096;
+/// Races that one request may lose. A race needs a change of leader, so one or two is the rule.
+const ATTEMPTS_MAX: u32 = 8;
+/// As apply's own bound on the parts of a command.
+const PARTS_MAX: usize = 16_000;

@@ -1,0 +1,183 @@
+//! The audit record of a request: what was asked, by whom, what was decided. Values appear as keyed hashes only.
+
+use aumbry_audit::{Decision, Field, Principal, Record, redact};
+use aumbry_auth::Caller;
+use aumbry_engines::kv;
+use aumbry_types::SecretKey;
+
+use crate::operation::{Operation, TokenName};
+use crate::{Failure, Reply, Request, authorize};
+
+/// What is known when the record is made.
+pub(crate) struct Facts<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) attempt: u32,
+    pub(crate) caller: Option<&'a Caller>,
+    pub(crate) policies: Vec<String>,
+    pub(crate) rule: String,
+    pub(crate) result: Result<&'a Reply, &'a Failure>,
+    pub(crate) replayed: bool,
+    pub(crate) leader: u64,
+    pub(crate) region: &'a str,
+}
+
+/// Makes the record.
+pub(crate) fn make(key: &SecretKey, facts: Facts<'_>) -> Record {
+    let request = facts.request;
+    let (decision, reason) = match facts.result {
+        Ok(_) if facts.replayed => (Decision::Allowed, "REPLAYED"),
+        Ok(_) => (Decision::Allowed, ""),
+        Err(failure) => match failure.class {
+            crate::Class::PermissionDenied => (Decision::Denied, failure.reason),
+            crate::Class::Unauthenticated => (Decision::Unauthenticated, failure.reason),
+            _ => (Decision::Failed, failure.reason),
+        },
+    };
+    Record {
+        request_id: request.id,
+        attempt: facts.attempt,
+        operation: request.operation.name().to_owned(),
+        path: authorize::audit_path(&request.operation),
+        principal: facts.caller.map(|caller| Principal {
+            accessor: caller.accessor.to_string(),
+            display_name: caller.display_name.clone(),
+            policies: caller.policies.clone(),
+            entity: None,
+        }),
+        decision,
+        reason: reason.to_owned(),
+        deciding_policies: facts.policies,
+        rule: facts.rule,
+        client: request.evidence.client_address.clone(),
+        tls_identity: request.evidence.tls_identity.clone(),
+        node: request.evidence.received_by.0,
+        leader: facts.leader,
+        region: facts.region.to_owned(),
+        fields: fields(key, &request.operation),
+        response: facts.result.ok().and_then(|reply| digest(key, reply)),
+        count: 1,
+    }
+}
+
+/// The record of refusals that were only counted.
+pub(crate) fn aggregate(operation: &str, client: String, count: u64, leader: u64, region: &str, id: aumbry_types::RequestId) -> Record {
+    Record {
+        request_id: id,
+        attempt: 0,
+        operation: operation.to_owned(),
+        path: String::new(),
+        principal: None,
+        decision: Decision::Unauthenticated,
+        reason: "TOKEN_INVALID".to_owned(),
+        deciding_policies: Vec::new(),
+        rule: String::new(),
+        client,
+        tls_identity: String::new(),
+        node: leader,
+        leader,
+        region: region.to_owned(),
+        fields: Vec::new(),
+        response: None,
+        count,
+    }
+}
+
+/// The record of what a leader does by itself.
+pub(crate) fn internal(operation: &str, leader: u64, region: &str, id: aumbry_types::RequestId) -> Record {
+    let mut record = aggregate(operation, String::new(), 1, leader, region, id);
+    record.decision = Decision::Allowed;
+    record.reason = String::new();
+    record
+}
+
+fn fields(key: &SecretKey, operation: &Operation) -> Vec<(String, Field)> {
+    let mut fields = Vec::new();
+    let mut clear = |name: &str, value: String| fields.push((name.to_owned(), Field::Clear(value)));
+    match operation {
+        Operation::Kv(request) => match request {
+            kv::Request::Put { cas: Some(cas), .. } | kv::Request::Patch { cas: Some(cas), .. } => {
+                clear("cas", cas.to_string());
+            }
+            kv::Request::Get { version: Some(version), .. } => clear("version", version.to_string()),
+            kv::Request::Delete { versions, .. }
+            | kv::Request::Undelete { versions, .. }
+            | kv::Request::Destroy { versions, .. } => clear("versions", join(versions)),
+            kv::Request::List { after, limit, .. } => {
+                clear("limit", limit.to_string());
+                fields.push(("after".to_owned(), redact(key, after.as_bytes())));
+            }
+            _ => {}
+        },
+        Operation::TokenCreate(create) => {
+            clear("policies", create.policies.join(","));
+            clear("ttl_s", create.ttl_s.to_string());
+            clear("num_uses", create.num_uses.to_string());
+            clear("orphan", create.orphan.to_string());
+        }
+        Operation::TokenLookup(name) | Operation::TokenRevoke(name) => token_field(key, &mut fields, name),
+        Operation::TokenRenew(name, increment) => {
+            clear("increment_s", increment.to_string());
+            token_field(key, &mut fields, name);
+        }
+        Operation::MountEnable { kind, .. } => clear("type", kind.clone()),
+        Operation::JoinTokenCreate(ttl_s) => clear("ttl_s", ttl_s.to_string()),
+        Operation::Join(join) => {
+            clear("peer_addr", join.peer_addr.clone());
+            clear("client_addr", join.client_addr.clone());
+        }
+        Operation::Transfer(Some(node)) => clear("to", node.to_string()),
+        Operation::AuditRead { from, limit, .. } => {
+            clear("from", from.to_string());
+            clear("limit", limit.to_string());
+        }
+        Operation::PolicyWrite(_, text) => fields.push(("policy".to_owned(), redact(key, text.as_bytes()))),
+        _ => {}
+    }
+    if let Operation::Kv(kv::Request::Put { data, .. } | kv::Request::Patch { data, .. }) = operation {
+        fields.push(("data".to_owned(), redact(key, data.expose())));
+    }
+    if let Operation::Kv(kv::Request::WriteMetadata { change, .. }) = operation
+        && let Some(custom) = &change.custom
+    {
+        for (name, value) in custom {
+            // The names of custom metadata are chosen by users and could themselves be secret.
+            fields.push(("custom_metadata".to_owned(), redact(key, [name.as_bytes(), b"=", value.as_bytes()].concat().as_slice())));
+        }
+    }
+    fields
+}
+
+fn token_field(key: &SecretKey, fields: &mut Vec<(String, Field)>, name: &TokenName) {
+    match name {
+        TokenName::Own => {}
+        TokenName::Text(text) => fields.push(("token".to_owned(), redact(key, text.expose()))),
+        TokenName::Accessor(accessor) => fields.push(("accessor".to_owned(), Field::Clear(accessor.chars().take(64).collect()))),
+    }
+}
+
+fn digest(key: &SecretKey, reply: &Reply) -> Option<[u8; 16]> {
+    if matches!(reply, Reply::Done) {
+        return None;
+    }
+    let bytes = aumbry_barrier::record::encode(0, reply);
+    Some(aumbry_crypto::mac16(key, &[b"response", bytes.expose()]))
+}
+
+fn join(numbers: &[u64]) -> String {
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Tells two requests under one idempotency key apart.
+pub(crate) fn fingerprint(key: &SecretKey, operation: &Operation) -> [u8; 16] {
+    let path = authorize::audit_path(operation);
+    let mut parts: Vec<Vec<u8>> = vec![operation.name().into(), path.into()];
+    for (name, field) in fields(key, operation) {
+        parts.push(name.into());
+        parts.push(match field {
+            Field::Clear(value) => value.into(),
+            Field::Hmac(value) => value.into(),
+        });
+    }
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    aumbry_crypto::mac16(key, &parts)
+}

@@ -1,0 +1,81 @@
+//! Refusals before authentication: the first of each kind one by one, the rest as a count. Nobody fills the log without a token.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Counts refusals by operation and source, a minute at a time.
+#[derive(Default)]
+pub(crate) struct Refusals {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    minute: u64,
+    by_source: BTreeMap<(&'static str, String), u64>,
+    /// Of minutes that have ended; the flush takes them.
+    ended: Vec<(&'static str, String, u64)>,
+}
+
+impl Refusals {
+    /// Counts one. True if it is to be recorded by itself.
+    pub(crate) fn count(&self, operation: &'static str, source: &str, boottime_ms: u64) -> bool {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.turn(boottime_ms / 60_000);
+        let key = (operation, source.to_owned());
+        let is_full = counts.by_source.len() >= SOURCES_MAX && !counts.by_source.contains_key(&key);
+        let key = if is_full { (operation, OTHERS.to_owned()) } else { key };
+        let count = counts.by_source.entry(key).or_default();
+        *count += 1;
+        *count <= SINGLE_MAX && !is_full
+    }
+
+    /// The counts of minutes that have ended, without those recorded one by one.
+    pub(crate) fn take_ended(&self, boottime_ms: u64) -> Vec<(&'static str, String, u64)> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.turn(boottime_ms / 60_000);
+        std::mem::take(&mut counts.ended)
+    }
+}
+
+impl Counts {
+    fn turn(&mut self, minute: u64) {
+        if minute == self.minute {
+            return;
+        }
+        self.minute = minute;
+        for ((operation, source), count) in std::mem::take(&mut self.by_source) {
+            let single = if source == OTHERS { 0 } else { SINGLE_MAX };
+            if count > single && self.ended.len() < SOURCES_MAX {
+                self.ended.push((operation, source, count - single));
+            }
+        }
+    }
+}
+
+/// Enough to see what an attempt looks like.
+const SINGLE_MAX: u64 = 10;
+/// Sources counted apart; further ones are counted together.
+const SOURCES_MAX: usize = 1_024;
+const OTHERS: &str = "others";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_the_flood() {
+        let refusals = Refusals::default();
+        let single = (0..25).filter(|_| refusals.count("kv.get", "10.0.0.1", 0)).count();
+        assert_eq!(single, 10);
+        assert!(refusals.count("kv.get", "10.0.0.2", 0));
+        assert_eq!(refusals.take_ended(59_999), vec![]);
+        assert_eq!(refusals.take_ended(60_000), vec![("kv.get", "10.0.0.1".to_owned(), 15)]);
+        assert_eq!(refusals.take_ended(120_000), vec![]);
+        for n in 0..5_000 {
+            refusals.count("kv.get", &n.to_string(), 120_000);
+        }
+        let ended = refusals.take_ended(180_000);
+        assert_eq!(ended, vec![("kv.get", "others".to_owned(), 5_000 - 1_024)]);
+    }
+}

@@ -1,0 +1,65 @@
+//! What the pipeline answers.
+
+use aumbry_auth::token::{Info, NewToken};
+use aumbry_engines::kv;
+use aumbry_types::{SecretBytes, exposed};
+use serde::{Deserialize, Serialize};
+
+use crate::{AuditRow, MountInfo, Position};
+
+/// The content of an answer.
+#[derive(Serialize, Deserialize)]
+pub enum Reply {
+    /// Of a KV engine.
+    Kv(kv::Reply),
+    /// A new token.
+    NewToken(NewToken),
+    /// What is told of a token.
+    Token(Info),
+    /// The text of a policy.
+    Policy(String),
+    /// Names, in order.
+    Names(Vec<String>),
+    /// The mounts, in order of paths.
+    Mounts(Vec<MountInfo>),
+    /// A join token.
+    JoinToken(#[serde(with = "exposed")] SecretBytes),
+    /// A node was admitted.
+    Joined(Joined),
+    /// Audit records in order.
+    Audit(Vec<AuditRow>),
+    /// A signed checkpoint of the audit tree, as C2SP signed note, and how many records it covers.
+    Checkpoint {
+        /// The note.
+        note: String,
+        /// The number of records.
+        size: u64,
+        /// The identity of the stored data, as hexadecimal digits.
+        storage_id: String,
+        /// The key that verifies it.
+        verifying_key: [u8; 32],
+    },
+    /// Nothing but that it was done.
+    Done,
+}
+
+/// What a new node needs to take part.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Joined {
+    /// Its id.
+    pub node_id: u64,
+    /// The cluster's id, as 32 hexadecimal digits.
+    pub cluster_id: String,
+    /// Its certificate, PEM.
+    pub certificate: String,
+    /// The cluster's certificate authority, PEM.
+    pub authority: String,
+}
+
+/// An answer with its place in the log.
+pub struct Answer {
+    /// The content.
+    pub reply: Reply,
+    /// Where its audit record stands.
+    pub position: Position,
+}

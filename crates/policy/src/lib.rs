@@ -1,0 +1,1 @@
+//! Parse policies and decide: pure.

@@ -1,0 +1,1 @@
+//! Everything openraft: type config, adapters, peer transport, membership.

@@ -1,0 +1,1 @@
+//! gRPC services, config, TLS, telemetry, wiring.

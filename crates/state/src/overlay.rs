@@ -1,0 +1,116 @@
+//! Changes on top of a view: what commands before this one did, before any of it is in the database.
+//!
+//! Apply uses it within a call. The leader uses it for commands in flight, so that plans see what is about to be.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::View;
+
+/// A view with changes. Each change carries a tag, in rising order, so that the oldest can be let go once they are in the view.
+pub struct Overlay<V> {
+    base: V,
+    tag: u64,
+    changes: BTreeMap<Bytes, Change>,
+}
+
+struct Change {
+    tag: u64,
+    row: Option<Bytes>,
+}
+
+impl<'a, V: std::ops::Deref<Target = dyn View + 'a>> Overlay<V> {
+    /// No changes yet.
+    pub const fn new(base: V) -> Self {
+        Self { base, tag: 0, changes: BTreeMap::new() }
+    }
+
+    /// Sets the tag of the changes that follow.
+    pub const fn set_tag(&mut self, tag: u64) {
+        self.tag = tag;
+    }
+
+    /// Writes (`Some`) or removes a row.
+    pub fn set(&mut self, key: Bytes, row: Option<Bytes>) {
+        self.changes.insert(key, Change { tag: self.tag, row });
+    }
+
+    /// Forgets the changes with tags up to this one: the view beneath has them now, or never will.
+    pub fn settle(&mut self, tag: u64) {
+        self.changes.retain(|_, change| change.tag > tag);
+    }
+
+    /// Forgets all changes.
+    pub fn clear(&mut self) {
+        self.changes.clear();
+    }
+
+    /// Whether the row was changed here.
+    pub fn is_changed(&self, key: &[u8]) -> bool {
+        self.changes.contains_key(key)
+    }
+
+    /// The changes, in order of keys.
+    pub fn changes(&self) -> impl Iterator<Item = (&Bytes, Option<&Bytes>)> {
+        self.changes.iter().map(|(key, change)| (key, change.row.as_ref()))
+    }
+
+    /// The row, changed or not.
+    pub fn get(&self, key: &[u8]) -> Option<Bytes> {
+        match self.changes.get(key) {
+            Some(change) => change.row.clone(),
+            None => self.base.get(key),
+        }
+    }
+
+    /// As [`View::scan`].
+    pub fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<(Bytes, Bytes)> {
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let mut changed = self
+            .changes
+            .range::<[u8], _>((start, Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .peekable();
+        let mut found = Vec::new();
+        let mut cursor: Option<Bytes> = after.map(Bytes::copy_from_slice);
+        loop {
+            let page = self.base.scan(prefix, cursor.as_deref(), limit);
+            let is_last = page.len() < limit;
+            for (key, row) in page {
+                while let Some((before, change)) = changed.next_if(|(k, _)| **k < key) {
+                    found.extend(change.row.clone().map(|row| (before.clone(), row)));
+                }
+                match changed.next_if(|(k, _)| **k == key) {
+                    Some((_, change)) => found.extend(change.row.clone().map(|row| (key.clone(), row))),
+                    None => found.push((key.clone(), row)),
+                }
+                cursor = Some(key);
+            }
+            if found.len() >= limit {
+                found.truncate(limit);
+                return found;
+            }
+            if is_last {
+                found.extend(changed.filter_map(|(key, change)| Some((key.clone(), change.row.clone()?))));
+                found.truncate(limit);
+                return found;
+            }
+        }
+    }
+}
+
+impl View for Overlay<Arc<dyn View>> {
+    fn get(&self, key: &[u8]) -> Option<Bytes> {
+        Self::get(self, key)
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<(Bytes, Bytes)> {
+        Self::scan(self, prefix, after, limit)
+    }
+}

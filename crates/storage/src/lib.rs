@@ -1,0 +1,1 @@
+//! RocksDB state store, log store, audit segments, snapshot files.

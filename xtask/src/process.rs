@@ -1,0 +1,124 @@
+//! Programs run to their end, with a deadline.
+
+use std::fmt;
+use std::io::{Read, Write as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What a program said and how it ended.
+pub(crate) struct Finished {
+    /// The exit code, or none if a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// Standard output; bytes that are no UTF-8 are replaced.
+    pub(crate) stdout: String,
+    /// Standard error, likewise.
+    pub(crate) stderr: String,
+    /// How long it ran.
+    pub(crate) took: Duration,
+}
+
+impl Finished {
+    /// Whether it ended with exit code 0.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// All that it said, for a search.
+    pub(crate) fn said(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// Its end in words: exit code and the last lines of standard error.
+impl fmt::Display for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => write!(f, "exit code {code}")?,
+            None => write!(f, "ended by a signal")?,
+        }
+        let lines: Vec<&str> = self.stderr.lines().collect();
+        for line in &lines[lines.len().saturating_sub(LINES_SHOWN)..] {
+            write!(f, "\n    {line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs it with this standard input and gives what it said. Longer than `deadline` is an error, and the program is killed.
+pub(crate) fn capture(
+    command: &mut Command,
+    input: &str,
+    deadline: Duration,
+) -> Result<Finished, String> {
+    let started = Instant::now();
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("cannot start {name}: {e}"))?;
+    // A program that ends without reading its input closes the pipe; how it ended says more than that.
+    if let Some(mut stdin) = child.stdin.take() {
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let stdout = drain(child.stdout.take());
+    let stderr = drain(child.stderr.take());
+    let Some(status) = wait(&mut child, deadline)? else {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(format!("{name} did not end within {deadline:?}"));
+    };
+    Ok(Finished {
+        code: status.code(),
+        stdout: stdout.join().unwrap_or_default(),
+        stderr: stderr.join().unwrap_or_default(),
+        took: started.elapsed(),
+    })
+}
+
+/// Runs it on this terminal. An exit code other than 0 is an error that names `what`.
+pub(crate) fn show(command: &mut Command, what: &str) -> Result<(), String> {
+    let status = command.status().map_err(|e| {
+        format!(
+            "cannot start {}: {e}",
+            command.get_program().to_string_lossy()
+        )
+    })?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{what} failed ({status})"))
+    }
+}
+
+/// Waits for its end, or gives none after the deadline.
+pub(crate) fn wait(child: &mut Child, deadline: Duration) -> Result<Option<ExitStatus>, String> {
+    let until = Instant::now() + deadline;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(Some(status)),
+            Ok(None) if Instant::now() >= until => return Ok(None),
+            Ok(None) => thread::sleep(POLL),
+            Err(e) => return Err(format!("cannot wait for a program: {e}")),
+        }
+    }
+}
+
+/// Reads on a thread of its own, so that a program which says much on one pipe is not blocked by the other.
+fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// How often an end is looked for: well below any time that is reported.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Enough to see why, without filling the screen.
+const LINES_SHOWN: usize = 8;

@@ -1,0 +1,134 @@
+//! What the build needs and Cargo cannot bring: a C++ compiler for RocksDB, and libclang for its bindings.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::process;
+
+/// Looks for everything, and says so.
+pub(crate) fn run() -> Result<(), String> {
+    ensure()?;
+    println!("setup: everything that the build needs is here");
+    Ok(())
+}
+
+/// Looks for everything, installs what is missing where that is allowed, and is silent if nothing is.
+pub(crate) fn ensure() -> Result<(), String> {
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let install = format!(
+        "apt-get update && apt-get install --yes --no-install-recommends {}",
+        packages.join(" ")
+    );
+    let Some(prefix) = privilege() else {
+        return Err(format!(
+            "the build needs {}; run: sudo sh -c '{install}'",
+            packages.join(", ")
+        ));
+    };
+    if !runs("apt-get", &["--version"]) {
+        return Err(format!(
+            "the build needs {} (Debian's names), and there is no apt-get; install them",
+            packages.join(", ")
+        ));
+    }
+    println!("setup: installing {}", packages.join(", "));
+    let mut command = Command::new(prefix[0]);
+    command
+        .args(&prefix[1..])
+        .args(["DEBIAN_FRONTEND=noninteractive", "sh", "-c", &install])
+        .stdin(Stdio::null());
+    process::show(&mut command, &install)?;
+    match missing()[..] {
+        [] => Ok(()),
+        ref still => Err(format!(
+            "still missing after apt-get: {}; set CXX or LIBCLANG_PATH if they lie in an unusual place",
+            still.join(", ")
+        )),
+    }
+}
+
+/// The Debian packages that are needed and not there.
+fn missing() -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    if !has_compiler("CC", &["cc", "gcc", "clang"])
+        || !has_compiler("CXX", &["c++", "g++", "clang++"])
+    {
+        packages.extend(["g++", "libc6-dev"]);
+    }
+    if !has_libclang() {
+        packages.push("libclang-dev");
+    }
+    packages
+}
+
+fn has_compiler(variable: &str, usual: &[&str]) -> bool {
+    match std::env::var(variable) {
+        Ok(named) if !named.is_empty() => runs(&named, &["--version"]),
+        _ => usual.iter().any(|name| runs(name, &["--version"])),
+    }
+}
+
+/// Looks where the bindings' generator looks: the named directory, then those of the distributions.
+fn has_libclang() -> bool {
+    if let Some(named) = std::env::var_os("LIBCLANG_PATH") {
+        let named = PathBuf::from(named);
+        return named.is_file() || holds_libclang(&named);
+    }
+    let llvm = Path::new("/usr/lib")
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("llvm"))
+        .map(|entry| entry.path().join("lib"));
+    let usual = LIBRARY_DIRS.iter().map(PathBuf::from);
+    llvm.chain(usual).any(|dir| holds_libclang(&dir))
+}
+
+fn holds_libclang(dir: &Path) -> bool {
+    dir.read_dir().into_iter().flatten().flatten().any(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // Not libclang-cpp nor the runtime: the C interface alone is what bindings are made with.
+        name == "libclang.so"
+            || name.starts_with("libclang.so.")
+            || name.starts_with("libclang-1") && name.contains(".so")
+    })
+}
+
+/// How a command is run as root without a question, or none if it cannot be.
+fn privilege() -> Option<&'static [&'static str]> {
+    let root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    if root {
+        Some(&["env"])
+    } else if runs("sudo", &["--non-interactive", "true"]) {
+        Some(&["sudo", "--non-interactive", "env"])
+    } else {
+        None
+    }
+}
+
+fn runs(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+const LIBRARY_DIRS: [&str; 6] = [
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/local/lib",
+    "/lib64",
+];
