@@ -1,1 +1,9 @@
-//! Black-box tests over real processes.
+//! What the black-box tests share: a cluster of real processes, and ways to look for what must not be found.
+//!
+//! Everything waits on conditions with a deadline; nothing sleeps to let something happen.
+
+mod canary;
+mod cluster;
+
+pub use canary::{Canaries, search};
+pub use cluster::{Cluster, NodeEnv, eventually, run_cli};

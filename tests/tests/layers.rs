@@ -27,7 +27,10 @@ struct Edges {
 fn every_crate_is_in_the_table_and_every_row_is_a_crate() {
     let in_table: BTreeSet<String> = table().into_keys().collect();
     let in_workspace: BTreeSet<String> = workspace().into_keys().collect();
-    assert_eq!(in_table, in_workspace, "ARCHITECTURE.md (left) and the workspace (right) name different crates");
+    assert_eq!(
+        in_table, in_workspace,
+        "ARCHITECTURE.md (left) and the workspace (right) name different crates"
+    );
 }
 
 #[test]
@@ -47,7 +50,10 @@ fn a_row_names_lower_layers_only() {
             }
         }
     }
-    assert!(wrong.is_empty(), "edges of the table that do not lead to a lower layer: {wrong:?}");
+    assert!(
+        wrong.is_empty(),
+        "edges of the table that do not lead to a lower layer: {wrong:?}"
+    );
 }
 
 #[test]
@@ -69,7 +75,10 @@ fn the_comparison_sees_an_edge_too_many_and_one_too_few() {
     state.below.insert("policy".to_owned());
     assert_eq!(
         differences(&table, &workspace()),
-        ["state depends on audit: not in the table", "state -> policy is in the table, and nothing uses it"]
+        [
+            "state depends on audit: not in the table",
+            "state -> policy is in the table, and nothing uses it"
+        ]
     );
 }
 
@@ -82,20 +91,30 @@ fn only_one_crate_knows_each_large_part() {
             all.map(move |dependency| (name.clone(), dependency.clone()))
         })
         .filter(|(name, dependency)| {
-            let owners = OWNERS.iter().find(|(parts, _)| parts.contains(&dependency.as_str()));
+            let owners = OWNERS
+                .iter()
+                .find(|(parts, _)| parts.contains(&dependency.as_str()));
             owners.is_some_and(|(_, owners)| !owners.contains(&name.as_str()))
         })
         .map(|(name, dependency)| format!("{name} -> {dependency}"))
         .collect();
-    assert!(wrong.is_empty(), "dependencies that belong to other crates: {wrong:?}");
+    assert!(
+        wrong.is_empty(),
+        "dependencies that belong to other crates: {wrong:?}"
+    );
 }
 
 #[test]
 fn every_crate_takes_the_lints_of_the_workspace() {
     for package in packages() {
-        let manifest = package["manifest_path"].as_str().expect("a package has a manifest");
+        let manifest = package["manifest_path"]
+            .as_str()
+            .expect("a package has a manifest");
         let text = fs::read_to_string(manifest).expect("the manifest can be read");
-        assert!(text.contains("[lints]\nworkspace = true"), "{manifest} lacks `[lints] workspace = true`");
+        assert!(
+            text.contains("[lints]\nworkspace = true"),
+            "{manifest} lacks `[lints] workspace = true`"
+        );
     }
 }
 
@@ -105,18 +124,28 @@ fn differences(table: &BTreeMap<String, Row>, workspace: &BTreeMap<String, Edges
     for (name, edges) in workspace {
         let Some(row) = table.get(name) else { continue };
         let inside = |all: &BTreeSet<String>| -> BTreeSet<String> {
-            all.iter().filter_map(|name| name.strip_prefix(PREFIX)).map(str::to_owned).collect()
+            all.iter()
+                .filter_map(|name| name.strip_prefix(PREFIX))
+                .map(str::to_owned)
+                .collect()
         };
         let (used, tested) = (inside(&edges.used), inside(&edges.tested));
         for extra in used.difference(&row.below) {
             found.push(format!("{name} depends on {extra}: not in the table"));
         }
         for unused in row.below.difference(&used) {
-            found.push(format!("{name} -> {unused} is in the table, and nothing uses it"));
+            found.push(format!(
+                "{name} -> {unused} is in the table, and nothing uses it"
+            ));
         }
         // Tests may stand on anything below them, but never on what stands on the crate: that would be a circle.
-        for upward in tested.iter().filter(|other| row.layer <= table.get(*other).and_then(|row| row.layer)) {
-            found.push(format!("the tests of {name} depend on {upward}: not a lower layer"));
+        for upward in tested
+            .iter()
+            .filter(|other| row.layer <= table.get(*other).and_then(|row| row.layer))
+        {
+            found.push(format!(
+                "the tests of {name} depend on {upward}: not a lower layer"
+            ));
         }
     }
     found
@@ -126,17 +155,30 @@ fn differences(table: &BTreeMap<String, Row>, workspace: &BTreeMap<String, Edges
 fn table() -> BTreeMap<String, Row> {
     let path = root().join("ARCHITECTURE.md");
     let text = fs::read_to_string(&path).expect("ARCHITECTURE.md can be read");
-    let (_, rest) = text.split_once(BEGIN).expect("ARCHITECTURE.md has the mark before the table");
-    let (rows, _) = rest.split_once(END).expect("ARCHITECTURE.md has the mark after the table");
+    let (_, rest) = text
+        .split_once(BEGIN)
+        .expect("ARCHITECTURE.md has the mark before the table");
+    let (rows, _) = rest
+        .split_once(END)
+        .expect("ARCHITECTURE.md has the mark after the table");
     let mut table = BTreeMap::new();
-    for line in rows.lines().filter(|line| line.starts_with('|')).skip(HEADING_LINES) {
+    for line in rows
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .skip(HEADING_LINES)
+    {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [layer, name, _purpose, below] = cells[..] else {
             panic!("a row of the layer table has four cells: {line}")
         };
         let row = Row {
             layer: layer.parse().ok(),
-            below: below.split(',').map(str::trim).filter(|name| *name != "-").map(str::to_owned).collect(),
+            below: below
+                .split(',')
+                .map(str::trim)
+                .filter(|name| *name != "-")
+                .map(str::to_owned)
+                .collect(),
         };
         let before = table.insert(name.trim_matches('`').to_owned(), row);
         assert!(before.is_none(), "the layer table names {name} twice");
@@ -150,7 +192,9 @@ fn workspace() -> BTreeMap<String, Edges> {
         .iter()
         .map(|package| {
             let name = package["name"].as_str().expect("a package has a name");
-            let dependencies = package["dependencies"].as_array().expect("a package has dependencies");
+            let dependencies = package["dependencies"]
+                .as_array()
+                .expect("a package has dependencies");
             let of_kind = |tests: bool| {
                 dependencies
                     .iter()
@@ -170,17 +214,33 @@ fn workspace() -> BTreeMap<String, Edges> {
 fn packages() -> Vec<Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo can be started");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
-    metadata["packages"].as_array().expect("the metadata has packages").clone()
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    metadata["packages"]
+        .as_array()
+        .expect("the metadata has packages")
+        .clone()
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the checkout")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests lie in the checkout")
 }
 
 const PREFIX: &str = "aumbry-";
@@ -195,7 +255,21 @@ const HEADING_LINES: usize = 2;
 const OWNERS: [(&[&str], &[&str]); 5] = [
     (&["openraft", "openraft-rt-tokio"], &["raft"]),
     (&["rocksdb"], &["storage"]),
-    (&["aes-gcm", "aws-lc-rs", "blake3", "hkdf", "hmac", "sha2", "vsss-rs"], &["crypto"]),
-    (&["tonic", "tonic-prost", "tonic-types", "tonic-health"], &["api", "raft", "server", "client"]),
+    (
+        &[
+            "aes-gcm",
+            "aws-lc-rs",
+            "blake3",
+            "hkdf",
+            "hmac",
+            "sha2",
+            "vsss-rs",
+        ],
+        &["crypto"],
+    ),
+    (
+        &["tonic", "tonic-prost", "tonic-types", "tonic-health"],
+        &["api", "raft", "server", "client"],
+    ),
     (&["hcl-rs"], &["policy"]),
 ];

@@ -15,10 +15,18 @@ fn no_file_is_longer_than_can_be_read_at_once() {
 #[test]
 fn nothing_is_left_for_later() {
     // Put together here, so that this file does not find itself.
-    let words = [["to", "do!"], ["TO", "DO"], ["FIX", "ME"], ["unimplemen", "ted!"]].map(|word| word.concat());
+    let words = [
+        ["to", "do!"],
+        ["TO", "DO"],
+        ["FIX", "ME"],
+        ["unimplemen", "ted!"],
+    ]
+    .map(|word| word.concat());
     check(|_, text| {
         let found = words.iter().find(|word| text.contains(word.as_str()))?;
-        Some(format!("holds \"{found}\"; do it, or write down in an issue why not"))
+        Some(format!(
+            "holds \"{found}\"; do it, or write down in an issue why not"
+        ))
     });
 }
 
@@ -44,7 +52,8 @@ fn lines_are_plain() {
 fn every_crate_says_what_it_is() {
     check(|path, text| {
         let begins_crate = path.ends_with("src/lib.rs") || path.ends_with("src/main.rs");
-        (begins_crate && !text.starts_with("//! ")).then(|| "does not open with what the crate is and guarantees".to_owned())
+        (begins_crate && !text.starts_with("//! "))
+            .then(|| "does not open with what the crate is and guarantees".to_owned())
     });
 }
 
@@ -59,14 +68,22 @@ fn a_ban_of_a_range_of_versions_matches() {
 
 /// Applies the rule to each text of the checkout; what it gives are complaints.
 fn check(rule: impl Fn(&Path, &str) -> Option<String>) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the checkout");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests lie in the checkout");
     let files = texts(root);
-    assert!(files.len() > FILES_MIN, "found {} files only: the rule sees nothing", files.len());
+    assert!(
+        files.len() > FILES_MIN,
+        "found {} files only: the rule sees nothing",
+        files.len()
+    );
     let complaints: Vec<String> = files
         .iter()
         .filter_map(|path| {
             let text = fs::read_to_string(path).expect("a source is UTF-8");
-            let relative = path.strip_prefix(root).expect("it was found below the root");
+            let relative = path
+                .strip_prefix(root)
+                .expect("it was found below the root");
             rule(relative, &text).map(|complaint| format!("{}: {complaint}", relative.display()))
         })
         .collect();
@@ -77,7 +94,11 @@ fn texts(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![root.to_owned()];
     while let Some(dir) = open.pop() {
-        for entry in dir.read_dir().expect("a directory of the checkout can be read").flatten() {
+        for entry in dir
+            .read_dir()
+            .expect("a directory of the checkout can be read")
+            .flatten()
+        {
             let path = entry.path();
             let name = entry.file_name();
             let name = name.to_string_lossy();

@@ -58,7 +58,7 @@ fn say_how_to_use(cluster: Cluster, work: &Path) -> Result<(), String> {
     println!("  aumbry operator members\n");
     println!("Its keys are in {}/env.json.", cluster.dir().display());
     println!(
-        "To end it: kill -INT {} && rm -r {}",
+        "To end it: kill -INT {0} && tail --pid={0} -f /dev/null && rm -r {1}",
         cluster.keep(),
         work.display()
     );

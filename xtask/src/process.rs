@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{Read, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,22 +60,23 @@ pub(crate) fn capture(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| format!("cannot start {name}: {e}"))?;
+    let stdout = Reader::start(child.stdout.take());
+    let stderr = Reader::start(child.stderr.take());
     // A program that ends without reading its input closes the pipe; how it ended says more than that.
     if let Some(mut stdin) = child.stdin.take() {
         let _ = stdin.write_all(input.as_bytes());
     }
-    let stdout = drain(child.stdout.take());
-    let stderr = drain(child.stderr.take());
     let Some(status) = wait(&mut child, deadline)? else {
         let _ = child.kill();
         let _ = child.wait();
         return Err(format!("{name} did not end within {deadline:?}"));
     };
+    let took = started.elapsed();
     Ok(Finished {
         code: status.code(),
-        stdout: stdout.join().unwrap_or_default(),
-        stderr: stderr.join().unwrap_or_default(),
-        took: started.elapsed(),
+        stdout: stdout.finish(),
+        stderr: stderr.finish(),
+        took,
     })
 }
 
@@ -106,19 +108,45 @@ pub(crate) fn wait(child: &mut Child, deadline: Duration) -> Result<Option<ExitS
     }
 }
 
-/// Reads on a thread of its own, so that a program which says much on one pipe is not blocked by the other.
-fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.read_to_end(&mut bytes);
+/// What a program writes to one pipe, read on a thread of its own: much on one pipe does not block the other.
+struct Reader {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Reader {
+    fn start(pipe: Option<impl Read + Send + 'static>) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&bytes);
+        let thread = thread::spawn(move || {
+            let Some(mut pipe) = pipe else { return };
+            let mut buffer = [0; 1 << 16];
+            while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+                lock(&shared).extend_from_slice(&buffer[..length]);
+            }
+        });
+        Self { bytes, thread }
+    }
+
+    /// All that was written. A process that the program left behind may hold the pipe open for ever, so the wait is short.
+    fn finish(self) -> String {
+        let until = Instant::now() + LEFT_OPEN;
+        while !self.thread.is_finished() && Instant::now() < until {
+            thread::sleep(POLL);
         }
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+        String::from_utf8_lossy(&lock(&self.bytes)).into_owned()
+    }
+}
+
+fn lock(bytes: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    bytes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How often an end is looked for: well below any time that is reported.
 const POLL: Duration = Duration::from_millis(2);
+
+/// What has been written is in the pipe when the program ends; this is time to read it.
+const LEFT_OPEN: Duration = Duration::from_millis(500);
 
 /// Enough to see why, without filling the screen.
 const LINES_SHOWN: usize = 8;

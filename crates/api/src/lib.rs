@@ -1,1 +1,25 @@
-//! Generated protobuf and conversions.
+//! The wire protocols, generated from `proto/`, and what ties them together.
+//!
+//! What it guarantees: no generated message has `Debug`, as many carry secrets.
+//! What it does not do: check anything; the server does that where it turns messages into requests.
+
+mod failure;
+mod operation;
+
+pub use failure::{failure_of, status_of};
+pub use operation::{Operation, Reply};
+
+/// What clients speak.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications, unreachable_pub, elided_lifetimes_in_paths)]
+pub mod v1 {
+    tonic::include_proto!("aumbry.v1");
+}
+
+/// What nodes speak among themselves.
+pub mod peer {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications, unreachable_pub, elided_lifetimes_in_paths)]
+    pub mod v1 {
+        tonic::include_proto!("aumbry.peer.v1");
+    }
+}

@@ -27,7 +27,13 @@ pub struct Child {
 /// when some of them are lost, as their counts are then given again to other contents.
 #[derive(Default)]
 pub struct ListCache {
-    lists: Mutex<BTreeMap<ObjectId, (u64, Arc<Vec<Child>>)>>,
+    lists: Mutex<BTreeMap<ObjectId, CachedList>>,
+}
+
+struct CachedList {
+    /// The container's count of insertions and removals when it was listed.
+    scan: u64,
+    children: Arc<Vec<Child>>,
 }
 
 impl ListCache {
@@ -38,17 +44,24 @@ impl ListCache {
 
     fn find(&self, container: ObjectId, scan: u64) -> Option<Arc<Vec<Child>>> {
         let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        lists.get(&container).filter(|(at, _)| *at == scan).map(|(_, list)| Arc::clone(list))
+        let cached = lists.get(&container).filter(|cached| cached.scan == scan);
+        cached.map(|cached| Arc::clone(&cached.children))
     }
 
     fn keep(&self, container: ObjectId, scan: u64, list: &Arc<Vec<Child>>) {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let held: usize = lists.values().map(|(_, list)| list.len()).sum();
+        let held: usize = lists.values().map(|cached| cached.children.len()).sum();
         if held + list.len() > CACHED_NAMES_MAX || lists.len() >= CACHED_LISTS_MAX {
             lists.clear();
         }
         if list.len() <= CACHED_NAMES_MAX {
-            lists.insert(container, (scan, Arc::clone(list)));
+            lists.insert(
+                container,
+                CachedList {
+                    scan,
+                    children: Arc::clone(list),
+                },
+            );
         }
     }
 }
@@ -66,11 +79,17 @@ impl Txn<'_> {
     /// [`DamagedRow`]
     pub fn lookup(&mut self, container: ObjectId, name: &str) -> Result<Option<Child>, DamagedRow> {
         let row_key = key::directory(container, self.barrier().hash_name(container, name));
-        let Some(row) = self.read_row(&row_key)? else { return Ok(None) };
+        let Some(row) = self.read_row(&row_key)? else {
+            return Ok(None);
+        };
         let child = self.open_child(&row_key, &row)?;
         // Two names of one container with the same 128-bit hash are not expected in the life of the universe; serving the wrong
         // one would be worse than refusing.
-        if child.name == name { Ok(Some(child)) } else { Err(DamagedRow) }
+        if child.name == name {
+            Ok(Some(child))
+        } else {
+            Err(DamagedRow)
+        }
     }
 
     /// Enters a name, which must not be there: the plan is refused if it is by then, or if the container was revoked.
@@ -81,7 +100,13 @@ impl Txn<'_> {
         let row_key = key::directory(container, self.barrier().hash_name(container, name));
         self.read_row(&row_key)?;
         self.fence_generation(container)?;
-        let entry = record::encode(ENTRY_VERSION, &Entry { id, name: name.to_owned() });
+        let entry = record::encode(
+            ENTRY_VERSION,
+            &Entry {
+                id,
+                name: name.to_owned(),
+            },
+        );
         let (key_term, body) = self.barrier().seal(&row_key, kind, entry.expose(), self.entropy());
         self.write(Write::Put(Put {
             key: row_key,
@@ -136,11 +161,28 @@ impl Txn<'_> {
         Ok(list)
     }
 
+    /// Some children, at most so many, in no order that means anything. Unrecorded: for sweeps of containers that nobody enters.
+    ///
+    /// # Errors
+    /// [`DamagedRow`]
+    pub fn some_children(&self, container: ObjectId, limit: usize) -> Result<Vec<Child>, DamagedRow> {
+        let page = self.scan_rows(&key::directory_prefix(container), None, limit);
+        let children = page.iter().map(|(row_key, row)| {
+            let row = Row::decode(row).map_err(|_| DamagedRow)?;
+            self.open_child(row_key, &row)
+        });
+        children.collect()
+    }
+
     fn open_child(&self, row_key: &Bytes, row: &Row) -> Result<Child, DamagedRow> {
         let kind = Kind::from_u8(row.kind).ok_or(DamagedRow)?;
         let plain = self.barrier().open(row_key, kind, &row.body)?;
         let entry: Entry = record::decode(ENTRY_VERSION, plain.expose()).map_err(|_| DamagedRow)?;
-        Ok(Child { name: entry.name, kind, id: entry.id })
+        Ok(Child {
+            name: entry.name,
+            kind,
+            id: entry.id,
+        })
     }
 }
 

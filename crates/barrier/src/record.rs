@@ -15,7 +15,11 @@ pub struct UnreadableRecord;
 /// # Panics
 /// Never for plain data; postcard fails only on types that this workspace does not store.
 pub fn encode<T: Serialize>(version: u8, record: &T) -> SecretBytes {
-    let bytes = postcard::to_extend(record, vec![version]).expect("plain data encodes");
+    // The buffer has its full size from the start: one that grows would leave copies of secrets behind, unwiped.
+    let size = postcard::experimental::serialized_size(record).expect("plain data encodes");
+    let mut bytes = Vec::with_capacity(1 + size);
+    bytes.push(version);
+    let bytes = postcard::to_extend(record, bytes).expect("plain data encodes");
     SecretBytes::new(bytes)
 }
 

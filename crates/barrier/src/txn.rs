@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aumbry_state::{
-    Command, ContainerState, Counters, Overlay, Precondition, Put, Row, Slot, View, Write, key,
-};
+use aumbry_state::{Command, ContainerState, Counters, Overlay, Precondition, Put, Row, Slot, View, Write, key};
 use aumbry_types::{CommandId, Entropy, LogTime, ObjectId, SecretBytes};
 use bytes::Bytes;
 
@@ -38,7 +36,11 @@ pub struct ObjectOptions {
 
 impl Default for ObjectOptions {
     fn default() -> Self {
-        Self { expires_at: 0, counters: Counters::Keep, container: ObjectId::well_known(0) }
+        Self {
+            expires_at: 0,
+            counters: Counters::Keep,
+            container: ObjectId::well_known(0),
+        }
     }
 }
 
@@ -112,12 +114,12 @@ impl<'a> Txn<'a> {
         self.writes.is_empty()
     }
 
-    /// Forgets all but the fence: the plan was refused, and only its record remains.
+    /// Forgets what was to be written: the plan was refused, and only its record remains.
+    ///
+    /// What was read is kept. A refusal that rests on a change still in flight, such as "another version is current", must not be
+    /// told if that change is lost.
     pub fn abandon(&mut self) {
         self.writes.clear();
-        self.reads.clear();
-        self.generations.clear();
-        self.scans.clear();
     }
 
     /// Reads an object.
@@ -156,14 +158,20 @@ impl<'a> Txn<'a> {
     /// [`DamagedRow`] if it does not open.
     pub fn read_version(&mut self, id: ObjectId, version: u64) -> Result<Option<SecretBytes>, DamagedRow> {
         let row_key = key::version(id, version);
-        let Some(row) = self.read_row(&row_key)? else { return Ok(None) };
-        self.barrier.open_value(&row_key, Kind::SecretVersion, &row.body).map(Some)
+        let Some(row) = self.read_row(&row_key)? else {
+            return Ok(None);
+        };
+        self.barrier
+            .open_value(&row_key, Kind::SecretVersion, &row.body)
+            .map(Some)
     }
 
     /// Writes one version of an object's data, under a key of its own.
     pub fn put_version(&mut self, id: ObjectId, version: u64, plain: &[u8]) {
         let row_key = key::version(id, version);
-        let (key_term, body) = self.barrier.seal_value(&row_key, Kind::SecretVersion, plain, self.entropy);
+        let (key_term, body) = self
+            .barrier
+            .seal_value(&row_key, Kind::SecretVersion, plain, self.entropy);
         self.write(Write::Put(Put {
             key: row_key,
             kind: Kind::SecretVersion as u8,
@@ -255,13 +263,20 @@ impl<'a> Txn<'a> {
     /// # Errors
     /// [`DamagedRow`]
     pub fn auth_generation(&self, namespace: ObjectId) -> Result<u64, DamagedRow> {
-        Ok(self.peek_row(&key::auth_generation(namespace))?.map_or(0, |row| row.counters[0]))
+        Ok(self
+            .peek_row(&key::auth_generation(namespace))?
+            .map_or(0, |row| row.counters[0]))
     }
 
     /// Bumps that generation: every plan made before, and not yet applied, is refused.
     pub fn bump_auth_generation(&mut self, namespace: ObjectId) {
         let key = key::auth_generation(namespace);
-        self.write(Write::CounterAdd { key, slot: Slot::First, delta: 1, floor: 0 });
+        self.write(Write::CounterAdd {
+            key,
+            slot: Slot::First,
+            delta: 1,
+            floor: 0,
+        });
     }
 
     /// The row with this key, recorded.
@@ -279,7 +294,11 @@ impl<'a> Txn<'a> {
     /// # Errors
     /// [`DamagedRow`]
     pub fn peek_row(&self, row_key: &[u8]) -> Result<Option<Row>, DamagedRow> {
-        self.state.get(row_key).map(|bytes| Row::decode(&bytes)).transpose().map_err(|_| DamagedRow)
+        self.state
+            .get(row_key)
+            .map(|bytes| Row::decode(&bytes))
+            .transpose()
+            .map_err(|_| DamagedRow)
     }
 
     /// Rows with this prefix, unrecorded.
@@ -321,7 +340,12 @@ impl<'a> Txn<'a> {
         }
         let mut writes = self.fence_writes;
         writes.extend(self.writes);
-        Command { id: self.id, preconditions, writes, commitment }
+        Command {
+            id: self.id,
+            preconditions,
+            writes,
+            commitment,
+        }
     }
 
     fn open_object(&self, row_key: &[u8], row: &Row, kind: Kind) -> Result<Object, DamagedRow> {

@@ -35,12 +35,27 @@ pub struct AuditRow {
     pub event: String,
 }
 
+/// A record with the salt of its commitment, as an entry's body holds it.
+type Salted = (Vec<u8>, [u8; 16]);
+
 /// Decrypts bodies: the rows from `from`, at most `limit`.
-pub(crate) fn open(barrier: &Barrier, bodies: Vec<Vec<u8>>, from: u64, limit: usize) -> Result<Vec<AuditRow>, Failure> {
+///
+/// Records from before `genesis`, the log index of the first entry that counts, are those of an initialisation that was repeated.
+/// Nobody has their keys any more; their rows show the place and the commitment alone.
+pub(crate) fn open(
+    barrier: &Barrier,
+    bodies: Vec<Vec<u8>>,
+    from: u64,
+    limit: usize,
+    genesis: u64,
+) -> Result<Vec<AuditRow>, Failure> {
     let mut rows = Vec::new();
     for bytes in bodies {
         let body = Body::decode(&bytes).ok_or_else(damaged)?;
-        let records = open_blob(barrier, &body)?;
+        let records = match open_blob(barrier, &body) {
+            Err(_) if body.index < genesis => Vec::new(),
+            opened => opened?,
+        };
         for (position, leaf) in body.leaves().enumerate() {
             if leaf.seq < from {
                 continue;
@@ -51,6 +66,7 @@ pub(crate) fn open(barrier: &Barrier, bodies: Vec<Vec<u8>>, from: u64, limit: us
             let (record, salt) = records.get(position).cloned().unwrap_or_default();
             let event = match Record::decode(&record) {
                 Some(record) => record.to_json().to_string(),
+                None if body.clear.is_empty() => SUPERSEDED.to_owned(),
                 None => clear_event(&body.clear),
             };
             rows.push(AuditRow {
@@ -72,7 +88,7 @@ pub(crate) fn open(barrier: &Barrier, bodies: Vec<Vec<u8>>, from: u64, limit: us
     Ok(rows)
 }
 
-fn open_blob(barrier: &Barrier, body: &Body) -> Result<Vec<(Vec<u8>, [u8; 16])>, Failure> {
+fn open_blob(barrier: &Barrier, body: &Body) -> Result<Vec<Salted>, Failure> {
     if body.blob.is_empty() {
         return Ok(Vec::new());
     }
@@ -83,13 +99,27 @@ fn open_blob(barrier: &Barrier, body: &Body) -> Result<Vec<(Vec<u8>, [u8; 16])>,
 }
 
 fn clear_event(clear: &[u8]) -> String {
-    let kind = [("blank", "raft.leader"), ("membership", "raft.membership"), ("malformed", "raft.malformed")];
-    let operation = kind.iter().find(|(prefix, _)| clear.starts_with(prefix.as_bytes())).map_or("raft", |(_, name)| name);
+    let kind = [
+        ("blank", "raft.leader"),
+        ("membership", "raft.membership"),
+        ("malformed", "raft.malformed"),
+    ];
+    let operation = kind
+        .iter()
+        .find(|(prefix, _)| clear.starts_with(prefix.as_bytes()))
+        .map_or("raft", |(_, name)| name);
     serde_json::json!({ "operation": operation }).to_string()
 }
 
+/// The event of an initialisation that was repeated.
+const SUPERSEDED: &str = r#"{"operation":"sys.init","superseded":true}"#;
+
 fn damaged() -> Failure {
-    Failure::new(Class::Internal, "AUDIT_DAMAGED", "an audit record on this node is damaged; read the log on another node")
+    Failure::new(
+        Class::Internal,
+        "AUDIT_DAMAGED",
+        "an audit record on this node is damaged; read the log on another node",
+    )
 }
 
 impl AuditRow {

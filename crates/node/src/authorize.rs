@@ -6,7 +6,7 @@ use aumbry_types::Capability;
 
 use crate::mounts::{AuthCache, Mount};
 use crate::operation::{Operation, TokenName};
-use crate::{Class, Failure};
+use crate::{Class, Failure, record};
 
 /// One thing that must be allowed.
 pub(crate) struct Need {
@@ -28,7 +28,9 @@ pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operati
         return kv_needs(txn, auth, request);
     }
     let (path, capability, sudo) = match operation {
-        Operation::TokenCreate(create) if create.orphan => ("auth/token/create-orphan".to_owned(), Capability::Update, true),
+        Operation::TokenCreate(create) if create.orphan => {
+            ("auth/token/create-orphan".to_owned(), Capability::Update, true)
+        }
         Operation::TokenCreate(_) => ("auth/token/create".to_owned(), Capability::Update, false),
         Operation::TokenLookup(name) => (token_path("lookup", name), lookup_capability(name), false),
         Operation::TokenRenew(name, _) => (token_path("renew", name), Capability::Update, false),
@@ -54,7 +56,10 @@ pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operati
         // A joining node shows its join token instead; a KV request was handled above.
         Operation::Join(_) | Operation::Kv(_) => return Err(Failure::denied()),
     };
-    Ok(Needs { all: vec![Need { path, capability, sudo }], kv: None })
+    Ok(Needs {
+        all: vec![Need { path, capability, sudo }],
+        kv: None,
+    })
 }
 
 /// The paths that an operation is about, for its audit record, before anything was decided.
@@ -64,7 +69,9 @@ pub(crate) fn audit_path(operation: &Operation) -> String {
         Operation::PolicyWrite(name, _) | Operation::PolicyRead(name) | Operation::PolicyDelete(name) => {
             policy_path(name.as_str())
         }
-        Operation::MountEnable { path, .. } | Operation::MountDisable(path) => format!("sys/mounts/{}", path.as_str()),
+        Operation::MountEnable { path, .. } | Operation::MountDisable(path) => {
+            format!("sys/mounts/{}", path.as_str())
+        }
         Operation::Promote(node) | Operation::Remove(node) => format!("node/{node}"),
         Operation::Join(join) => format!("node/{}", join.name),
         _ => String::new(),
@@ -75,6 +82,11 @@ fn kv_needs(txn: &mut Txn<'_>, auth: &mut AuthCache, request: &kv::Request) -> R
     let mut mount: Option<Mount> = None;
     let paths = match request {
         kv::Request::List { path, .. } => path.iter().collect::<Vec<_>>(),
+        kv::Request::BatchGet { paths } if !record::can_name(paths) => {
+            return Err(Failure::invalid(
+                "the paths of one batch are too long together; ask for fewer at once",
+            ));
+        }
         kv::Request::BatchGet { paths } => paths.iter().collect(),
         kv::Request::Put { path, .. }
         | kv::Request::Get { path, .. }
@@ -95,16 +107,20 @@ fn kv_needs(txn: &mut Txn<'_>, auth: &mut AuthCache, request: &kv::Request) -> R
         mount = Some(found);
     }
     let mount = mount.ok_or_else(|| Failure::invalid("name a path that begins with a mount, such as secret/app"))?;
-    let inner = request.below(&mount.path).map_err(|error| Failure::invalid(error.to_string()))?;
-    let access = kv::access(txn, mount.root, &inner).map_err(|_| {
-        Failure::new(Class::Internal, "DAMAGED_ROW", "a stored row is damaged")
-    })?;
+    let inner = request
+        .below(&mount.path)
+        .map_err(|error| Failure::invalid(error.to_string()))?;
+    let access = kv::access(txn, mount.root, &inner)
+        .map_err(|_| Failure::new(Class::Internal, "DAMAGED_ROW", "a stored row is damaged"))?;
     let all = access.into_iter().map(|(path, capability)| Need {
         path: format!("{}/{path}", mount.path.as_str()),
         capability,
         sudo: false,
     });
-    Ok(Needs { all: all.collect(), kv: Some((mount, inner)) })
+    Ok(Needs {
+        all: all.collect(),
+        kv: Some((mount, inner)),
+    })
 }
 
 fn policy_path(name: &str) -> String {

@@ -18,7 +18,9 @@ pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
         loop {
             let barrier = || node.seal.barrier();
             let on_reset = || node.lists.clear();
-            node.sequencer.step(&*node.consensus, &*node.clock, &*node.entropy, barrier, on_reset).await;
+            node.sequencer
+                .step(&*node.consensus, &*node.clock, &*node.entropy, barrier, on_reset)
+                .await;
         }
     };
     let keep_house = async {
@@ -46,7 +48,7 @@ async fn house(node: &Node, count: u64) {
         return;
     }
     if !node.is_unsealed() {
-        if count % ASK_EVERY == 0 {
+        if count.is_multiple_of(ASK_EVERY) {
             hand_over(node).await;
         }
         return;
@@ -58,10 +60,19 @@ async fn house(node: &Node, count: u64) {
 }
 
 async fn keep(node: &Node) -> Result<(), Failure> {
-    settle(node.plan_internal("sys.init.confirm", genesis::confirm)?).await;
+    if !node.holds_the_clusters_keys() {
+        tracing::warn!(
+            "the cluster was initialised again after this node was unsealed: it seals itself; use the new shares"
+        );
+        node.seal();
+        return Ok(());
+    }
+    settle(node.plan_internal(genesis::CONFIRM, genesis::confirm)?).await;
     for (operation, source, refused) in node.refusals.take_ended(node.clock.boottime_ms()) {
         let region = node.outside.region.clone();
-        let record = |leader: aumbry_types::LeaderId, id| record::aggregate(operation, source, refused, leader.node.0, &region, id);
+        let record = |leader: aumbry_types::LeaderId, id| {
+            record::aggregate(operation, source, refused, leader.node.0, &region, id)
+        };
         settle(node.plan_recorded(record, |_| Ok(true))?).await;
     }
     settle(node.plan_internal("sys.expire", expire)?).await;
@@ -74,7 +85,9 @@ fn expire(txn: &mut Txn<'_>) -> Result<bool, Failure> {
     let now = txn.now().0;
     let mut found = false;
     for (entry, _) in txn.scan_rows(&key::expiry_prefix(), None, EXPIRE_MAX) {
-        let Some((when, row_key)) = key::parse_expiry(&entry) else { continue };
+        let Some((when, row_key)) = key::parse_expiry(&entry) else {
+            continue;
+        };
         if when > now {
             break;
         }
@@ -91,7 +104,9 @@ fn expire(txn: &mut Txn<'_>) -> Result<bool, Failure> {
 /// Removes children of what was revoked, a piece at a time.
 fn sweep(txn: &mut Txn<'_>) -> Result<bool, Failure> {
     let waiting = txn.scan_rows(&key::work_prefix(), None, 1);
-    let Some(id) = waiting.first().and_then(|(row, _)| key::parse_id(row)) else { return Ok(false) };
+    let Some(id) = waiting.first().and_then(|(row, _)| key::parse_id(row)) else {
+        return Ok(false);
+    };
     token::sweep(txn, id, SWEEP_MAX)?;
     Ok(true)
 }
@@ -99,7 +114,12 @@ fn sweep(txn: &mut Txn<'_>) -> Result<bool, Failure> {
 /// Makes voters of learners that have caught up.
 async fn promote(node: &Node) {
     let status = node.consensus.status();
-    let learners: Vec<NodeId> = status.members.iter().filter(|member| !member.voter).map(|member| member.id).collect();
+    let learners: Vec<NodeId> = status
+        .members
+        .iter()
+        .filter(|member| !member.voter)
+        .map(|member| member.id)
+        .collect();
     for id in learners {
         // A learner that lags is tried again at the next tick.
         if let Ok(Ok(())) = tokio::time::timeout(DUTY_TIMEOUT, node.consensus.promote(id)).await {
@@ -111,9 +131,16 @@ async fn promote(node: &Node) {
 /// A sealed leader serves nobody: it hands over to a voter that is unsealed.
 async fn hand_over(node: &Node) {
     let status = node.consensus.status();
-    for member in status.members.iter().filter(|member| member.voter && member.id != status.node) {
+    for member in status
+        .members
+        .iter()
+        .filter(|member| member.voter && member.id != status.node)
+    {
         if let Some((true, _)) = (node.outside.ask_peer)(member.id).await {
-            tracing::info!(to = member.id.0, "this leader is sealed and hands over to an unsealed voter");
+            tracing::info!(
+                to = member.id.0,
+                "this leader is sealed and hands over to an unsealed voter"
+            );
             let _ = tokio::time::timeout(DUTY_TIMEOUT, node.consensus.transfer(Some(member.id))).await;
             return;
         }

@@ -109,13 +109,22 @@ impl Failure {
     /// Too much waits already.
     #[must_use]
     pub fn overloaded() -> Self {
-        Self::new(Class::ResourceExhausted, "OVERLOADED", "too many requests wait; try again later").retry()
+        Self::new(
+            Class::ResourceExhausted,
+            "OVERLOADED",
+            "too many requests wait; try again later",
+        )
+        .retry()
     }
 
     /// The node is sealed.
     #[must_use]
     pub fn sealed() -> Self {
-        Self::new(Class::Unavailable, "SEALED", "the node is sealed; unseal it with `aumbry operator unseal`")
+        Self::new(
+            Class::Unavailable,
+            "SEALED",
+            "the node is sealed; unseal it with `aumbry operator unseal`",
+        )
     }
 
     /// The cluster was not initialised.

@@ -90,9 +90,12 @@ pub async fn initialise(
     options: InitOptions,
 ) -> Result<Initialised, InitError> {
     let (leader, entry, initialised) = prepare(consensus, clock, entropy, options)?;
-    let committed = consensus.propose(leader, entry.encode()).await.map_err(|error| match error {
-        ProposeError::NotApplied(text) | ProposeError::Unknown(text) => InitError::NotCommitted(text.to_owned()),
-    })?;
+    let committed = consensus
+        .propose(leader, entry.encode())
+        .await
+        .map_err(|error| match error {
+            ProposeError::NotApplied(text) | ProposeError::Unknown(text) => InitError::NotCommitted(text.to_owned()),
+        })?;
     match committed.outcomes[..] {
         [Outcome::Ok] => Ok(initialised),
         _ => Err(InitError::NotCommitted("another initialisation came first".to_owned())),
@@ -135,10 +138,23 @@ fn prepare(
     txn.write(clear_row(key::seal_config(), config.encode().into(), [0, 0]));
     txn.write(clear_row(key::keyring(), wrapped.into(), [0, 0]));
     txn.write(clear_row(key::node_ids(), Bytes::new(), [1, 0]));
-    txn.write(clear_row(key::auth_generation(aumbry_auth::NAMESPACE_ROOT), Bytes::new(), [1, 0]));
-    txn.write(clear_row(key::genesis(), Bytes::copy_from_slice(stored::encode(FACTS_VERSION, &facts).expose()), [0, 0]));
+    txn.write(clear_row(
+        key::auth_generation(aumbry_auth::NAMESPACE_ROOT),
+        Bytes::new(),
+        [1, 0],
+    ));
+    txn.write(clear_row(
+        key::genesis(),
+        Bytes::copy_from_slice(stored::encode(FACTS_VERSION, &facts).expose()),
+        [0, 0],
+    ));
     let authority_key = options.authority_key;
-    txn.put_object(AUTHORITY, Kind::ClusterAuthority, authority_key.expose(), ObjectOptions::default());
+    txn.put_object(
+        AUTHORITY,
+        Kind::ClusterAuthority,
+        authority_key.expose(),
+        ObjectOptions::default(),
+    );
     let token = make_root(&mut txn, options.root_token).map_err(Failure::from)?;
     ops::enter_policy(&mut txn, &parse_name("default")?, DEFAULT_POLICY)?;
     let mount = MountPath::parse("secret").map_err(|error| Failure::internal(error.to_string()))?;
@@ -150,10 +166,20 @@ fn prepare(
     let commitment = commitment(&storage_id, &salt, &record);
     let command = txn.finish(commitment);
     let epoch = barrier.keyring().audit_epoch();
-    let audit_key = barrier.keyring().audit(epoch).ok_or_else(|| Failure::internal("no audit key"))?;
+    let audit_key = barrier
+        .keyring()
+        .audit(epoch)
+        .ok_or_else(|| Failure::internal("no audit key"))?;
     let audit = blob::seal(audit_key, epoch, &storage_id, &[commitment], &[(record, salt)], entropy);
-    let header = EntryHeader { log_time: now.0, wall_time: clock.wall().0 };
-    let entry = Entry { header, commands: vec![command], audit: audit.into() };
+    let header = EntryHeader {
+        log_time: now.0,
+        wall_time: clock.wall().0,
+    };
+    let entry = Entry {
+        header,
+        commands: vec![command],
+        audit: audit.into(),
+    };
     let initialised = Initialised {
         shares: shares.iter().map(aumbry_crypto::share::Share::expose_text).collect(),
         root_token: token.token,
@@ -167,6 +193,12 @@ fn prepare(
 pub fn genesis_facts(view: &dyn View) -> Option<GenesisFacts> {
     let row = Row::decode(&view.get(&key::genesis())?).ok()?;
     stored::decode(FACTS_VERSION, &row.body).ok()
+}
+
+/// The log index of the first entry; 0 before it.
+pub(crate) fn entry_index(view: &dyn View) -> u64 {
+    let row = view.get(&key::genesis()).and_then(|row| Row::decode(&row).ok());
+    row.map_or(0, |row| row.rev.index)
 }
 
 pub(crate) fn read_facts(txn: &Txn<'_>) -> Option<GenesisFacts> {
@@ -186,8 +218,16 @@ pub(crate) fn authority_key(txn: &Txn<'_>) -> Result<SecretBytes, Failure> {
 
 /// Marks the shares as used: from now on initialisation is refused. True if there is something to do.
 pub(crate) fn confirm(txn: &mut Txn<'_>) -> Result<bool, Failure> {
-    let Some(row) = txn.read_row(&key::seal_config())? else { return Ok(false) };
-    let Ok(mut config) = aumbry_crypto::seal::SealConfig::decode(&row.body) else { return Ok(false) };
+    let Some(row) = txn.read_row(&key::seal_config())? else {
+        return Ok(false);
+    };
+    let Ok(mut config) = aumbry_crypto::seal::SealConfig::decode(&row.body) else {
+        return Ok(false);
+    };
+    if config.storage_id != txn.barrier().storage_id() {
+        // Initialised again since this node was unsealed: its keys open nothing any more.
+        return Err(Failure::sealed());
+    }
     if config.confirmed {
         return Ok(false);
     }
@@ -233,6 +273,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The name of the confirmation in audit records.
+pub(crate) const CONFIRM: &str = "sys.init.confirm";
 /// The object of the authority's key.
 const AUTHORITY: ObjectId = ObjectId::well_known(7);
 const FACTS_VERSION: u8 = 1;

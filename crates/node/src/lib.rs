@@ -38,4 +38,4 @@ pub use outside::{AskPeer, JoinRequest, Outside, SignNode};
 pub use pipeline::Node;
 pub use reply::{Answer, Joined, Reply};
 pub use request::{Consistency, Evidence, Request};
-pub use seal::{SealStatus, UnsealError};
+pub use seal::{SealStatus, UnsealError, is_confirmed};

@@ -70,7 +70,11 @@ impl AuthCache {
             let object = txn.peek_object(child.id, Kind::Mount)?.ok_or(DamagedRow)?;
             let info: MountInfo = record::decode(MOUNT_VERSION, object.plain.expose()).map_err(|_| DamagedRow)?;
             let path = MountPath::parse(&info.path).map_err(|_| DamagedRow)?;
-            mounts.push(Mount { path, root: child.id, info });
+            mounts.push(Mount {
+                path,
+                root: child.id,
+                info,
+            });
         }
         Ok(Arc::clone(self.mounts.insert(Arc::new(mounts))))
     }
@@ -85,7 +89,9 @@ impl AuthCache {
         }
         let mut parsed = Vec::new();
         for name in names {
-            let Some(text) = read_policy(txn, name)? else { continue };
+            let Some(text) = read_policy(txn, name)? else {
+                continue;
+            };
             // It was parsed before it was stored; a newer build's policy that this one cannot read must not grant by half.
             parsed.push((name.as_str(), Policy::parse(&text).map_err(|_| DamagedRow)?));
         }
@@ -100,9 +106,15 @@ impl AuthCache {
 
 /// The text of a policy.
 pub(crate) fn read_policy(txn: &mut Txn<'_>, name: &str) -> Result<Option<String>, DamagedRow> {
-    let Some(child) = txn.lookup(POLICIES, name)? else { return Ok(None) };
+    let Some(child) = txn.lookup(POLICIES, name)? else {
+        return Ok(None);
+    };
     let object = txn.read_object(child.id, Kind::Policy)?.ok_or(DamagedRow)?;
-    object.plain.expose_str().map(|text| Some(text.to_owned())).ok_or(DamagedRow)
+    object
+        .plain
+        .expose_str()
+        .map(|text| Some(text.to_owned()))
+        .ok_or(DamagedRow)
 }
 
 pub(crate) const MOUNT_VERSION: u8 = 1;

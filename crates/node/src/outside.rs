@@ -22,8 +22,7 @@ pub struct JoinRequest {
 }
 
 /// Signs the certificate of a node: authority key (PEM), authority certificate (PEM), cluster, node, public key (SPKI, DER).
-pub type SignNode =
-    Box<dyn Fn(&SecretBytes, &str, ClusterId, NodeId, &[u8]) -> Result<String, String> + Send + Sync>;
+pub type SignNode = Box<dyn Fn(&SecretBytes, &str, ClusterId, NodeId, &[u8]) -> Result<String, String> + Send + Sync>;
 
 /// Asks a peer whether it is unsealed and what its clock says. `None` if it does not answer in time.
 pub type AskPeer = Box<dyn Fn(NodeId) -> BoxFuture<'static, Option<(bool, WallTime)>> + Send + Sync>;

@@ -14,6 +14,7 @@ use aumbry_state::{Consensus, Precondition, ProposeError};
 use aumbry_types::{Clock, Entropy, LeaderId, LogTime, RequestId};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::authorize::Needs;
 use crate::mounts::AuthCache;
 use crate::operation::Operation;
 use crate::ops::Effect;
@@ -87,17 +88,30 @@ impl Node {
         for attempt in 1..=ATTEMPTS_MAX {
             let Planned { result, waiter, effect } = self.plan(request, attempt)?;
             let placed = self.wait(request, waiter).await?;
-            let position = Position { index: placed.index, term: placed.term, audit_seq: placed.seq };
+            let position = Position {
+                index: placed.index,
+                term: placed.term,
+                audit_seq: placed.seq,
+            };
             match placed.outcome {
                 Outcome::Ok => {
                     let reply = result.map_err(|failure| failure.at(position))?;
-                    let reply = ops::finish(self, request, reply, effect).await.map_err(|failure| failure.at(position))?;
+                    if !self.is_unsealed() {
+                        return Err(sealed_meanwhile(request).at(position));
+                    }
+                    let reply = ops::finish(self, request, reply, effect)
+                        .await
+                        .map_err(|failure| failure.at(position))?;
                     return Ok(Answer { reply, position });
                 }
                 // The token went, or was used up, between plan and apply.
-                Outcome::Expired | Outcome::Exhausted => return Err(Failure::unauthenticated().at(position)),
+                Outcome::Expired | Outcome::Exhausted => {
+                    return Err(Failure::unauthenticated().at(position));
+                }
                 Outcome::Conflict => {}
-                Outcome::Rejected | Outcome::Clear => return Err(Failure::internal("the plan was refused by apply").at(position)),
+                Outcome::Rejected | Outcome::Clear => {
+                    return Err(Failure::internal("the plan was refused by apply").at(position));
+                }
             }
         }
         Err(Failure::new(Class::Aborted, "CONFLICT", "the request lost too many races; try again").retry())
@@ -147,11 +161,17 @@ impl Node {
     fn check(&self, request: &Request) -> Result<(), Failure> {
         if !self.is_unsealed() {
             let is_initialised = self.seal_status().initialised;
-            return Err(if is_initialised { Failure::sealed() } else { Failure::uninitialised() });
+            return Err(if is_initialised {
+                Failure::sealed()
+            } else {
+                Failure::uninitialised()
+            });
         }
         let key = &request.idempotency_key;
         if key.len() > IDEMPOTENCY_KEY_BYTES_MAX || key.chars().any(char::is_control) {
-            return Err(Failure::invalid("an idempotency key has at most 128 bytes and no control characters"));
+            return Err(Failure::invalid(
+                "an idempotency key has at most 128 bytes and no control characters",
+            ));
         }
         Ok(())
     }
@@ -162,6 +182,7 @@ impl Node {
         let mut guard = self.sequencer.lock();
         let planner = &mut *guard;
         let (leader, now) = self.enter_leadership(planner)?;
+        self.confirm(planner, &barrier, leader, now)?;
         let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
         let made = self.decide(&mut txn, &mut planner.auth, request)?;
         if made.result.is_err() {
@@ -185,7 +206,11 @@ impl Node {
         planner.enqueue(queued, now);
         drop(guard);
         self.sequencer.ring();
-        Ok(Planned { result: made.result, waiter, effect: made.effect })
+        Ok(Planned {
+            result: made.result,
+            waiter,
+            effect: made.effect,
+        })
     }
 
     /// Authenticates, decides and plans. Fails only where no record is to be made.
@@ -212,7 +237,10 @@ impl Node {
             Err(Refusal::Damaged(damaged)) => return Err(damaged.into()),
             Err(Refusal::Invalid) => {
                 self.count_refusal(request)?;
-                return Ok(Made { result: Err(Failure::unauthenticated()), ..Made::default() });
+                return Ok(Made {
+                    result: Err(Failure::unauthenticated()),
+                    ..Made::default()
+                });
             }
         };
         let mut made = Made::default();
@@ -241,32 +269,69 @@ impl Node {
             made.replayed = true;
             return Ok((reply, Effect::None));
         }
-        let needs = authorize::needs(txn, auth, operation)?;
-        let policies = auth.policies(txn, &caller.policies)?;
-        let mut privileged = caller.is_root();
-        for need in &needs.all {
-            let access = Access { path: &need.path, capability: need.capability, sudo: need.sudo };
-            let decision = policies.decide(&access);
-            made.policies.extend(decision.policies);
-            made.rule = decision.rule.unwrap_or_default();
-            if !decision.allowed {
-                return Err(Failure::denied());
-            }
-            let with_sudo = Access { sudo: true, ..access };
-            privileged |= policies.decide(&with_sudo).allowed;
-        }
-        made.policies.sort_unstable();
-        made.policies.dedup();
+        let (needs, privileged) = allow(txn, auth, operation, caller, made)?;
         let (reply, effect) = ops::plan(txn, auth, operation, needs, caller, privileged)?;
         dedup::keep(txn, request, caller, &reply);
         Ok((reply, effect))
     }
 
+    /// Whether the request would be allowed now. Nothing is planned, counted or recorded: only for waiting before it is planned.
+    pub(crate) fn is_allowed(&self, request: &Request) -> bool {
+        let Some(barrier) = self.seal.barrier() else {
+            return false;
+        };
+        let mut guard = self.sequencer.lock();
+        let planner = &mut *guard;
+        let Ok((_, now)) = self.enter_leadership(planner) else {
+            return false;
+        };
+        let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
+        let auth = &mut planner.auth;
+        let custom = genesis::allows_custom_tokens(&txn);
+        let Ok(caller) = authenticate(&mut txn, request.evidence.token.expose(), custom) else {
+            return false;
+        };
+        let is_current = auth.enter(&txn).is_ok();
+        is_current && allow(&mut txn, auth, &request.operation, &caller, &mut Made::default()).is_ok()
+    }
+
+    /// Before anything else in a leadership: the first entry can no more be repeated. A repetition removes every row, so nothing may
+    /// be acknowledged while one is possible.
+    fn confirm(&self, planner: &mut Planner, barrier: &Barrier, leader: LeaderId, now: LogTime) -> Result<(), Failure> {
+        if planner.confirmed {
+            return Ok(());
+        }
+        let mut txn = Txn::new(&planner.overlay, barrier, &self.lists, &*self.entropy, now);
+        if genesis::confirm(&mut txn)? {
+            let id = RequestId::make(&*self.entropy);
+            let record = record::internal(genesis::CONFIRM, leader.node.0, &self.outside.region, id);
+            // Nobody waits for it: if it is refused, so is every plan after it, as their tokens are gone.
+            let (queued, _) = self.make_command(barrier, txn, record.encode())?;
+            planner.enqueue(queued, now);
+        }
+        planner.confirmed = true;
+        Ok(())
+    }
+
+    /// Whether the keys that this node holds are those of the committed seal. They are not if the cluster was initialised again
+    /// between the node's unsealing and its first plan.
+    pub(crate) fn holds_the_clusters_keys(&self) -> bool {
+        let config = crate::seal::read_config(&*self.consensus.view());
+        let held = self.seal.barrier().map(|barrier| barrier.storage_id());
+        held.is_none() || held == config.map(|config| config.storage_id)
+    }
+
     /// Counts a refusal before authentication. Fails, without a record, once there were many.
     fn count_refusal(&self, request: &Request) -> Result<(), Failure> {
         let source = source_of(&request.evidence.client_address);
-        let is_single = self.refusals.count(request.operation.name(), source, self.clock.boottime_ms());
-        if is_single { Ok(()) } else { Err(Failure::unauthenticated()) }
+        let is_single = self
+            .refusals
+            .count(request.operation.name(), source, self.clock.boottime_ms());
+        if is_single {
+            Ok(())
+        } else {
+            Err(Failure::unauthenticated())
+        }
     }
 
     /// Queues what the leader does by itself: a plan with a record of its own.
@@ -309,7 +374,15 @@ impl Node {
             return Err(Failure::invalid("the request touches too many rows at once"));
         }
         let (done, waiter) = oneshot::channel();
-        Ok((Queued { command, record, salt, done }, waiter))
+        Ok((
+            Queued {
+                command,
+                record,
+                salt,
+                done,
+            },
+            waiter,
+        ))
     }
 
     /// Makes the planner's state that of this node's present leadership.
@@ -325,7 +398,10 @@ impl Node {
         }
         planner.leadership = Some(leader);
         let time = planner.time.get_or_insert_with(|| {
-            let peers = self.peer_clocks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let peers = self
+                .peer_clocks
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             Timekeeper::take_over(&*self.clock, LogTime(self.consensus.status().log_time), &peers)
         });
         Ok((leader, time.now(&*self.clock)))
@@ -341,12 +417,22 @@ impl Node {
             Failure::new(class, "NOT_ANSWERED", message).retry()
         };
         match tokio::time::timeout_at(request.deadline, waiter).await {
-            Err(_) => Err(uncertain(Class::DeadlineExceeded, "no quorum answered before the deadline")),
-            Ok(Err(_)) => Err(uncertain(Class::Unavailable, "the node stopped before the outcome was known")),
-            Ok(Ok(Err(ProposeError::NotApplied(_)))) => Err(Failure::not_leader(self.consensus.changed().borrow().leader)),
-            Ok(Ok(Err(ProposeError::Unknown(_)))) => {
-                Err(uncertain(Class::Unavailable, "the leadership changed before the outcome was known"))
+            Err(_) => Err(uncertain(
+                Class::DeadlineExceeded,
+                "no quorum answered before the deadline",
+            )),
+            Ok(Err(_)) => Err(uncertain(
+                Class::Unavailable,
+                "the node stopped before the outcome was known",
+            )),
+            Ok(Ok(Err(ProposeError::NotApplied(_)))) if !self.is_unsealed() => Err(Failure::sealed()),
+            Ok(Ok(Err(ProposeError::NotApplied(_)))) => {
+                Err(Failure::not_leader(self.consensus.changed().borrow().leader))
             }
+            Ok(Ok(Err(ProposeError::Unknown(_)))) => Err(uncertain(
+                Class::Unavailable,
+                "the leadership changed before the outcome was known",
+            )),
             Ok(Ok(Ok(placed))) => Ok(placed),
         }
     }
@@ -373,6 +459,48 @@ impl Default for Made {
             replayed: false,
         }
     }
+}
+
+/// Decides by the caller's policies. Gives what the operation needs, and whether the caller could do it with `sudo` as well.
+fn allow(
+    txn: &mut Txn<'_>,
+    auth: &mut AuthCache,
+    operation: &Operation,
+    caller: &Caller,
+    made: &mut Made,
+) -> Result<(Needs, bool), Failure> {
+    let needs = authorize::needs(txn, auth, operation)?;
+    let policies = auth.policies(txn, &caller.policies)?;
+    let mut privileged = caller.is_root();
+    for need in &needs.all {
+        let access = Access {
+            path: &need.path,
+            capability: need.capability,
+            sudo: need.sudo,
+        };
+        let decision = policies.decide(&access);
+        made.policies.extend(decision.policies);
+        made.rule = decision.rule.unwrap_or_default();
+        if !decision.allowed {
+            return Err(Failure::denied());
+        }
+        let with_sudo = Access { sudo: true, ..access };
+        privileged |= policies.decide(&with_sudo).allowed;
+    }
+    made.policies.sort_unstable();
+    made.policies.dedup();
+    Ok((needs, privileged))
+}
+
+/// The node was sealed while the request was on its way: from then on nothing of the store leaves it.
+fn sealed_meanwhile(request: &Request) -> Failure {
+    if request.operation.is_write() {
+        return Failure::unknown(
+            Class::Unavailable,
+            "the node was sealed before it could tell the outcome",
+        );
+    }
+    Failure::sealed()
 }
 
 /// The address without its port: a flood comes from many ports.

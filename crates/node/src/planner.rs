@@ -35,6 +35,8 @@ pub(crate) struct Planner {
     pub(crate) auth: AuthCache,
     pub(crate) time: Option<Timekeeper>,
     pub(crate) queue: VecDeque<Queued>,
+    /// Whether the first entry can no more be repeated, as far as this leadership's own commands go.
+    pub(crate) confirmed: bool,
     /// The number of the command that was queued last; the tag of its changes in the overlay.
     last_tag: u64,
 }
@@ -47,6 +49,7 @@ impl Planner {
             auth: AuthCache::default(),
             time: None,
             queue: VecDeque::new(),
+            confirmed: false,
             last_tag: 0,
         }
     }
@@ -55,11 +58,16 @@ impl Planner {
     pub(crate) fn reset(&mut self) {
         for queued in self.queue.drain(..) {
             // Who no longer waits needs no answer.
-            let _ = queued.done.send(Err(ProposeError::NotApplied("the leadership has changed")));
+            let _ = queued
+                .done
+                .send(Err(ProposeError::NotApplied("the leadership has changed")));
         }
         self.leadership = None;
         self.time = None;
+        self.confirmed = false;
         self.overlay.clear();
+        // An entry may be on its way still, if the leadership did not end after all.
+        self.overlay.distrust();
         self.auth.clear();
     }
 
@@ -67,7 +75,14 @@ impl Planner {
     pub(crate) fn enqueue(&mut self, queued: Queued, now: LogTime) {
         self.last_tag += 1;
         self.overlay.set_tag(self.last_tag);
-        execute(&mut self.overlay, &queued.command, At { log_time: now.0, ..At::default() });
+        execute(
+            &mut self.overlay,
+            &queued.command,
+            At {
+                log_time: now.0,
+                ..At::default()
+            },
+        );
         self.queue.push_back(queued);
     }
 

@@ -1,9 +1,11 @@
 //! The audit record of a request: what was asked, by whom, what was decided. Values appear as keyed hashes only.
 
+use std::collections::BTreeMap;
+
 use aumbry_audit::{Decision, Field, Principal, Record, redact};
 use aumbry_auth::Caller;
 use aumbry_engines::kv;
-use aumbry_types::SecretKey;
+use aumbry_types::{Name, ObjectId, SecretKey, SecretPath};
 
 use crate::operation::{Operation, TokenName};
 use crate::{Failure, Reply, Request, authorize};
@@ -60,7 +62,14 @@ pub(crate) fn make(key: &SecretKey, facts: Facts<'_>) -> Record {
 }
 
 /// The record of refusals that were only counted.
-pub(crate) fn aggregate(operation: &str, client: String, count: u64, leader: u64, region: &str, id: aumbry_types::RequestId) -> Record {
+pub(crate) fn aggregate(
+    operation: &str,
+    client: String,
+    count: u64,
+    leader: u64,
+    region: &str,
+    id: aumbry_types::RequestId,
+) -> Record {
     Record {
         request_id: id,
         attempt: 0,
@@ -98,7 +107,28 @@ fn fields(key: &SecretKey, operation: &Operation) -> Vec<(String, Field)> {
             kv::Request::Put { cas: Some(cas), .. } | kv::Request::Patch { cas: Some(cas), .. } => {
                 clear("cas", cas.to_string());
             }
-            kv::Request::Get { version: Some(version), .. } => clear("version", version.to_string()),
+            // The record's own path holds the beginning of a batch only.
+            kv::Request::BatchGet { paths } => {
+                for part in pack(paths) {
+                    clear("paths", part);
+                }
+            }
+            kv::Request::WriteMetadata { change, .. } => {
+                let mut setting = |name: &str, value: Option<String>| {
+                    if let Some(value) = value {
+                        clear(name, value);
+                    }
+                };
+                setting("max_versions", change.max_versions.map(|n| n.to_string()));
+                setting("cas_required", change.cas_required.map(|required| required.to_string()));
+                setting(
+                    "delete_version_after_s",
+                    change.delete_version_after_s.map(|s| s.to_string()),
+                );
+            }
+            kv::Request::Get {
+                version: Some(version), ..
+            } => clear("version", version.to_string()),
             kv::Request::Delete { versions, .. }
             | kv::Request::Undelete { versions, .. }
             | kv::Request::Destroy { versions, .. } => clear("versions", join(versions)),
@@ -109,17 +139,25 @@ fn fields(key: &SecretKey, operation: &Operation) -> Vec<(String, Field)> {
             _ => {}
         },
         Operation::TokenCreate(create) => {
-            clear("policies", create.policies.join(","));
+            clear("policies", policy_names(&create.policies));
             clear("ttl_s", create.ttl_s.to_string());
             clear("num_uses", create.num_uses.to_string());
             clear("orphan", create.orphan.to_string());
+            clear("explicit_max_ttl_s", create.explicit_max_ttl_s.to_string());
+            clear("renewable", create.renewable.to_string());
+            clear("no_default_policy", create.no_default_policy.to_string());
+            fields.push(("display_name".to_owned(), redact(key, create.display_name.as_bytes())));
+            push_pairs(key, &mut fields, "metadata", &create.metadata);
         }
         Operation::TokenLookup(name) | Operation::TokenRevoke(name) => token_field(key, &mut fields, name),
         Operation::TokenRenew(name, increment) => {
             clear("increment_s", increment.to_string());
             token_field(key, &mut fields, name);
         }
-        Operation::MountEnable { kind, .. } => clear("type", kind.clone()),
+        Operation::MountEnable { kind, description, .. } => {
+            fields.push(("type".to_owned(), redact(key, kind.as_bytes())));
+            fields.push(("description".to_owned(), redact(key, description.as_bytes())));
+        }
         Operation::JoinTokenCreate(ttl_s) => clear("ttl_s", ttl_s.to_string()),
         Operation::Join(join) => {
             clear("peer_addr", join.peer_addr.clone());
@@ -139,10 +177,7 @@ fn fields(key: &SecretKey, operation: &Operation) -> Vec<(String, Field)> {
     if let Operation::Kv(kv::Request::WriteMetadata { change, .. }) = operation
         && let Some(custom) = &change.custom
     {
-        for (name, value) in custom {
-            // The names of custom metadata are chosen by users and could themselves be secret.
-            fields.push(("custom_metadata".to_owned(), redact(key, [name.as_bytes(), b"=", value.as_bytes()].concat().as_slice())));
-        }
+        push_pairs(key, &mut fields, "custom_metadata", custom);
     }
     fields
 }
@@ -151,8 +186,62 @@ fn token_field(key: &SecretKey, fields: &mut Vec<(String, Field)>, name: &TokenN
     match name {
         TokenName::Own => {}
         TokenName::Text(text) => fields.push(("token".to_owned(), redact(key, text.expose()))),
-        TokenName::Accessor(accessor) => fields.push(("accessor".to_owned(), Field::Clear(accessor.chars().take(64).collect()))),
+        // What is no accessor may be a token that was put into the wrong place.
+        TokenName::Accessor(accessor) if accessor.parse::<ObjectId>().is_ok() => {
+            fields.push(("accessor".to_owned(), Field::Clear(accessor.clone())));
+        }
+        TokenName::Accessor(other) => fields.push(("accessor".to_owned(), redact(key, other.as_bytes()))),
     }
+}
+
+/// Pairs that users choose. The names could themselves be secret.
+fn push_pairs(key: &SecretKey, fields: &mut Vec<(String, Field)>, what: &str, pairs: &BTreeMap<String, String>) {
+    for (name, value) in pairs {
+        let lengths = [name.len().to_be_bytes(), value.len().to_be_bytes()].concat();
+        let pair = [&lengths[..], name.as_bytes(), value.as_bytes()].concat();
+        fields.push((what.to_owned(), redact(key, &pair)));
+    }
+}
+
+/// Names of policies are shown; what is no name could be anything.
+fn policy_names(policies: &[String]) -> String {
+    let shown = |policy: &String| {
+        if Name::parse(policy).is_ok() {
+            policy.clone()
+        } else {
+            "(not a name)".to_owned()
+        }
+    };
+    policies.iter().map(shown).collect::<Vec<_>>().join(",")
+}
+
+/// All paths of a batch, in as few values as hold them: a record that says "and more" would hide what was read. They stand on lines
+/// of their own, as no path has a line break.
+fn pack(paths: &[SecretPath]) -> Vec<String> {
+    let mut packed: Vec<String> = Vec::new();
+    for path in paths {
+        let mut rest = path.as_str();
+        match packed.last_mut() {
+            Some(last) if last.len() + 1 + rest.len() <= PACKED_BYTES_MAX => {
+                last.push('\n');
+                last.push_str(rest);
+                continue;
+            }
+            _ => {}
+        }
+        while rest.len() > PACKED_BYTES_MAX {
+            let (part, after) = rest.split_at(rest.floor_char_boundary(PACKED_BYTES_MAX));
+            packed.push(part.to_owned());
+            rest = after;
+        }
+        packed.push(rest.to_owned());
+    }
+    packed
+}
+
+/// Whether a record can name all paths of a batch.
+pub(crate) fn can_name(paths: &[SecretPath]) -> bool {
+    pack(paths).len() <= PACKED_MAX
 }
 
 fn digest(key: &SecretKey, reply: &Reply) -> Option<[u8; 16]> {
@@ -181,3 +270,8 @@ pub(crate) fn fingerprint(key: &SecretKey, operation: &Operation) -> [u8; 16] {
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     aumbry_crypto::mac16(key, &parts)
 }
+
+/// What one value of a record holds without being cut.
+const PACKED_BYTES_MAX: usize = 512;
+/// A record holds 64 values; a batch has no others.
+const PACKED_MAX: usize = 60;

@@ -40,7 +40,9 @@ pub enum UnsealError {
     #[error(transparent)]
     Share(#[from] ShareError),
     /// The stored keys do not open with the root key that the shares gave.
-    #[error("the shares are right, but the stored keys do not open: the data of this node is damaged; wipe it and join again")]
+    #[error(
+        "the shares are right, but the stored keys do not open: the data of this node is damaged; wipe it and join again"
+    )]
     Damaged,
 }
 
@@ -94,7 +96,10 @@ impl Seal {
             Submitted::Opened(root) => root,
         };
         *progress = None;
-        let wrapped = view.get(&key::keyring()).and_then(|row| Row::decode(&row).ok()).ok_or(UnsealError::Damaged)?;
+        let wrapped = view
+            .get(&key::keyring())
+            .and_then(|row| Row::decode(&row).ok())
+            .ok_or(UnsealError::Damaged)?;
         let keyring = unwrap_keyring(&root, storage_id, &wrapped.body).map_err(|_| UnsealError::Damaged)?;
         let barrier = Arc::new(Barrier::new(storage_id, keyring));
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(barrier);
@@ -106,4 +111,10 @@ impl Seal {
 pub(crate) fn read_config(view: &dyn View) -> Option<SealConfig> {
     let row = Row::decode(&view.get(&key::seal_config())?).ok()?;
     SealConfig::decode(&row.body).ok()
+}
+
+/// Whether somebody has opened the seal with the shares of the committed configuration.
+#[must_use]
+pub fn is_confirmed(view: &dyn View) -> bool {
+    read_config(view).is_some_and(|config| config.confirmed)
 }

@@ -20,7 +20,10 @@ pub(crate) struct Sequencer {
 
 impl Sequencer {
     pub(crate) fn new(planner: Planner) -> Self {
-        Self { planner: Mutex::new(planner), bell: Notify::new() }
+        Self {
+            planner: Mutex::new(planner),
+            bell: Notify::new(),
+        }
     }
 
     /// The planner. A panic in a plan leaves nothing half-written in it, so a poisoned lock is taken all the same.
@@ -85,7 +88,15 @@ impl Sequencer {
         }
         let log_time = planner.time.as_ref()?.now(clock);
         let (tag, batch) = planner.take_batch();
-        Some((leader, tag, batch, EntryHeader { log_time: log_time.0, wall_time: clock.wall().0 }))
+        Some((
+            leader,
+            tag,
+            batch,
+            EntryHeader {
+                log_time: log_time.0,
+                wall_time: clock.wall().0,
+            },
+        ))
     }
 }
 
@@ -105,7 +116,14 @@ fn assemble(batch: Vec<Queued>, header: EntryHeader, barrier: &Barrier, entropy:
     let epoch = keyring.audit_epoch();
     let key = keyring.audit(epoch).expect("the keyring holds its current audit key");
     let audit = blob::seal(key, epoch, &barrier.storage_id(), &commitments, &records, entropy);
-    (Entry { header, commands, audit: audit.into() }, waiting)
+    (
+        Entry {
+            header,
+            commands,
+            audit: audit.into(),
+        },
+        waiting,
+    )
 }
 
 fn release(waiting: Waiting, committed: &Committed) {

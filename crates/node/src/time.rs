@@ -18,8 +18,15 @@ impl Timekeeper {
         clocks.sort_unstable();
         let median = clocks[(clocks.len() - 1) / 2];
         let is_borne_out = own.0.abs_diff(median.0) <= DEVIATION_MS_MAX;
-        let start = if is_borne_out || last.0 == 0 { LogTime(own.0.max(last.0)) } else { last };
-        Self { start, boottime_ms: clock.boottime_ms() }
+        let start = if is_borne_out || last.0 == 0 {
+            LogTime(own.0.max(last.0))
+        } else {
+            last
+        };
+        Self {
+            start,
+            boottime_ms: clock.boottime_ms(),
+        }
     }
 
     /// Now. Never runs backwards.
@@ -47,7 +54,11 @@ mod tests {
             assert_eq!(keeper.now(&clock), LogTime(expect));
             clock.set_wall(WallTime(0));
             clock.advance_ms(5);
-            assert_eq!(keeper.now(&clock), LogTime(expect + 5), "elapsed time counts, the wall clock does not");
+            assert_eq!(
+                keeper.now(&clock),
+                LogTime(expect + 5),
+                "elapsed time counts, the wall clock does not"
+            );
         };
         check(1_000, 0, &[], 1_000);
         check(1_000, 900, &[1_001, 1_002], 1_000);

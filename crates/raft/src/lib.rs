@@ -1,1 +1,27 @@
-//! Everything openraft: type config, adapters, peer transport, membership.
+//! Consensus: everything that knows openraft. To the rest of Aumbry it is an [`aumbry_state::Consensus`].
+//!
+//! What it guarantees:
+//! - A proposal is bound to the leadership that took the view it was planned on, and is answered once it is applied here.
+//! - A vote or entry is acknowledged only once it is on this node's disk, in the order of the log.
+//! - Peers talk over TLS 1.3 with keys that the membership record pins; a caller is known before its message is read.
+//! - An error of consensus or storage that cannot be survived ends the process.
+//!
+//! What it does not do: look into entries, which are opaque, or hold any key of the store.
+
+mod convert;
+mod identity;
+mod log_store;
+mod members;
+mod network;
+mod node;
+mod peers;
+pub mod pki;
+mod propose;
+mod service;
+mod state_machine;
+mod tls;
+mod types;
+
+pub use identity::{Identity, IdentityError};
+pub use node::{Config, ForwardError, Handlers, PeerStatus, RaftNode, StartError};
+pub use tls::TlsError;

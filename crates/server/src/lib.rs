@@ -1,1 +1,21 @@
-//! gRPC services, config, TLS, telemetry, wiring.
+//! The server: configuration, listeners, services, and the wiring of everything below.
+//!
+//! What it guarantees: every listener is bounded in connections, message size and time; whatever a client sends is checked before it
+//! reaches the pipeline; no name, value or token reaches a log or metric.
+//! What it does not do: decide anything. The pipeline (aumbry-node) does.
+
+pub mod config;
+mod convert;
+mod gateway;
+mod harden;
+mod lifecycle;
+mod metrics;
+mod outgoing;
+mod run;
+mod services;
+mod telemetry;
+mod ticket;
+mod tls;
+
+pub use harden::harden;
+pub use run::{RunError, run};

@@ -124,9 +124,16 @@ impl Command {
         if r.u8()? != 0 {
             return Err(Malformed);
         }
-        let preconditions = (0..r.u16()?).map(|_| Precondition::decode(r)).collect::<Result<_, _>>()?;
+        let preconditions = (0..r.u16()?)
+            .map(|_| Precondition::decode(r))
+            .collect::<Result<_, _>>()?;
         let writes = (0..r.u16()?).map(|_| Write::decode(r)).collect::<Result<_, _>>()?;
-        Ok(Self { id, preconditions, writes, commitment: r.array()? })
+        Ok(Self {
+            id,
+            preconditions,
+            writes,
+            commitment: r.array()?,
+        })
     }
 
     /// About how many bytes the encoding takes.
@@ -229,7 +236,12 @@ impl Write {
                 w.u8(4);
                 w.raw(container.as_bytes());
             }
-            Self::CounterAdd { key, slot, delta, floor } => {
+            Self::CounterAdd {
+                key,
+                slot,
+                delta,
+                floor,
+            } => {
                 w.u8(5);
                 w.bytes(key);
                 w.u8(slot.index());
@@ -289,7 +301,11 @@ impl Slot {
 
 fn row_key(r: &mut Reader) -> Result<Bytes, Malformed> {
     let row = r.bytes(key::ROW_KEY_BYTES_MAX)?;
-    if key::is_writable(&row) { Ok(row) } else { Err(Malformed) }
+    if key::is_writable(&row) {
+        Ok(row)
+    } else {
+        Err(Malformed)
+    }
 }
 
 /// A value of 1 MiB with its envelope, and room for metadata that grows with versions.

@@ -76,18 +76,25 @@ impl Entry {
     pub fn decode(bytes: &Bytes) -> Result<Self, EntryError> {
         let split = bytes.len().checked_sub(4).ok_or(EntryError::Malformed)?;
         let mut r = Reader::new(bytes.slice(..split));
-        if r.array()? != MAGIC || r.u8()? != CODEC {
+        // Magic, codec, versions and the checksum at the end stand where they are in every codec to come, so that a build can tell
+        // an entry that it does not understand, which must stop it, from bytes that nobody understands.
+        let magic: [u8; 4] = r.array()?;
+        if magic != MAGIC || bytes[split..] != crc32c::crc32c(&bytes[..split]).to_be_bytes() {
             return Err(EntryError::Malformed);
         }
+        let codec = r.u8()?;
         let _written_by = r.u16()?;
         let min_reader = r.u16()?;
         if min_reader > APPLY_VERSION {
             return Err(EntryError::Newer(min_reader));
         }
-        if bytes[split..] != crc32c::crc32c(&bytes[..split]).to_be_bytes() {
+        if codec != CODEC {
             return Err(EntryError::Malformed);
         }
-        let header = EntryHeader { log_time: r.u64()?, wall_time: r.u64()? };
+        let header = EntryHeader {
+            log_time: r.u64()?,
+            wall_time: r.u64()?,
+        };
         let count = r.u32()? as usize;
         if count == 0 || count > COMMANDS_MAX {
             return Err(EntryError::Malformed);
@@ -102,7 +109,11 @@ impl Entry {
         }
         let audit = r.bytes(AUDIT_BYTES_MAX)?;
         r.end()?;
-        Ok(Self { header, commands, audit })
+        Ok(Self {
+            header,
+            commands,
+            audit,
+        })
     }
 }
 

@@ -1,12 +1,13 @@
 //! One command against the state: check everything, then change everything, or nothing.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 
 use aumbry_audit::Outcome;
 use aumbry_types::ObjectId;
 use bytes::Bytes;
 
-use crate::command::{Command, Counters, Precondition, Put, Slot, Write};
+use crate::command::{Command, Counters, Precondition, Put, Write};
 use crate::container::ContainerState;
 use crate::key;
 use crate::overlay::Overlay;
@@ -29,7 +30,10 @@ pub fn execute<'a, V>(state: &mut Overlay<V>, command: &Command, at: At) -> Outc
 where
     V: Deref<Target = dyn View + 'a>,
 {
-    let checked = command.preconditions.iter().try_for_each(|p| check(state, p, at.log_time));
+    let checked = command
+        .preconditions
+        .iter()
+        .try_for_each(|p| check(state, p, at.log_time));
     let Err(refused) = checked.and_then(|()| check_writes(state, &command.writes)) else {
         for write in &command.writes {
             change(state, command, write, at);
@@ -70,8 +74,8 @@ fn check_writes<'a, V>(state: &Overlay<V>, writes: &[Write]) -> Result<(), Outco
 where
     V: Deref<Target = dyn View + 'a>,
 {
-    let mut counted: Vec<(&Bytes, Slot)> = Vec::new();
-    for write in writes {
+    let mut counted: BTreeSet<(&Bytes, u8)> = BTreeSet::new();
+    for (position, write) in writes.iter().enumerate() {
         match write {
             Write::Put(put) => {
                 if let Some(id) = key::parse_directory(&put.key)
@@ -87,21 +91,16 @@ where
             Write::DeleteContainer(id) => {
                 container(state, *id)?;
             }
-            Write::ForgetContainer(id) => {
-                // The last child may go in the same command.
-                let removed = writes.iter().filter(|other| match other {
-                    Write::Delete(key) => key::parse_directory(key) == Some(*id) && state.get(key).is_some(),
-                    _ => false,
-                });
-                if container(state, *id)?.children != removed.count() as u64 {
-                    return Err(Outcome::Conflict);
-                }
-            }
-            Write::CounterAdd { key, slot, delta, floor } => {
-                if counted.contains(&(key, *slot)) {
+            Write::ForgetContainer(id) => check_empty(state, *id, &writes[..position])?,
+            Write::CounterAdd {
+                key,
+                slot,
+                delta,
+                floor,
+            } => {
+                if !counted.insert((key, slot.index())) {
                     return Err(Outcome::Rejected);
                 }
-                counted.push((key, *slot));
                 let current = row(state, key)?.ok_or(Outcome::Conflict)?.counters[usize::from(slot.index())];
                 match current.checked_add_signed(*delta) {
                     Some(next) if next >= *floor => {}
@@ -111,6 +110,31 @@ where
         }
     }
     Ok(())
+}
+
+/// A container can be forgotten if the writes before it in the same command leave it empty. A child named twice goes once, and a
+/// child entered by the same command would be left without a container.
+fn check_empty<'a, V>(state: &Overlay<V>, id: ObjectId, before: &[Write]) -> Result<(), Outcome>
+where
+    V: Deref<Target = dyn View + 'a>,
+{
+    let mut removed: BTreeSet<&Bytes> = BTreeSet::new();
+    for write in before {
+        match write {
+            Write::Put(put) if key::parse_directory(&put.key) == Some(id) => {
+                return Err(Outcome::Conflict);
+            }
+            Write::Delete(key) if key::parse_directory(key) == Some(id) && state.get(key).is_some() => {
+                removed.insert(key);
+            }
+            _ => {}
+        }
+    }
+    if container(state, id)?.children == removed.len() as u64 {
+        Ok(())
+    } else {
+        Err(Outcome::Conflict)
+    }
 }
 
 fn change<'a, V>(state: &mut Overlay<V>, command: &Command, write: &Write, at: At)
@@ -173,7 +197,9 @@ fn delete_row<'a, V>(state: &mut Overlay<V>, row_key: &Bytes)
 where
     V: Deref<Target = dyn View + 'a>,
 {
-    let Ok(Some(before)) = row(state, row_key) else { return };
+    let Ok(Some(before)) = row(state, row_key) else {
+        return;
+    };
     if let Some(id) = key::parse_directory(row_key)
         && let Ok(mut next) = container(state, id)
         && next.children > 0
@@ -206,7 +232,11 @@ fn row<'a, V>(state: &Overlay<V>, key: &[u8]) -> Result<Option<Row>, Outcome>
 where
     V: Deref<Target = dyn View + 'a>,
 {
-    state.get(key).map(|bytes| Row::decode(&bytes)).transpose().map_err(|_| Outcome::Rejected)
+    state
+        .get(key)
+        .map(|bytes| Row::decode(&bytes))
+        .transpose()
+        .map_err(|_| Outcome::Rejected)
 }
 
 fn container<'a, V>(state: &Overlay<V>, id: ObjectId) -> Result<ContainerState, Outcome>

@@ -152,7 +152,9 @@ pub fn parse_container(key: &[u8]) -> Option<ObjectId> {
 #[must_use]
 pub fn parse_directory(key: &[u8]) -> Option<ObjectId> {
     let rest = key.strip_prefix(&[DIRECTORY])?;
-    (rest.len() == 32).then(|| rest.first_chunk::<16>().map(|id| ObjectId::from_bytes(*id))).flatten()
+    (rest.len() == 32)
+        .then(|| rest.first_chunk::<16>().map(|id| ObjectId::from_bytes(*id)))
+        .flatten()
 }
 
 /// Whether a command may name this key: a known table that apply does not keep for itself, at its exact length.
@@ -170,7 +172,8 @@ pub fn is_writable(key: &[u8]) -> bool {
 /// Whether the digest covers this row: all but the machine's own row and the index by expiry, which follow from the others.
 #[must_use]
 pub fn is_digested(key: &[u8]) -> bool {
-    key.first().is_some_and(|table| (CLUSTER..EXPIRY).contains(table) || *table == WORK)
+    key.first()
+        .is_some_and(|table| (CLUSTER..EXPIRY).contains(table) || *table == WORK)
 }
 
 /// The longest key of a row that a command may name.

@@ -40,8 +40,17 @@ impl Local {
     pub fn new() -> Self {
         let view = Arc::new(MemoryView::default());
         let machine = Machine::load(&*view).expect("an empty state loads");
-        let log = Log { machine, last: LogId::default(), leader: None, bodies: Vec::new() };
-        let local = Self { view, log: Mutex::new(log), change: watch::Sender::new(Change::default()) };
+        let log = Log {
+            machine,
+            last: LogId::default(),
+            leader: None,
+            bodies: Vec::new(),
+        };
+        let local = Self {
+            view,
+            log: Mutex::new(log),
+            change: watch::Sender::new(Change::default()),
+        };
         local.depose();
         local
     }
@@ -49,21 +58,36 @@ impl Local {
     /// Ends the leadership and begins the next one, as an election would.
     pub fn depose(&self) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let leader = LeaderId { term: Term(log.last.leader.term.0 + 1), node: NodeId(1) };
+        let leader = LeaderId {
+            term: Term(log.last.leader.term.0 + 1),
+            node: NodeId(1),
+        };
         log.leader = Some(leader);
         self.append(&mut log, leader, Payload::Blank);
     }
 
     fn append(&self, log: &mut Log, leader: LeaderId, payload: Payload<'_>) -> Committed {
-        let log_id = LogId { leader, index: LogIndex(log.last.index.0 + 1) };
+        let log_id = LogId {
+            leader,
+            index: LogIndex(log.last.index.0 + 1),
+        };
         let applied = log.machine.apply(&*self.view, &[Input { log_id, payload }]);
         let mut applied = applied.expect("this build applies what it wrote");
         self.view.write(applied.rows);
         log.last = log_id;
         let result = applied.results.remove(0);
-        log.bodies.extend(applied.bodies.into_iter().map(|(_, body)| (result.first_seq, body)));
-        self.change.send_replace(Change { leader: Some(NodeId(1)), leadership: log.leader, applied: log_id.index });
-        Committed { log_id, first_seq: result.first_seq, outcomes: result.outcomes }
+        log.bodies
+            .extend(applied.bodies.into_iter().map(|(_, body)| (result.first_seq, body)));
+        self.change.send_replace(Change {
+            leader: Some(NodeId(1)),
+            leadership: log.leader,
+            applied: log_id.index,
+        });
+        Committed {
+            log_id,
+            first_seq: result.first_seq,
+            outcomes: result.outcomes,
+        }
     }
 }
 
@@ -122,8 +146,15 @@ impl Consensus for Local {
 
     fn audit_bodies(&self, from_seq: u64, limit: usize) -> Vec<Vec<u8>> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = log.bodies.partition_point(|(first, _)| *first <= from_seq).saturating_sub(1);
-        log.bodies[start..].iter().take(limit).map(|(_, body)| body.clone()).collect()
+        let start = log
+            .bodies
+            .partition_point(|(first, _)| *first <= from_seq)
+            .saturating_sub(1);
+        log.bodies[start..]
+            .iter()
+            .take(limit)
+            .map(|(_, body)| body.clone())
+            .collect()
     }
 
     fn add_learner(&self, _: Member) -> BoxFuture<'_, Result<(), MembershipError>> {
@@ -144,5 +175,8 @@ impl Consensus for Local {
 }
 
 fn alone() -> BoxFuture<'static, Result<(), MembershipError>> {
-    ready(Err(MembershipError::Refused("a local cluster has one member".to_owned()))).boxed()
+    ready(Err(MembershipError::Refused(
+        "a local cluster has one member".to_owned(),
+    )))
+    .boxed()
 }

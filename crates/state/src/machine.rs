@@ -84,7 +84,11 @@ impl Machine {
     /// [`LoadError`] if the machine's row is there and cannot be read.
     pub fn load(view: &dyn View) -> Result<Self, LoadError> {
         let Some(row) = view.get(&key::machine()) else {
-            return Ok(Self { frontier: Frontier::default(), digest: LtHash::default(), log_time: 0 });
+            return Ok(Self {
+                frontier: Frontier::default(),
+                digest: LtHash::default(),
+                log_time: 0,
+            });
         };
         Self::decode(row).map_err(|Malformed| LoadError)
     }
@@ -153,11 +157,23 @@ impl Machine {
                 // Every node refuses the same bytes in the same way, and the refusal is on record.
                 Err(EntryError::Malformed) => {
                     let clear = [&b"malformed"[..], &aumbry_crypto::sha256(&[bytes])].concat();
-                    return Ok(self.finish(input.log_id, 0, vec![(Outcome::Rejected, clear_commitment(&clear))], clear, Vec::new()));
+                    return Ok(self.finish(
+                        input.log_id,
+                        0,
+                        vec![(Outcome::Rejected, clear_commitment(&clear))],
+                        clear,
+                        Vec::new(),
+                    ));
                 }
             },
         };
-        Ok(self.finish(input.log_id, 0, vec![(Outcome::Clear, clear_commitment(&clear))], clear, Vec::new()))
+        Ok(self.finish(
+            input.log_id,
+            0,
+            vec![(Outcome::Clear, clear_commitment(&clear))],
+            clear,
+            Vec::new(),
+        ))
     }
 
     fn apply_entry<'a, V>(&mut self, state: &mut Overlay<V>, log_id: LogId, entry: Entry) -> (EntryResult, Vec<u8>)
@@ -167,7 +183,13 @@ impl Machine {
         self.log_time = self.log_time.max(entry.header.log_time);
         let mut leaves = Vec::with_capacity(entry.commands.len());
         for (k, command) in (0u32..).zip(&entry.commands) {
-            let at = At { rev: Rev { index: log_id.index.0, k }, log_time: self.log_time };
+            let at = At {
+                rev: Rev {
+                    index: log_id.index.0,
+                    k,
+                },
+                log_time: self.log_time,
+            };
             leaves.push((execute(state, command, at), command.commitment));
         }
         self.finish(log_id, entry.header.wall_time, leaves, Vec::new(), entry.audit.to_vec())
@@ -201,7 +223,10 @@ impl Machine {
             first_seq,
             log_time: self.log_time,
             wall_time,
-            leaves: (0u32..).zip(leaves).map(|(k, (outcome, commitment))| (k, outcome, commitment)).collect(),
+            leaves: (0u32..)
+                .zip(leaves)
+                .map(|(k, (outcome, commitment))| (k, outcome, commitment))
+                .collect(),
             clear,
             blob,
         };
@@ -238,7 +263,11 @@ impl Machine {
         let frontier = Frontier::decode(&r.bytes(FRONTIER_BYTES_MAX)?).ok_or(Malformed)?;
         let digest = LtHash::from_bytes(r.array()?);
         r.end()?;
-        Ok(Self { frontier, digest, log_time })
+        Ok(Self {
+            frontier,
+            digest,
+            log_time,
+        })
     }
 }
 

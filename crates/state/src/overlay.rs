@@ -15,6 +15,8 @@ pub struct Overlay<V> {
     base: V,
     tag: u64,
     changes: BTreeMap<Bytes, Change>,
+    /// Whether changes that are not held here may still reach the view beneath.
+    distrusted: bool,
 }
 
 struct Change {
@@ -25,7 +27,18 @@ struct Change {
 impl<'a, V: std::ops::Deref<Target = dyn View + 'a>> Overlay<V> {
     /// No changes yet.
     pub const fn new(base: V) -> Self {
-        Self { base, tag: 0, changes: BTreeMap::new() }
+        Self {
+            base,
+            tag: 0,
+            changes: BTreeMap::new(),
+            distrusted: false,
+        }
+    }
+
+    /// Says that changes which were forgotten may still reach the view beneath, at any moment. Until something settles, every row counts
+    /// as changed: what settles comes after them in the log.
+    pub const fn distrust(&mut self) {
+        self.distrusted = true;
     }
 
     /// Sets the tag of the changes that follow.
@@ -40,6 +53,7 @@ impl<'a, V: std::ops::Deref<Target = dyn View + 'a>> Overlay<V> {
 
     /// Forgets the changes with tags up to this one: the view beneath has them now, or never will.
     pub fn settle(&mut self, tag: u64) {
+        self.distrusted = false;
         self.changes.retain(|_, change| change.tag > tag);
     }
 
@@ -48,9 +62,9 @@ impl<'a, V: std::ops::Deref<Target = dyn View + 'a>> Overlay<V> {
         self.changes.clear();
     }
 
-    /// Whether the row was changed here.
+    /// Whether the row was changed here, or may change beneath.
     pub fn is_changed(&self, key: &[u8]) -> bool {
-        self.changes.contains_key(key)
+        self.distrusted || self.changes.contains_key(key)
     }
 
     /// The changes, in order of keys.

@@ -73,7 +73,10 @@ impl Row {
         Ok(Self {
             kind: r.u8()?,
             flags: r.u8()?,
-            rev: Rev { index: r.u64()?, k: r.u32()? },
+            rev: Rev {
+                index: r.u64()?,
+                k: r.u32()?,
+            },
             writer: r.command()?,
             created: r.u64()?,
             expires_at: r.u64()?,

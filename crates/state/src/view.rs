@@ -41,7 +41,11 @@ impl MemoryView {
 
 impl View for MemoryView {
     fn get(&self, key: &[u8]) -> Option<Bytes> {
-        self.rows.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.rows
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<(Bytes, Bytes)> {

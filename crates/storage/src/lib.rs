@@ -1,1 +1,37 @@
-//! RocksDB state store, log store, audit segments, snapshot files.
+//! What a node keeps on its disk: the Raft log, the applied rows, the audit bodies, and snapshot files.
+//!
+//! Guarantees:
+//! * A log entry, a vote or a truncation is durable before its callback is called, in the order of the calls ([`LogDb`]).
+//! * A disk that lost acknowledged entries is noticed when the log is opened, and the node does not start.
+//! * Every stored byte that can be checked is checked when it is read: nothing damaged is used, and nothing damaged in the middle is cut away.
+//! * A snapshot is installed by moving one pointer file: a crash leaves the old state or the new one.
+//! * An error of the disk at run time stops the process ([`fatal`]). It is never retried: after a failed `fsync` the kernel may have dropped the
+//!   pages, and a second call would report success for bytes that are lost (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
+//!
+//! What it does not do: it knows nothing of Raft's rules, of what a row means, or of encryption. The bytes it is given are already sealed.
+//! It does not set the process's umask: everything lies below [`DataDir`], whose mode 0700 keeps other users out.
+//!
+//! The order in which the caller makes things durable: [`AuditSegments::sync`], then [`StateDb::flush`], then [`LogDb::purge_to`].
+//! The rows name the last applied index, so a body may be newer than the rows (it is cut at the next start), but never older.
+
+mod audit_segments;
+mod data_dir;
+mod error;
+mod files;
+mod floor;
+mod generations;
+mod log_db;
+mod log_record;
+mod log_window;
+mod log_writer;
+mod options;
+mod segment;
+mod snapshot_file;
+mod state_db;
+
+pub use audit_segments::AuditSegments;
+pub use data_dir::DataDir;
+pub use error::{StorageError, fatal};
+pub use log_db::{Done, LogDb, Meta};
+pub use snapshot_file::{SnapshotHeader, SnapshotReader, SnapshotWriter};
+pub use state_db::{StateDb, StateSnapshot, install_state, switch_state};

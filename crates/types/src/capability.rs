@@ -73,7 +73,10 @@ impl FromStr for Capability {
     type Err = UnknownCapability;
 
     fn from_str(text: &str) -> Result<Self, UnknownCapability> {
-        Self::ALL.into_iter().find(|c| c.as_str() == text).ok_or(UnknownCapability)
+        Self::ALL
+            .into_iter()
+            .find(|c| c.as_str() == text)
+            .ok_or(UnknownCapability)
     }
 }
 

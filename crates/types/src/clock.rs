@@ -6,9 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970 as the log counts them: stamped by the leader, never running backwards, the same on all nodes.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogTime(pub u64);
 
 impl LogTime {
@@ -20,9 +18,7 @@ impl LogTime {
 }
 
 /// Milliseconds since 1970 by a node's wall clock. Shown to people, never compared.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WallTime(pub u64);
 
 /// A source of time.
@@ -38,6 +34,10 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one clock that all others stand in for"
+    )]
     fn wall(&self) -> WallTime {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         WallTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
@@ -62,7 +62,10 @@ impl SimulatedClock {
     /// Starts at this wall time.
     #[must_use]
     pub const fn new(wall: WallTime) -> Self {
-        Self { wall_ms: AtomicU64::new(wall.0), boot_ms: AtomicU64::new(0) }
+        Self {
+            wall_ms: AtomicU64::new(wall.0),
+            boot_ms: AtomicU64::new(0),
+        }
     }
 
     /// Moves both clocks on.

@@ -26,7 +26,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let mut last_unit = u64::MAX;
     for c in text.chars() {
         if let Some(digit) = c.to_digit(10) {
-            let grown = number.unwrap_or(0).checked_mul(10).and_then(|n| n.checked_add(u64::from(digit)));
+            let grown = number
+                .unwrap_or(0)
+                .checked_mul(10)
+                .and_then(|n| n.checked_add(u64::from(digit)));
             number = Some(grown.ok_or(DurationError::TooLong)?);
             continue;
         }

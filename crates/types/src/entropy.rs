@@ -35,7 +35,9 @@ impl SimulatedEntropy {
     /// Starts the sequence that belongs to this seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { state: Mutex::new(seed) }
+        Self {
+            state: Mutex::new(seed),
+        }
     }
 }
 

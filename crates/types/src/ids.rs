@@ -130,9 +130,7 @@ ordered_id! {
 }
 
 /// One leadership: a node that was elected in a term. At most one exists per term.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LeaderId {
     /// The term of the election.
     pub term: Term,
@@ -141,9 +139,7 @@ pub struct LeaderId {
 }
 
 /// The identity of a log entry: the leadership that proposed it, and its position.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogId {
     /// The leadership that proposed the entry.
     pub leader: LeaderId,
@@ -160,7 +156,12 @@ mod tests {
     fn ids_print_and_parse() {
         let id = ObjectId::make(&SimulatedEntropy::new(7));
         assert_eq!(id.to_string().parse(), Ok(id));
-        for bad in ["", "00", "zz000000000000000000000000000000", "0000000000000000000000000000000\u{e9}"] {
+        for bad in [
+            "",
+            "00",
+            "zz000000000000000000000000000000",
+            "0000000000000000000000000000000\u{e9}",
+        ] {
             assert_eq!(bad.parse::<ObjectId>(), Err(IdError), "{bad}");
         }
         assert_eq!(ObjectId::well_known(3).as_bytes()[15], 3);

@@ -15,9 +15,6 @@ pub use capability::{Capabilities, Capability, UnknownCapability};
 pub use clock::{Clock, LogTime, SimulatedClock, SystemClock, WallTime};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use entropy::{Entropy, SimulatedEntropy, SystemEntropy};
-pub use ids::{
-    ClusterId, CommandId, IdError, LeaderId, LogId, LogIndex, NodeId, ObjectId, RequestId,
-    StorageId, Term,
-};
+pub use ids::{ClusterId, CommandId, IdError, LeaderId, LogId, LogIndex, NodeId, ObjectId, RequestId, StorageId, Term};
 pub use path::{MountPath, Name, NameError, PathError, SecretPath};
 pub use secret::{SecretBytes, SecretKey, exposed};

@@ -216,7 +216,17 @@ mod tests {
         for good in ["a", "app-1", "0x.y_z"] {
             assert!(Name::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "ROOT", "Root ", "root\u{200b}", "\u{ff52}oot", "-a", "a b", "a/b", &"a".repeat(129)] {
+        for bad in [
+            "",
+            "ROOT",
+            "Root ",
+            "root\u{200b}",
+            "\u{ff52}oot",
+            "-a",
+            "a b",
+            "a/b",
+            &"a".repeat(129),
+        ] {
             assert_eq!(Name::parse(bad), Err(NameError), "{bad:?}");
         }
     }

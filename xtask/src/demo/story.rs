@@ -235,8 +235,8 @@ impl World {
         tell.title("6. The leader is killed");
         let leader = self.cluster.leader(&ALL)?;
         let left: Vec<usize> = ALL.into_iter().filter(|&node| node != leader).collect();
-        self.cluster.kill(leader)?;
         let killed = Instant::now();
+        self.cluster.kill(leader)?;
         tell.line(&format!("SIGKILL to node {}, which led", self.id(leader)));
         until(FAILOVER, || self.write(&left))?;
         tell.line(&format!(

@@ -64,7 +64,12 @@ pub fn authenticate(txn: &mut Txn<'_>, text: &[u8], custom: bool) -> Result<Call
         txn.fence(Precondition::NotExpired(row_key.clone()));
     }
     if record.num_uses > 0 {
-        txn.fence_write(Write::CounterAdd { key: row_key, slot: Slot::First, delta: -1, floor: 0 });
+        txn.fence_write(Write::CounterAdd {
+            key: row_key,
+            slot: Slot::First,
+            delta: -1,
+            floor: 0,
+        });
     }
     Ok(Caller {
         id,
@@ -83,7 +88,10 @@ pub(super) fn object_id(txn: &Txn<'_>, text: &[u8], custom: bool) -> Option<Obje
     if !has_form && !can_be_custom {
         return None;
     }
-    Some(ObjectId::from_bytes(token::digest(txn.barrier().keyring().tokens(), text)))
+    Some(ObjectId::from_bytes(token::digest(
+        txn.barrier().keyring().tokens(),
+        text,
+    )))
 }
 
 /// Every ancestor must stand. A parent is fenced by the generation of its container, which its revocation bumps.

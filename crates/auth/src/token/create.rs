@@ -77,7 +77,9 @@ pub fn create(txn: &mut Txn<'_>, caller: &Caller, privileged: bool, wanted: Crea
         seconds => seconds.min(limit),
     };
     if !wanted.orphan && caller.depth >= DEPTH_MAX {
-        return Err(CreateError::Invalid("the token tree is 32 deep; create an orphan token instead"));
+        return Err(CreateError::Invalid(
+            "the token tree is 32 deep; create an orphan token instead",
+        ));
     }
     let record = Record {
         accessor: ObjectId::make(txn.entropy()),
@@ -129,17 +131,38 @@ fn enter(txn: &mut Txn<'_>, text: SecretBytes, record: &Record) -> Result<NewTok
     txn.insert(container, &accessor, Kind::Token, id)?;
     txn.insert(crate::ACCESSORS, &accessor, Kind::Token, id)?;
     let now = txn.now();
-    let expires_at = if record.ttl_s == 0 { 0 } else { now.plus_ms(record.ttl_s * 1_000).0 };
+    let expires_at = if record.ttl_s == 0 {
+        0
+    } else {
+        now.plus_ms(record.ttl_s * 1_000).0
+    };
     let counters = [record.num_uses, 0];
-    let options = ObjectOptions { expires_at, counters: Counters::Set(counters), container };
+    let options = ObjectOptions {
+        expires_at,
+        counters: Counters::Set(counters),
+        container,
+    };
     let plain = record.encode();
     txn.put_object(id, Kind::Token, plain.expose(), options);
-    let object = aumbry_barrier::Object { plain, created: now, expires_at, counters, container };
-    Ok(NewToken { token: text, info: record.info(&object, now.0) })
+    let object = aumbry_barrier::Object {
+        plain,
+        created: now,
+        expires_at,
+        counters,
+        container,
+    };
+    Ok(NewToken {
+        token: text,
+        info: record.info(&object, now.0),
+    })
 }
 
 fn choose_policies(caller: &Caller, privileged: bool, wanted: &Create) -> Result<Vec<String>, CreateError> {
-    let mut policies = if wanted.policies.is_empty() { caller.policies.clone() } else { wanted.policies.clone() };
+    let mut policies = if wanted.policies.is_empty() {
+        caller.policies.clone()
+    } else {
+        wanted.policies.clone()
+    };
     if !wanted.no_default_policy && !policies.iter().any(|policy| policy == "root") {
         policies.push("default".to_owned());
     }
@@ -157,14 +180,20 @@ fn choose_policies(caller: &Caller, privileged: bool, wanted: &Create) -> Result
 
 fn check(wanted: &Create) -> Result<(), CreateError> {
     if wanted.policies.len() > 64 || wanted.policies.iter().any(|policy| Name::parse(policy).is_err()) {
-        return Err(CreateError::Invalid("at most 64 policies, each a name of a-z, 0-9, `-`, `_`, `.`"));
+        return Err(CreateError::Invalid(
+            "at most 64 policies, each a name of a-z, 0-9, `-`, `_`, `.`",
+        ));
     }
     if wanted.display_name.len() > 128 || wanted.display_name.chars().any(char::is_control) {
-        return Err(CreateError::Invalid("display_name has at most 128 bytes and no control characters"));
+        return Err(CreateError::Invalid(
+            "display_name has at most 128 bytes and no control characters",
+        ));
     }
     let is_long = |(key, value): (&String, &String)| key.is_empty() || key.len() > 128 || value.len() > 512;
     if wanted.metadata.len() > 64 || wanted.metadata.iter().any(is_long) {
-        return Err(CreateError::Invalid("metadata has at most 64 pairs, keys of 1 to 128 bytes, values of at most 512"));
+        return Err(CreateError::Invalid(
+            "metadata has at most 64 pairs, keys of 1 to 128 bytes, values of at most 512",
+        ));
     }
     if wanted.ttl_s > SECONDS_MAX || wanted.explicit_max_ttl_s > SECONDS_MAX {
         return Err(CreateError::Invalid("a TTL is at most 100 years"));

@@ -68,7 +68,9 @@ fn live(txn: &mut Txn<'_>, id: ObjectId) -> Result<(Record, aumbry_barrier::Obje
     // A token below a revoked one is only waiting for the sweep.
     let mut next = record.parent;
     for _ in 0..=record.depth {
-        let Some(parent) = next else { return Ok((record, object)) };
+        let Some(parent) = next else {
+            return Ok((record, object));
+        };
         let (parent, parent_object) = Record::peek(txn, parent)?.ok_or(RenewError::NotFound)?;
         if parent_object.expires_at != 0 && parent_object.expires_at <= txn.now().0 {
             return Err(RenewError::NotFound);

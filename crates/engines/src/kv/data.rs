@@ -27,7 +27,10 @@ pub(super) fn check(data: &SecretBytes) -> Result<(), DataError> {
         return Err(DataError::Form);
     }
     let mut parser = serde_json::Deserializer::from_slice(data.expose());
-    Level(DEPTH_MAX).deserialize(&mut parser).and_then(|()| parser.end()).map_err(|_| DataError::Form)
+    Level(DEPTH_MAX)
+        .deserialize(&mut parser)
+        .and_then(|()| parser.end())
+        .map_err(|_| DataError::Form)
 }
 
 /// Merges a patch into a document (RFC 7396): null removes a key, objects merge, anything else replaces.
@@ -145,27 +148,48 @@ mod tests {
         for good in ["{}", " {\"a\":{\"b\":[1,true,null,\"x\",1.5]}} "] {
             assert_eq!(form(good), Ok(()), "{good}");
         }
-        for bad in ["", "[]", "\"a\"", "{", "{}x", "{\"a\":1,\"a\":2}", "{\"a\":{\"b\":1,\"b\":2}}"] {
+        for bad in [
+            "",
+            "[]",
+            "\"a\"",
+            "{",
+            "{}x",
+            "{\"a\":1,\"a\":2}",
+            "{\"a\":{\"b\":1,\"b\":2}}",
+        ] {
             assert_eq!(form(bad), Err(DataError::Form), "{bad}");
         }
         let deep = format!("{}1{}", "{\"a\":".repeat(33), "}".repeat(33));
         assert_eq!(form(&deep), Err(DataError::Form));
         assert_eq!(form(&"[".repeat(1 << 20)), Err(DataError::Form));
-        assert_eq!(form(&format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20))), Err(DataError::TooLarge));
+        assert_eq!(
+            form(&format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20))),
+            Err(DataError::TooLarge)
+        );
     }
 
     #[test]
     fn merges_as_rfc_7396() {
         let check = |document: &str, patch: &str, expect: &str| {
-            let merged = merge(&SecretBytes::from(document.to_owned()), &SecretBytes::from(patch.to_owned()));
-            assert_eq!(merged.map(|m| String::from_utf8_lossy(m.expose()).into_owned()), Ok(expect.to_owned()));
+            let merged = merge(
+                &SecretBytes::from(document.to_owned()),
+                &SecretBytes::from(patch.to_owned()),
+            );
+            assert_eq!(
+                merged.map(|m| String::from_utf8_lossy(m.expose()).into_owned()),
+                Ok(expect.to_owned())
+            );
         };
         // From the table of test cases of RFC 7396, appendix A.
         check(r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#);
         check(r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#);
         check(r#"{"a":"b"}"#, r#"{"a":null}"#, "{}");
         check(r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#);
-        check(r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#);
+        check(
+            r#"{"a":{"b":"c"}}"#,
+            r#"{"a":{"b":"d","c":null}}"#,
+            r#"{"a":{"b":"d"}}"#,
+        );
         check(r#"{"e":null}"#, r#"{"a":1}"#, r#"{"a":1,"e":null}"#);
         check("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#);
     }

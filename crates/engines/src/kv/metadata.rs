@@ -84,7 +84,14 @@ impl Metadata {
             0 => 0,
             seconds => now.plus_ms(seconds.saturating_mul(1_000)).0,
         };
-        self.versions.insert(self.current, VersionState { created: now.0, deleted_at, destroyed: false });
+        self.versions.insert(
+            self.current,
+            VersionState {
+                created: now.0,
+                deleted_at,
+                destroyed: false,
+            },
+        );
         (self.current, self.trim())
     }
 
@@ -140,7 +147,9 @@ fn check_custom(custom: &BTreeMap<String, String>) -> Result<(), Error> {
     }
     for (key, value) in custom {
         if key.is_empty() || key.len() > 128 || value.len() > 512 {
-            return Err(Error::Invalid("a custom_metadata key has 1 to 128 bytes, a value at most 512"));
+            return Err(Error::Invalid(
+                "a custom_metadata key has 1 to 128 bytes, a value at most 512",
+            ));
         }
         if key.chars().chain(value.chars()).any(char::is_control) {
             return Err(Error::Invalid("custom_metadata has no control characters"));

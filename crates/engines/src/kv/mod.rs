@@ -11,7 +11,5 @@ mod versions;
 
 pub use data::DataError;
 pub use metadata::{Metadata, VersionState};
-pub use request::{
-    Error, Item, MetadataChange, Reply, Request, VersionInfo, access,
-};
 pub use plan::plan;
+pub use request::{Error, Item, MetadataChange, Reply, Request, VersionInfo, access};

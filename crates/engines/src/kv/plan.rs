@@ -22,7 +22,11 @@ pub fn plan(txn: &mut Txn<'_>, root: ObjectId, request: &Request) -> Result<Repl
             if paths.is_empty() || paths.len() > BATCH_MAX {
                 return Err(Error::Invalid("name 1 to 100 secrets"));
             }
-            paths.iter().map(|path| get(txn, root, path, None)).collect::<Result<_, _>>().map(Reply::Items)
+            paths
+                .iter()
+                .map(|path| get(txn, root, path, None))
+                .collect::<Result<_, _>>()
+                .map(Reply::Items)
         }
         Request::List { path, after, limit } => list(txn, root, path.as_ref(), after, *limit),
         Request::Delete { path, versions } => {
@@ -67,7 +71,13 @@ pub fn plan(txn: &mut Txn<'_>, root: ObjectId, request: &Request) -> Result<Repl
     }
 }
 
-fn put(txn: &mut Txn<'_>, root: ObjectId, path: &SecretPath, data: &SecretBytes, cas: Option<u64>) -> Result<Reply, Error> {
+fn put(
+    txn: &mut Txn<'_>,
+    root: ObjectId,
+    path: &SecretPath,
+    data: &SecretBytes,
+    cas: Option<u64>,
+) -> Result<Reply, Error> {
     data::check(data)?;
     let found = tree::find(txn, root, path)?;
     let existing = match &found {
@@ -82,7 +92,13 @@ fn put(txn: &mut Txn<'_>, root: ObjectId, path: &SecretPath, data: &SecretBytes,
     Ok(write_version(txn, id, metadata, data))
 }
 
-fn patch(txn: &mut Txn<'_>, root: ObjectId, path: &SecretPath, patch: &SecretBytes, cas: Option<u64>) -> Result<Reply, Error> {
+fn patch(
+    txn: &mut Txn<'_>,
+    root: ObjectId,
+    path: &SecretPath,
+    patch: &SecretBytes,
+    cas: Option<u64>,
+) -> Result<Reply, Error> {
     let id = existing(txn, root, path)?;
     let metadata = Metadata::read(txn, id)?;
     check_cas(Some(&metadata), cas)?;
@@ -99,7 +115,10 @@ fn write_version(txn: &mut Txn<'_>, id: ObjectId, mut metadata: Metadata, data: 
     }
     txn.put_version(id, version, data.expose());
     metadata.write(txn, id);
-    Reply::Written { info: metadata.info(version), custom: metadata.custom }
+    Reply::Written {
+        info: metadata.info(version),
+        custom: metadata.custom,
+    }
 }
 
 fn check_cas(metadata: Option<&Metadata>, cas: Option<u64>) -> Result<(), Error> {
@@ -112,7 +131,9 @@ fn check_cas(metadata: Option<&Metadata>, cas: Option<u64>) -> Result<(), Error>
 }
 
 fn get(txn: &mut Txn<'_>, root: ObjectId, path: &SecretPath, version: Option<u64>) -> Result<Option<Item>, Error> {
-    let Some((_, id)) = tree::find(txn, root, path)? else { return Ok(None) };
+    let Some((_, id)) = tree::find(txn, root, path)? else {
+        return Ok(None);
+    };
     let metadata = Metadata::read(txn, id)?;
     let version = match version {
         None | Some(0) => metadata.current,
@@ -122,15 +143,27 @@ fn get(txn: &mut Txn<'_>, root: ObjectId, path: &SecretPath, version: Option<u64
 }
 
 fn read_item(txn: &mut Txn<'_>, id: ObjectId, metadata: &Metadata, version: u64) -> Result<Option<Item>, Error> {
-    let Some(state) = metadata.versions.get(&version) else { return Ok(None) };
+    let Some(state) = metadata.versions.get(&version) else {
+        return Ok(None);
+    };
     let data = match state.is_readable(txn.now()) {
         true => Some(txn.read_version(id, version)?.ok_or(aumbry_barrier::DamagedRow)?),
         false => None,
     };
-    Ok(Some(Item { data, info: metadata.info(version), custom: metadata.custom.clone() }))
+    Ok(Some(Item {
+        data,
+        info: metadata.info(version),
+        custom: metadata.custom.clone(),
+    }))
 }
 
-fn list(txn: &mut Txn<'_>, root: ObjectId, path: Option<&SecretPath>, after: &str, limit: usize) -> Result<Reply, Error> {
+fn list(
+    txn: &mut Txn<'_>,
+    root: ObjectId,
+    path: Option<&SecretPath>,
+    after: &str,
+    limit: usize,
+) -> Result<Reply, Error> {
     if limit == 0 || limit > LIST_MAX {
         return Err(Error::Invalid("limit is 1 to 10,000"));
     }
@@ -140,7 +173,11 @@ fn list(txn: &mut Txn<'_>, root: ObjectId, path: Option<&SecretPath>, after: &st
     };
     let children = txn.list(container)?;
     let start = children.partition_point(|child| child.name.as_str() <= after);
-    let names: Vec<String> = children[start..].iter().take(limit).map(|child| child.name.clone()).collect();
+    let names: Vec<String> = children[start..]
+        .iter()
+        .take(limit)
+        .map(|child| child.name.clone())
+        .collect();
     let more = start + names.len() < children.len();
     Ok(Reply::Names { names, more })
 }

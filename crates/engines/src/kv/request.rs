@@ -189,25 +189,50 @@ impl Request {
     /// [`Error::Invalid`] if a path is the mount itself or below another.
     pub fn below(&self, mount: &MountPath) -> Result<Self, Error> {
         let inner = |path: &SecretPath| {
-            path.below(mount).flatten().ok_or(Error::Invalid("the path must name a secret below its mount"))
+            path.below(mount)
+                .flatten()
+                .ok_or(Error::Invalid("the path must name a secret below its mount"))
         };
         Ok(match self {
-            Self::Put { path, data, cas } => Self::Put { path: inner(path)?, data: data.duplicate(), cas: *cas },
-            Self::Patch { path, data, cas } => Self::Patch { path: inner(path)?, data: data.duplicate(), cas: *cas },
-            Self::Get { path, version } => Self::Get { path: inner(path)?, version: *version },
-            Self::BatchGet { paths } => Self::BatchGet { paths: paths.iter().map(inner).collect::<Result<_, _>>()? },
+            Self::Put { path, data, cas } => Self::Put {
+                path: inner(path)?,
+                data: data.duplicate(),
+                cas: *cas,
+            },
+            Self::Patch { path, data, cas } => Self::Patch {
+                path: inner(path)?,
+                data: data.duplicate(),
+                cas: *cas,
+            },
+            Self::Get { path, version } => Self::Get {
+                path: inner(path)?,
+                version: *version,
+            },
+            Self::BatchGet { paths } => Self::BatchGet {
+                paths: paths.iter().map(inner).collect::<Result<_, _>>()?,
+            },
             Self::List { path, after, limit } => Self::List {
                 path: path.as_ref().and_then(|path| path.below(mount)).flatten(),
                 after: after.clone(),
                 limit: *limit,
             },
-            Self::Delete { path, versions } => Self::Delete { path: inner(path)?, versions: versions.clone() },
-            Self::Undelete { path, versions } => Self::Undelete { path: inner(path)?, versions: versions.clone() },
-            Self::Destroy { path, versions } => Self::Destroy { path: inner(path)?, versions: versions.clone() },
+            Self::Delete { path, versions } => Self::Delete {
+                path: inner(path)?,
+                versions: versions.clone(),
+            },
+            Self::Undelete { path, versions } => Self::Undelete {
+                path: inner(path)?,
+                versions: versions.clone(),
+            },
+            Self::Destroy { path, versions } => Self::Destroy {
+                path: inner(path)?,
+                versions: versions.clone(),
+            },
             Self::ReadMetadata { path } => Self::ReadMetadata { path: inner(path)? },
-            Self::WriteMetadata { path, change } => {
-                Self::WriteMetadata { path: inner(path)?, change: change.clone() }
-            }
+            Self::WriteMetadata { path, change } => Self::WriteMetadata {
+                path: inner(path)?,
+                change: change.clone(),
+            },
             Self::DeleteMetadata { path } => Self::DeleteMetadata { path: inner(path)? },
         })
     }
@@ -215,7 +240,10 @@ impl Request {
     /// Whether the request changes anything.
     #[must_use]
     pub const fn is_write(&self) -> bool {
-        !matches!(self, Self::Get { .. } | Self::BatchGet { .. } | Self::List { .. } | Self::ReadMetadata { .. })
+        !matches!(
+            self,
+            Self::Get { .. } | Self::BatchGet { .. } | Self::List { .. } | Self::ReadMetadata { .. }
+        )
     }
 
     /// The secrets or directory that the request is about, for the audit record.
@@ -263,9 +291,10 @@ pub fn access(txn: &mut Txn<'_>, root: ObjectId, request: &Request) -> Result<Ve
     let one = |form: &str, path: &SecretPath, capability| vec![(format!("{form}/{}", path.as_str()), capability)];
     Ok(match request {
         Request::Get { path, .. } => one("data", path, Capability::Read),
-        Request::BatchGet { paths } => {
-            paths.iter().map(|path| (format!("data/{}", path.as_str()), Capability::Read)).collect()
-        }
+        Request::BatchGet { paths } => paths
+            .iter()
+            .map(|path| (format!("data/{}", path.as_str()), Capability::Read))
+            .collect(),
         Request::Put { path, .. } => one("data", path, create_or_update(txn, root, path)?),
         Request::Patch { path, .. } => one("data", path, Capability::Patch),
         Request::Delete { path, versions } if versions.is_empty() => one("data", path, Capability::Delete),
@@ -301,7 +330,9 @@ mod optional {
     struct Wrapped(#[serde(with = "exposed")] SecretBytes);
 
     pub(super) fn serialize<S: Serializer>(data: &Option<SecretBytes>, serializer: S) -> Result<S::Ok, S::Error> {
-        data.as_ref().map(|data| Wrapped(data.duplicate())).serialize(serializer)
+        data.as_ref()
+            .map(|data| Wrapped(data.duplicate()))
+            .serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretBytes>, D::Error> {

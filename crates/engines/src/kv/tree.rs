@@ -12,24 +12,44 @@ pub(super) struct Place {
 }
 
 /// Finds a secret.
-pub(super) fn find(txn: &mut Txn<'_>, root: ObjectId, path: &SecretPath) -> Result<Option<(Place, ObjectId)>, DamagedRow> {
+pub(super) fn find(
+    txn: &mut Txn<'_>,
+    root: ObjectId,
+    path: &SecretPath,
+) -> Result<Option<(Place, ObjectId)>, DamagedRow> {
     let (directories, leaf) = split(path);
     let mut chain = vec![(root, String::new())];
     let mut container = root;
     for name in directories {
-        let Some(child) = txn.lookup(container, &name)? else { return Ok(None) };
+        let Some(child) = txn.lookup(container, &name)? else {
+            return Ok(None);
+        };
         container = child.id;
         chain.push((container, name));
     }
     let child = txn.lookup(container, leaf)?;
-    Ok(child.map(|child| (Place { chain, leaf: leaf.to_owned() }, child.id)))
+    Ok(child.map(|child| {
+        (
+            Place {
+                chain,
+                leaf: leaf.to_owned(),
+            },
+            child.id,
+        )
+    }))
 }
 
 /// Finds a directory.
-pub(super) fn find_directory(txn: &mut Txn<'_>, root: ObjectId, path: &SecretPath) -> Result<Option<ObjectId>, DamagedRow> {
+pub(super) fn find_directory(
+    txn: &mut Txn<'_>,
+    root: ObjectId,
+    path: &SecretPath,
+) -> Result<Option<ObjectId>, DamagedRow> {
     let mut container = root;
     for segment in path.segments() {
-        let Some(child) = txn.lookup(container, &format!("{segment}/"))? else { return Ok(None) };
+        let Some(child) = txn.lookup(container, &format!("{segment}/"))? else {
+            return Ok(None);
+        };
         container = child.id;
     }
     Ok(Some(container))
@@ -75,6 +95,8 @@ pub(super) fn leave(txn: &mut Txn<'_>, place: &Place) -> Result<(), DamagedRow> 
 /// The names of the directories, each with its slash, and the name of the secret.
 fn split(path: &SecretPath) -> (Vec<String>, &str) {
     let segments: Vec<&str> = path.segments().collect();
-    let (leaf, directories) = segments.split_last().map_or(("", &[][..]), |(leaf, rest)| (*leaf, rest));
+    let (leaf, directories) = segments
+        .split_last()
+        .map_or(("", &[][..]), |(leaf, rest)| (*leaf, rest));
     (directories.iter().map(|segment| format!("{segment}/")).collect(), leaf)
 }

@@ -27,7 +27,9 @@ pub(super) fn change(txn: &mut Txn<'_>, id: ObjectId, versions: &[u64], fate: Fa
     }
     let now = txn.now();
     for version in versions {
-        let Some(state) = metadata.versions.get_mut(version) else { continue };
+        let Some(state) = metadata.versions.get_mut(version) else {
+            continue;
+        };
         match fate {
             Fate::Delete if state.is_readable(now) => state.deleted_at = now.0,
             Fate::Undelete if !state.destroyed => state.deleted_at = 0,

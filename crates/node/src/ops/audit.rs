@@ -5,7 +5,7 @@ use std::time::Duration;
 use aumbry_audit::Checkpoint;
 
 use super::Effect;
-use crate::{Failure, Node, Operation, Reply, Request, audit_log};
+use crate::{Failure, Node, Operation, Reply, Request, audit_log, genesis};
 
 pub(super) fn read(from: u64, limit: usize) -> Result<Effect, Failure> {
     if !(1..=LIMIT_MAX).contains(&limit) {
@@ -16,12 +16,22 @@ pub(super) fn read(from: u64, limit: usize) -> Result<Effect, Failure> {
 
 /// Waits for more records, if the request wants to.
 pub(crate) async fn wait_before(node: &Node, request: &Request) {
-    let Operation::AuditRead { wait_size: size @ 1.., .. } = request.operation else { return };
-    let mut changed = node.consensus.changed();
-    let enough = async {
-        while node.consensus.status().audit_size <= size && changed.changed().await.is_ok() {}
+    let Operation::AuditRead {
+        wait_size: size @ 1.., ..
+    } = request.operation
+    else {
+        return;
     };
-    let until = request.deadline.checked_sub(Duration::from_secs(1)).unwrap_or(request.deadline);
+    // To wait is to hold a place in the node: only for who may read what is waited for. The reading itself is decided afterwards.
+    if !node.is_allowed(request) {
+        return;
+    }
+    let mut changed = node.consensus.changed();
+    let enough = async { while node.consensus.status().audit_size <= size && changed.changed().await.is_ok() {} };
+    let until = request
+        .deadline
+        .checked_sub(Duration::from_secs(1))
+        .unwrap_or(request.deadline);
     // Waiting in vain is no failure: the answer is an empty page.
     let _ = tokio::time::timeout_at(until, enough).await;
 }
@@ -30,7 +40,8 @@ pub(crate) async fn wait_before(node: &Node, request: &Request) {
 pub(super) fn rows(node: &Node, from: u64, limit: usize) -> Result<Reply, Failure> {
     let barrier = node.seal.barrier().ok_or_else(Failure::sealed)?;
     let bodies = node.consensus.audit_bodies(from, limit);
-    audit_log::open(&barrier, bodies, from, limit).map(Reply::Audit)
+    let genesis = genesis::entry_index(&*node.consensus.view());
+    audit_log::open(&barrier, bodies, from, limit, genesis).map(Reply::Audit)
 }
 
 /// Signs the tree as it is applied here.
@@ -44,9 +55,16 @@ pub(super) fn checkpoint(node: &Node) -> Result<Reply, Failure> {
         root: status.audit_root,
     };
     let key = barrier.keyring().checkpoint();
-    let note = checkpoint.sign(key).map_err(|error| Failure::internal(error.to_string()))?;
+    let note = checkpoint
+        .sign(key)
+        .map_err(|error| Failure::internal(error.to_string()))?;
     let verifying_key = *key.verifying_key().as_bytes();
-    Ok(Reply::Checkpoint { note, size: status.audit_size, storage_id, verifying_key })
+    Ok(Reply::Checkpoint {
+        note,
+        size: status.audit_size,
+        storage_id,
+        verifying_key,
+    })
 }
 
 /// A page that fits into one message.

@@ -33,7 +33,9 @@ pub(crate) fn join(node: &Node, txn: &mut Txn<'_>, request: &JoinRequest) -> Res
     check(request)?;
     let token = join_token_id(txn, &request.secret);
     let now = txn.now().0;
-    let object = txn.read_object(token, Kind::JoinToken)?.filter(|object| object.expires_at > now);
+    let object = txn
+        .read_object(token, Kind::JoinToken)?
+        .filter(|object| object.expires_at > now);
     if object.is_none() {
         return Err(Failure::new(
             Class::Unauthenticated,
@@ -70,7 +72,12 @@ pub(crate) fn join(node: &Node, txn: &mut Txn<'_>, request: &JoinRequest) -> Res
         voter: false,
         matched: None,
     };
-    let joined = Joined { node_id: id.0, cluster_id: cluster_id.to_string(), certificate, authority: facts.authority };
+    let joined = Joined {
+        node_id: id.0,
+        cluster_id: cluster_id.to_string(),
+        certificate,
+        authority: facts.authority,
+    };
     Ok((Reply::Joined(joined), Effect::AddLearner(member)))
 }
 
@@ -88,7 +95,10 @@ pub(super) async fn change(node: &Node, request: &Request, effect: Effect) -> Re
     match tokio::time::timeout_at(deadline, changing).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(failure(&error)),
-        Err(_) => Err(Failure::unknown(Class::DeadlineExceeded, "no quorum answered; see `aumbry operator members`")),
+        Err(_) => Err(Failure::unknown(
+            Class::DeadlineExceeded,
+            "no quorum answered; see `aumbry operator members`",
+        )),
     }
 }
 
@@ -110,10 +120,14 @@ fn failure(error: &MembershipError) -> Failure {
 fn check(request: &JoinRequest) -> Result<(), Failure> {
     let is_bad = |text: &str, max: usize| text.is_empty() || text.len() > max || text.chars().any(char::is_control);
     if is_bad(&request.name, 64) || is_bad(&request.peer_addr, 255) || is_bad(&request.client_addr, 255) {
-        return Err(Failure::invalid("a node has a name of at most 64 bytes and two addresses of at most 255"));
+        return Err(Failure::invalid(
+            "a node has a name of at most 64 bytes and two addresses of at most 255",
+        ));
     }
     if request.region.len() > 64 || request.zone.len() > 64 || request.spki.len() > 1_024 {
-        return Err(Failure::invalid("region and zone have at most 64 bytes, the public key at most 1,024"));
+        return Err(Failure::invalid(
+            "region and zone have at most 64 bytes, the public key at most 1,024",
+        ));
     }
     Ok(())
 }

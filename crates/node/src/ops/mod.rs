@@ -66,7 +66,11 @@ pub(crate) fn plan(
         Operation::PolicyRead(name) => policy::read(txn, name)?,
         Operation::PolicyList => policy::list(txn)?,
         Operation::PolicyDelete(name) => policy::delete(txn, name)?,
-        Operation::MountEnable { path, kind, description } => mount::enable(txn, auth, path, kind, description)?,
+        Operation::MountEnable {
+            path,
+            kind,
+            description,
+        } => mount::enable(txn, auth, path, kind, description)?,
         Operation::MountDisable(path) => mount::disable(txn, auth, path)?,
         Operation::MountList => mount::list(txn, auth)?,
         Operation::JoinTokenCreate(ttl_s) => cluster::create_join_token(txn, *ttl_s)?,

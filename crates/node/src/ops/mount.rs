@@ -18,18 +18,30 @@ pub(super) fn enable(
         return Err(Failure::invalid("the only engine is `kv`"));
     }
     if description.len() > 256 || description.chars().any(char::is_control) {
-        return Err(Failure::invalid("a description has at most 256 bytes and no control characters"));
+        return Err(Failure::invalid(
+            "a description has at most 256 bytes and no control characters",
+        ));
     }
     let first = path.as_str().split('/').next().unwrap_or_default();
     if RESERVED.contains(&first) {
-        return Err(Failure::invalid("`sys`, `auth`, `identity` and `cubbyhole` are reserved; mount elsewhere"));
+        return Err(Failure::invalid(
+            "`sys`, `auth`, `identity` and `cubbyhole` are reserved; mount elsewhere",
+        ));
     }
     let overlaps = |other: &str| {
-        let (short, long) = if other.len() < path.as_str().len() { (other, path.as_str()) } else { (path.as_str(), other) };
+        let (short, long) = if other.len() < path.as_str().len() {
+            (other, path.as_str())
+        } else {
+            (path.as_str(), other)
+        };
         long == short || long.strip_prefix(short).is_some_and(|rest| rest.starts_with('/'))
     };
     if auth.mounts(txn)?.iter().any(|mount| overlaps(mount.path.as_str())) {
-        return Err(Failure::new(Class::AlreadyExists, "MOUNT_EXISTS", "a mount is there, above or below it already"));
+        return Err(Failure::new(
+            Class::AlreadyExists,
+            "MOUNT_EXISTS",
+            "a mount is there, above or below it already",
+        ));
     }
     enter(txn, path, description)?;
     txn.bump_auth_generation(NAMESPACE_ROOT);
@@ -46,7 +58,12 @@ pub(crate) fn enter(txn: &mut Txn<'_>, path: &MountPath, description: &str) -> R
         description: description.to_owned(),
         accessor: format!("kv_{}", &ObjectId::make(txn.entropy()).to_string()[..8]),
     };
-    txn.put_object(root, Kind::Mount, record::encode(MOUNT_VERSION, &info).expose(), ObjectOptions::default());
+    txn.put_object(
+        root,
+        Kind::Mount,
+        record::encode(MOUNT_VERSION, &info).expose(),
+        ObjectOptions::default(),
+    );
     Ok(())
 }
 
@@ -71,7 +88,9 @@ pub(super) fn disable(txn: &mut Txn<'_>, auth: &mut AuthCache, path: &MountPath)
 }
 
 pub(super) fn list(txn: &mut Txn<'_>, auth: &mut AuthCache) -> Result<Reply, Failure> {
-    Ok(Reply::Mounts(auth.mounts(txn)?.iter().map(|mount| mount.info.clone()).collect()))
+    Ok(Reply::Mounts(
+        auth.mounts(txn)?.iter().map(|mount| mount.info.clone()).collect(),
+    ))
 }
 
 const RESERVED: [&str; 4] = ["sys", "auth", "identity", "cubbyhole"];

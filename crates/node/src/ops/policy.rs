@@ -33,7 +33,9 @@ pub(crate) fn enter(txn: &mut Txn<'_>, name: &Name, text: &str) -> Result<(), Fa
 }
 
 pub(super) fn read(txn: &mut Txn<'_>, name: &Name) -> Result<Reply, Failure> {
-    read_policy(txn, name.as_str())?.map(Reply::Policy).ok_or_else(not_found)
+    read_policy(txn, name.as_str())?
+        .map(Reply::Policy)
+        .ok_or_else(not_found)
 }
 
 pub(super) fn list(txn: &mut Txn<'_>) -> Result<Reply, Failure> {

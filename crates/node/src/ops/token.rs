@@ -30,7 +30,9 @@ pub(super) fn lookup(txn: &mut Txn<'_>, caller: &Caller, name: &TokenName) -> Re
 
 pub(super) fn renew(txn: &mut Txn<'_>, caller: &Caller, name: &TokenName, increment_s: u64) -> Result<Reply, Failure> {
     let id = find(txn, caller, name)?.ok_or_else(not_found)?;
-    token::renew(txn, id, increment_s).map(Reply::Token).map_err(renew_failure)
+    token::renew(txn, id, increment_s)
+        .map(Reply::Token)
+        .map_err(renew_failure)
 }
 
 /// Revoking what is not there succeeds: it is as the caller wants it.

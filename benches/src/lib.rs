@@ -1,1 +1,0 @@
-//! Black-box benches over real processes.

@@ -1,0 +1,209 @@
+//! The client.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aumbry_api::v1::cluster_service_client::ClusterServiceClient;
+use aumbry_api::v1::sys_service_client::SysServiceClient;
+use aumbry_api::v1::{self, Failure, OutcomeClass};
+use aumbry_api::failure_of;
+use aumbry_types::{Entropy as _, RequestId, SecretBytes, SystemEntropy};
+use prost::bytes::Bytes;
+use tokio::time::Instant;
+use tonic::{Request, Status};
+
+use crate::connection::{Authorized, Connections};
+use crate::dispatch::Dispatch;
+use crate::{Builder, Error};
+
+/// A client of a cluster. Clones share its connections.
+#[derive(Clone)]
+pub struct Client {
+    connections: Connections,
+    /// The endpoint that answered last.
+    preferred: Arc<AtomicUsize>,
+    timeout: Duration,
+    retries: bool,
+    idempotency_key: Option<String>,
+}
+
+impl Client {
+    pub(crate) fn new(connections: Connections, timeout: Duration, retries: bool, idempotency_key: Option<String>) -> Self {
+        Self { connections, preferred: Arc::default(), timeout, retries, idempotency_key }
+    }
+
+    /// Begins to set up a client.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The endpoints.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<String> {
+        self.connections.addresses().map(str::to_owned).collect()
+    }
+
+    /// Makes a request of any node. Any node will do: it hands the request to the leader.
+    ///
+    /// # Errors
+    /// [`Error::Failure`] says whether anything changed.
+    pub async fn call<O: Dispatch>(&self, mut request: O) -> Result<O::Reply, Error> {
+        self.complete(&mut request);
+        let deadline = Instant::now() + self.timeout;
+        let is_safe = !O::IS_WRITE || !request.header().is_none_or(|header| header.idempotency_key.is_empty());
+        let mut position = self.preferred.load(Ordering::Relaxed);
+        let mut pause = PAUSE_MIN;
+        loop {
+            let failure = match self.try_at(position, &request, deadline).await {
+                Ok(reply) => {
+                    self.preferred.store(position, Ordering::Relaxed);
+                    return Ok(reply);
+                }
+                Err(failure) => failure,
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !self.retries || !may_retry(&failure, is_safe) || left <= pause {
+                return Err(Error::Failure(Box::new(failure)));
+            }
+            tokio::time::sleep(jittered(pause)).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+            position = (position + 1) % self.connections.len();
+        }
+    }
+
+    /// Makes a request of exactly this endpoint, once.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn call_on<O: Dispatch>(&self, endpoint: &str, mut request: O) -> Result<O::Reply, Error> {
+        self.complete(&mut request);
+        let position = self.position(Some(endpoint))?;
+        let answer = self.try_at(position, &request, Instant::now() + self.timeout).await;
+        answer.map_err(|failure| Error::Failure(Box::new(failure)))
+    }
+
+    /// Makes a new cluster of the first endpoint.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn init(&self, request: v1::InitRequest) -> Result<v1::InitReply, Error> {
+        let mut service = SysServiceClient::new(self.connections.at(0));
+        self.once(service.init(self.timed(request))).await
+    }
+
+    /// Shows one key share to an endpoint, the first by default.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn unseal(&self, endpoint: Option<&str>, share: SecretBytes) -> Result<v1::SealStatusReply, Error> {
+        let request = v1::UnsealRequest { share: Bytes::copy_from_slice(share.expose()) };
+        let mut service = self.sys(endpoint)?;
+        self.once(service.unseal(self.timed(request))).await
+    }
+
+    /// Makes an endpoint forget the shares shown so far.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn reset_unseal(&self, endpoint: Option<&str>) -> Result<v1::SealStatusReply, Error> {
+        let mut service = self.sys(endpoint)?;
+        self.once(service.reset_unseal(self.timed(v1::ResetUnsealRequest {}))).await
+    }
+
+    /// The seal of an endpoint.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn seal_status(&self, endpoint: Option<&str>) -> Result<v1::SealStatusReply, Error> {
+        let mut service = self.sys(endpoint)?;
+        self.once(service.seal_status(self.timed(v1::SealStatusRequest {}))).await
+    }
+
+    /// Whether an endpoint can serve.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn health(&self, endpoint: Option<&str>) -> Result<v1::HealthReply, Error> {
+        let mut service = self.sys(endpoint)?;
+        self.once(service.health(self.timed(v1::HealthRequest {}))).await
+    }
+
+    /// Tells a fresh node to join a cluster.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn join_cluster(&self, endpoint: Option<&str>, request: v1::JoinClusterRequest) -> Result<v1::JoinClusterReply, Error> {
+        let mut service = ClusterServiceClient::new(self.connections.at(self.position(endpoint)?));
+        self.once(service.join_cluster(self.timed(request))).await
+    }
+
+    fn sys(&self, endpoint: Option<&str>) -> Result<SysServiceClient<Authorized>, Error> {
+        Ok(SysServiceClient::new(self.connections.at(self.position(endpoint)?)))
+    }
+
+    fn position(&self, endpoint: Option<&str>) -> Result<usize, Error> {
+        let Some(endpoint) = endpoint else { return Ok(0) };
+        let position = self.connections.position(endpoint);
+        position.ok_or_else(|| Error::Configuration("the endpoint is not one of the client's".to_owned()))
+    }
+
+    /// Gives the request an id, and a write a key under which trying again is safe.
+    fn complete<O: Dispatch>(&self, request: &mut O) {
+        let header = request.header_mut();
+        if header.request_id.is_empty() {
+            header.request_id = RequestId::make(&SystemEntropy).to_string();
+        }
+        if O::IS_WRITE && header.idempotency_key.is_empty() {
+            match &self.idempotency_key {
+                Some(key) => header.idempotency_key.clone_from(key),
+                None if self.retries => header.idempotency_key.clone_from(&header.request_id),
+                None => {}
+            }
+        }
+    }
+
+    async fn try_at<O: Dispatch>(&self, position: usize, request: &O, deadline: Instant) -> Result<O::Reply, Failure> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut timed = Request::new(request.clone());
+        timed.set_timeout(left);
+        let call = O::dispatch(self.connections.at(position), timed);
+        match tokio::time::timeout(left + DEADLINE_GRACE, call).await {
+            Ok(Ok(reply)) => Ok(reply.into_inner()),
+            Ok(Err(status)) => Err(failure_of(&status)),
+            Err(_) => Err(failure_of(&Status::deadline_exceeded("no node answered in time"))),
+        }
+    }
+
+    fn timed<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+
+    async fn once<T>(&self, call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Error> {
+        let answer = tokio::time::timeout(self.timeout + DEADLINE_GRACE, call).await;
+        let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("the node did not answer in time")));
+        answer.map(tonic::Response::into_inner).map_err(|status| Error::Failure(Box::new(failure_of(&status))))
+    }
+}
+
+/// Whether trying again can help and do no harm.
+fn may_retry(failure: &Failure, is_safe: bool) -> bool {
+    let may_help = failure.retry_after_ms > 0
+        || matches!(failure.reason.as_str(), "TRANSPORT" | "NOT_LEADER" | "SEALED" | "OUTCOME_UNKNOWN" | "NOT_ANSWERED");
+    may_help && (is_safe || failure.outcome() == OutcomeClass::NotApplied)
+}
+
+/// A pause of half to all of this, so that clients that failed together do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let mut byte = [0];
+    SystemEntropy.fill(&mut byte);
+    pause / 2 + pause / 2 * u32::from(byte[0]) / 255
+}
+
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// The server keeps the deadline and says what became of the request; the client waits a little longer to hear it.
+const DEADLINE_GRACE: Duration = Duration::from_millis(500);

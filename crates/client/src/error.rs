@@ -1,0 +1,52 @@
+//! What can go wrong.
+
+use core::fmt;
+
+use aumbry_api::v1::Failure;
+
+/// Why a request has no reply.
+pub enum Error {
+    /// The client was not set up right.
+    Configuration(String),
+    /// The request failed; says whether it changed anything.
+    Failure(Box<Failure>),
+}
+
+impl Error {
+    /// The failure, if a server or the transport told one.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failure(failure) => Some(failure),
+            Self::Configuration(_) => None,
+        }
+    }
+
+    /// A stable word for programs.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Failure(failure) => &failure.reason,
+            Self::Configuration(_) => "CONFIGURATION",
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration(message) => f.write_str(message),
+            Self::Failure(failure) if failure.request_id.is_empty() => f.write_str(&failure.message),
+            Self::Failure(failure) => write!(f, "{} (request {})", failure.message, failure.request_id),
+        }
+    }
+}
+
+// A failure holds no secret: its Debug is its message.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {self}", self.reason())
+    }
+}
+
+impl std::error::Error for Error {}

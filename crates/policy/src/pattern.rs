@@ -1,0 +1,141 @@
+//! Which paths a rule is about.
+
+use core::cmp::{Ordering, Reverse};
+use core::fmt;
+
+use aumbry_types::{PathError, SecretPath};
+
+/// Why a text is not a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PatternError {
+    /// `a/*/b`.
+    #[error("* stands at the end of a pattern only; use + for one segment")]
+    StarNotLast,
+    /// `a/b+`.
+    #[error("+ stands for a whole segment only")]
+    PlusInSegment,
+    /// `{{identity.entity.id}}`.
+    #[error("templates in patterns are not supported yet")]
+    Template,
+    /// Its plain part could not be a path.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+/// A pattern of paths. Its order is its specificity: the greater of two that match decides.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pattern {
+    text: String,
+    /// Invariant: the number of segments that are `+`.
+    plus_count: usize,
+}
+
+impl Pattern {
+    /// Checks a pattern.
+    ///
+    /// # Errors
+    /// [`PatternError`] says what is wrong, without repeating the text.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.contains("{{") || text.contains("}}") {
+            return Err(PatternError::Template);
+        }
+        let prefix = text.strip_suffix('*');
+        if prefix.unwrap_or(text).contains('*') {
+            return Err(PatternError::StarNotLast);
+        }
+        if text.split('/').any(|s| s.contains('+') && s != "+") {
+            return Err(PatternError::PlusInSegment);
+        }
+        match prefix {
+            // Something follows, so `a/` is a beginning of paths, and so is `a/.` (of `a/.env`).
+            Some(prefix) => SecretPath::parse(&format!("{prefix}x"))?,
+            None => SecretPath::parse(text.strip_suffix('/').unwrap_or(text))?,
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            plus_count: text.split('/').filter(|s| *s == "+").count(),
+        })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it matches one path at most.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.plus_count == 0 && !self.is_prefix()
+    }
+
+    /// Whether it matches this path.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
+        let (plain, is_prefix) = match self.text.strip_suffix('*') {
+            Some(plain) => (plain, true),
+            None => (self.text.as_str(), false),
+        };
+        if self.plus_count == 0 {
+            return if is_prefix {
+                path.starts_with(plain)
+            } else {
+                path == plain
+            };
+        }
+        let mut rest = path;
+        let mut segments = plain.split('/').peekable();
+        while let Some(segment) = segments.next() {
+            if segments.peek().is_none() {
+                return match segment {
+                    "+" => !rest.is_empty() && !rest.contains('/'),
+                    _ if is_prefix => rest.starts_with(segment),
+                    _ => rest == segment,
+                };
+            }
+            let Some((head, tail)) = rest.split_once('/') else {
+                return false;
+            };
+            if head != segment && (segment != "+" || head.is_empty()) {
+                return false;
+            }
+            rest = tail;
+        }
+        false
+    }
+
+    fn is_prefix(&self) -> bool {
+        self.text.ends_with('*')
+    }
+
+    /// What the order compares, most important first.
+    fn specificity(&self) -> (usize, bool, Reverse<usize>, usize, &str) {
+        (
+            self.text.find(['+', '*']).unwrap_or(usize::MAX),
+            !self.is_prefix(),
+            Reverse(self.plus_count),
+            self.text.len(),
+            &self.text,
+        )
+    }
+}
+
+impl Ord for Pattern {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.specificity().cmp(&other.specificity())
+    }
+}
+
+impl PartialOrd for Pattern {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+// A pattern holds names of secrets, and those do not belong into logs.
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pattern({} bytes)", self.text.len())
+    }
+}

@@ -1,0 +1,151 @@
+//! What policies allow, as a table.
+
+use aumbry_types::Capability;
+
+use super::policy;
+use crate::{Access, Decision, PolicySet};
+
+/// Policies `p0`, `p1`, ..; each is a list of `pattern capability,capability`.
+fn set(policies: &[&[&str]]) -> PolicySet {
+    let parsed: Vec<_> = policies
+        .iter()
+        .enumerate()
+        .map(|(at, rules)| {
+            let text: String = rules
+                .iter()
+                .map(|rule| {
+                    let (pattern, names) = rule.split_once(' ').expect("a rule has two words");
+                    let names = names.replace(',', "\", \"");
+                    format!("path \"{pattern}\" {{ capabilities = [\"{names}\"] }}\n")
+                })
+                .collect();
+            (format!("p{at}"), policy(&text))
+        })
+        .collect();
+    PolicySet::compile(parsed.iter().map(|(name, policy)| (name.as_str(), policy)))
+}
+
+/// `capability path`, with `sudo ` before it for a protected path.
+fn decide(set: &PolicySet, question: &str) -> Decision {
+    let (sudo, question) = match question.strip_prefix("sudo ") {
+        Some(rest) => (true, rest),
+        None => (false, question),
+    };
+    let (capability, path) = question.split_once(' ').expect("a question has two words");
+    set.decide(&Access {
+        path,
+        capability: capability.parse::<Capability>().expect("is a capability"),
+        sudo,
+    })
+}
+
+fn check(policies: &[&[&str]], allowed: &[&str], refused: &[&str]) {
+    let set = set(policies);
+    for question in allowed {
+        assert!(decide(&set, question).allowed, "{policies:?}: {question}");
+    }
+    for question in refused {
+        assert!(!decide(&set, question).allowed, "{policies:?}: {question}");
+    }
+}
+
+#[test]
+fn patterns() {
+    check(&[], &[], &["read a"]);
+    check(&[&["a read"]], &["read a"], &["read a/", "read ab", "update a"]);
+    check(&[&["a/* read"]], &["read a/", "read a/b/c"], &["read a", "read ab"]);
+    check(&[&["a* read"]], &["read a", "read ab/c"], &["read b"]);
+    check(&[&["* read"]], &["read a", "read a/b"], &["update a"]);
+    check(
+        &[&["a/+/c read", "x/+ read", "y/+/z* read", "+/q/ read"]],
+        &["read a/b/c", "read x/b", "read y/b/z", "read y/b/zz/t", "read p/q/"],
+        &[
+            "read a/b/d/c",
+            "read a//c",
+            "read x/",
+            "read x/b/",
+            "read y/z",
+            "read p/q",
+        ],
+    );
+}
+
+#[test]
+fn the_most_specific_pattern_decides() {
+    // The last of each is the most specific, and all match a/b/c.
+    let order = ["+/b*", "*", "+/b/c", "a/+/*", "a/*", "a/+/c", "a/b/*", "a/b/+", "a/b/c"];
+    for (at, least) in order.iter().enumerate() {
+        for more in &order[at + 1..] {
+            let (narrow, deny) = (format!("{more} read"), format!("{least} deny"));
+            check(&[&[&narrow, &deny]], &["read a/b/c"], &["update a/b/c"]);
+            let (wide, deny) = (format!("{least} read"), format!("{more} deny"));
+            check(&[&[&wide], &[&deny]], &[], &["read a/b/c"]);
+        }
+    }
+    // It decides alone.
+    check(&[&["a/* update", "a/b read"]], &["read a/b"], &["update a/b"]);
+}
+
+#[test]
+fn equal_patterns_are_united() {
+    check(&[&["a read"], &["a update"]], &["read a", "update a"], &["delete a"]);
+    check(&[&["a read"], &["a deny"]], &[], &["read a"]);
+    check(&[&["a read,deny"]], &[], &["read a", "deny a"]);
+}
+
+#[test]
+fn abuse_001_a_list_cannot_walk_around_a_deny_by_a_slash() {
+    let both = ["list a/private", "list a/private/", "scan a/private", "scan a/private/"];
+    check(&[&["a/* list,scan", "a/private/* deny"]], &["list a/public"], &both);
+    check(&[&["a/* list,scan", "a/private deny"]], &[], &both);
+    check(&[&["a/private/ list,scan", "a/private deny"]], &[], &both);
+    check(&[&["a/private/ list,scan"]], &both, &["read a/private"]);
+    check(&[&["a/private list,scan"]], &both, &["list a/private/x"]);
+    // A rule for something else does not lift a deny.
+    check(
+        &[&["* deny", "a/private read", "a/private/ list"]],
+        &[],
+        &["list a/private"],
+    );
+}
+
+#[test]
+fn sudo_needs_both_capabilities() {
+    check(&[&["a sudo"]], &[], &["read a", "sudo read a"]);
+    check(&[&["a read"]], &["read a"], &["sudo read a"]);
+    check(&[&["a read"], &["a sudo"]], &["sudo read a"], &["sudo update a"]);
+    check(&[&["a read", "* sudo,read"]], &["sudo read b"], &["sudo read a"]);
+}
+
+#[test]
+fn decisions_are_explained() {
+    let set = set(&[&["a read", "b/* deny"], &["a update"], &["a read", "b/c list"]]);
+    let check = |question: &str, policies: &[&str], rule: Option<&str>| {
+        let decision = decide(&set, question);
+        assert_eq!(decision.policies, policies, "{question}");
+        assert_eq!(decision.rule.as_deref(), rule, "{question}");
+    };
+    check("read a", &["p0", "p2"], Some("a"));
+    check("update a", &["p1"], Some("a"));
+    check("delete a", &["p0", "p1", "p2"], Some("a"));
+    check("read b/c", &["p0"], Some("b/*"));
+    check("read z", &[], None);
+}
+
+#[test]
+fn root_may_do_everything() {
+    let decision = decide(&PolicySet::root(), "sudo delete sys/x");
+    assert!(decision.allowed);
+    assert_eq!(decision.policies, ["root"]);
+}
+
+#[test]
+fn debug_hides_names() {
+    let set = set(&[&["canary read"]]);
+    let shown = format!(
+        "{:?} {:?}",
+        decide(&set, "read canary"),
+        policy(r#"path "canary" { policy = "read" }"#)
+    );
+    assert!(!shown.contains("canary"), "{shown}");
+}

@@ -1,0 +1,192 @@
+//! openraft's network: what a node says to its peers.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aumbry_api::peer::v1 as wire;
+use futures::{Stream, StreamExt as _};
+use openraft::OptionalSend;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+
+use crate::convert;
+use crate::peers::{PeerClient, Peers, Purpose};
+use crate::types::{PeerNode, RaftVote, Snapshot, TypeConfig, encode};
+
+type Rpc<T> = Result<T, RPCError<TypeConfig>>;
+
+/// Makes the connections that openraft asks for.
+#[derive(Clone)]
+pub(crate) struct Network {
+    peers: Arc<Peers>,
+}
+
+impl Network {
+    pub(crate) const fn new(peers: Arc<Peers>) -> Self {
+        Self { peers }
+    }
+
+    fn connection(&self, target: u64, node: &PeerNode, purpose: Purpose) -> Connection {
+        Connection { client: self.peers.client(target, node, purpose) }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Connection;
+
+    async fn new_client(&mut self, target: u64, node: &PeerNode) -> Connection {
+        self.connection(target, node, Purpose::Append)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &PeerNode) -> Connection {
+        self.connection(target, node, Purpose::Heartbeat)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &PeerNode) -> Connection {
+        self.connection(target, node, Purpose::Snapshot)
+    }
+}
+
+/// One connection to one peer.
+pub(crate) struct Connection {
+    client: PeerClient,
+}
+
+impl RaftNetworkV2<TypeConfig> for Connection {
+    type SnapshotData = std::path::PathBuf;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
+        let request = futures::stream::iter([convert::append(&rpc)]);
+        let limit = option.hard_ttl();
+        let one = async {
+            let mut replies = self.client.append(request).await.map_err(classify)?.into_inner();
+            let reply = replies.message().await.map_err(classify)?.ok_or_else(|| classify(convert::malformed()))?;
+            convert::from_append_reply(reply).map_err(classify)
+        };
+        Ok(within(limit, one).await?.into())
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Rpc<BoxStream<'s, Rpc<StreamAppendResult<TypeConfig>>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            // One h2 stream a session, on the kept connection. It ends, without an error, when openraft ends its side. A peer that
+            // went away is noticed by the keep-alive of the connection, which fails the stream.
+            let requests = input.map(|request| convert::append(&request));
+            let opening = self.client.append(requests);
+            let replies = within(OPEN_TIMEOUT, async { opening.await.map_err(classify) }).await?.into_inner();
+            let results = replies.map(|reply| reply.and_then(convert::from_append_reply).map_err(classify));
+            Ok(Box::pin(results) as BoxStream<'s, _>)
+        })
+    }
+
+    async fn vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        let request = convert::vote_request(&rpc);
+        let reply = within(option.hard_ttl(), async { self.client.vote(request).await.map_err(classify) }).await?;
+        convert::from_vote_reply(reply.into_inner()).map_err(classify)
+    }
+
+    async fn pre_vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
+        let request = convert::vote_request(&rpc);
+        let reply = within(option.hard_ttl(), async { self.client.pre_vote(request).await.map_err(classify) }).await?;
+        convert::from_vote_reply(reply.into_inner()).map_err(classify)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: RaftVote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let reading = tokio::spawn(read_chunks(vote, snapshot, sender));
+        let sending = async { self.client.snapshot(ReceiverStream::new(chunks)).await.map_err(classify) };
+        let answer = tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            answer = within(option.hard_ttl(), sending) => answer.map_err(StreamingError::from),
+        };
+        reading.abort();
+        let vote = convert::from_vote(answer?.into_inner().vote).map_err(classify)?;
+        Ok(SnapshotResponse::new(vote))
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Rpc<TransferLeaderResponse<TypeConfig>> {
+        let request = convert::transfer(&request);
+        within(option.hard_ttl(), async { self.client.transfer(request).await.map_err(classify) }).await?;
+        Ok(Ok(()))
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        let steps = [20, 40, 80, 160, 320].map(Duration::from_millis);
+        Some(Backoff::new(steps.into_iter().chain(std::iter::repeat(Duration::from_millis(500)))))
+    }
+}
+
+async fn read_chunks(vote: RaftVote, snapshot: Snapshot, sender: mpsc::Sender<wire::SnapshotChunk>) {
+    use wire::snapshot_chunk::Part;
+    let Ok(mut file) = tokio::fs::File::open(&snapshot.snapshot).await else { return };
+    let bytes = file.metadata().await.map_or(0, |metadata| metadata.len());
+    let head = wire::SnapshotHead {
+        vote: Some(convert::vote(&vote)),
+        last: snapshot.meta.last_log_id.as_ref().map(convert::log_id),
+        membership: encode(&snapshot.meta.last_membership),
+        bytes,
+    };
+    if sender.send(wire::SnapshotChunk { part: Some(Part::Head(head)) }).await.is_err() {
+        return;
+    }
+    loop {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        // A file that cannot be read ends the stream early, and the receiver refuses what is not whole.
+        let Ok(read @ 1..) = file.read(&mut chunk).await else { return };
+        chunk.truncate(read);
+        if sender.send(wire::SnapshotChunk { part: Some(Part::Data(chunk.into())) }).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn within<T>(limit: Duration, call: impl Future<Output = Rpc<T>>) -> Rpc<T> {
+    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+        Err(RPCError::Network(NetworkError::from_string("the peer did not answer in time")))
+    })
+}
+
+/// Whether to try again at once or to back off: a peer that cannot be reached or refuses us is left alone for a while.
+fn classify(status: Status) -> RPCError<TypeConfig> {
+    match status.code() {
+        Code::Cancelled | Code::DeadlineExceeded | Code::Aborted => {
+            RPCError::Network(NetworkError::from_string(status.message()))
+        }
+        _ => RPCError::Unreachable(Unreachable::from_string(status.message())),
+    }
+}
+
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+const CHUNK_BYTES: usize = 256 << 10;
+/// Chunks read ahead of the network.
+const CHUNKS_AHEAD: usize = 8;

@@ -1,0 +1,398 @@
+//! One node of the cluster: openraft with its stores, its network and its peer listener.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aumbry_api::peer::v1 as wire;
+use aumbry_api::peer::v1::peer_service_server::PeerServiceServer;
+use aumbry_state::{Member, ProposeError};
+use aumbry_storage::{DataDir, LogDb, StorageError};
+use aumbry_types::{LogIndex, NodeId, WallTime};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use openraft::ReadPolicy;
+use openraft::SnapshotPolicy;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::{Code, Status};
+
+use crate::identity::Identity;
+use crate::log_store::LogStore;
+use crate::network::Network;
+use crate::peers::{MESSAGE_BYTES_MAX, Peers, Purpose};
+use crate::service::Service;
+use crate::state_machine::{Shared, StateMachine};
+use crate::tls::{self, PeerTls, TlsError};
+use crate::types::{PeerNode, Raft, RaftLeader, to_leader};
+
+/// Times and sizes. The times must be the same on all nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// How often a leader is heard.
+    pub heartbeat: Duration,
+    /// The shortest silence after which a node campaigns.
+    pub election_min: Duration,
+    /// The longest one; also the lease in which a leader accepts writes after it heard a quorum.
+    pub election_max: Duration,
+    /// After how many bytes of log a snapshot is taken and the log is purged.
+    pub snapshot_log_bytes: u64,
+}
+
+/// What the server above answers to peers.
+#[derive(Clone)]
+pub struct Handlers {
+    /// Serves a request that a peer hands over: who hands it over, and its bytes.
+    pub forward: Arc<dyn Fn(NodeId, Bytes) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync>,
+    /// Tells of this node.
+    pub status: Arc<dyn Fn() -> wire::PeerStatusReply + Send + Sync>,
+}
+
+/// What a peer tells of itself.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// Whether it is sealed.
+    pub sealed: bool,
+    /// Its wall clock.
+    pub wall: WallTime,
+    /// What it has applied.
+    pub applied: LogIndex,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The disk.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The disk, found by openraft's adapters.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Keys and certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The configuration.
+    #[error("raft: {0}")]
+    Config(String),
+    /// openraft refused to start.
+    #[error("consensus does not start: {0}")]
+    Raft(String),
+}
+
+/// Why a forwarded request has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ForwardError {
+    /// It certainly did not reach the leader.
+    #[error("the leader cannot be reached")]
+    NotSent,
+    /// It may have.
+    #[error("the leader did not answer")]
+    Unknown,
+    /// The leader refused it.
+    #[error("the leader refused the request")]
+    Refused(Status),
+}
+
+/// A running node.
+pub struct RaftNode {
+    pub(crate) raft: Raft,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) node: NodeId,
+    log: Arc<LogDb>,
+    tls: Arc<PeerTls>,
+    peers: Arc<Peers>,
+    config: Config,
+    stopping: watch::Sender<bool>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl RaftNode {
+    /// Opens the stores and takes part in the cluster. A node that belongs to none yet waits to be added, or to [`Self::bootstrap`].
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub async fn start(
+        data: &DataDir,
+        identity: &Identity,
+        config: Config,
+        listener: TcpListener,
+        handlers: Handlers,
+    ) -> Result<Arc<Self>, StartError> {
+        let tls = Arc::new(PeerTls::new(identity)?);
+        let log = Arc::new(LogDb::open(&data.log())?);
+        let machine = StateMachine::open(data.state(), data.audit(), data.snapshots())?;
+        let shared = Arc::clone(machine.shared());
+        let peers = Arc::new(Peers::new(Arc::clone(&tls), identity.cluster, identity.node));
+        let settings = Arc::new(settings(&config)?);
+        let network = Network::new(Arc::clone(&peers));
+        let store = LogStore::new(Arc::clone(&log));
+        let raft = Raft::new(identity.node.0, settings, network, store, machine)
+            .await
+            .map_err(|error| StartError::Raft(error.to_string()))?;
+        let service = Service {
+            raft: raft.clone(),
+            shared: Arc::clone(&shared),
+            cluster: identity.cluster,
+            node: identity.node,
+            snapshots: data.snapshots(),
+            handlers,
+            received: AtomicU64::new(0),
+        };
+        let node = Arc::new(Self {
+            raft,
+            shared,
+            node: identity.node,
+            log,
+            tls: Arc::clone(&tls),
+            peers,
+            config,
+            stopping: watch::Sender::new(false),
+            tasks: Mutex::default(),
+        });
+        node.spawn(serve(listener, tls, service, node.stopping.subscribe()));
+        node.spawn(watch_state(Arc::clone(&node)));
+        node.spawn(keep_log_short(Arc::clone(&node)));
+        Ok(node)
+    }
+
+    /// Makes this node the first and only member of a new cluster. Nothing happens if it is one already.
+    ///
+    /// # Errors
+    /// [`StartError::Raft`]
+    pub async fn bootstrap(&self, member: &Member) -> Result<(), StartError> {
+        let initialised = self.raft.is_initialized().await.map_err(|error| StartError::Raft(error.to_string()))?;
+        if initialised {
+            return Ok(());
+        }
+        let members = BTreeMap::from([(self.node.0, PeerNode::from_member(member))]);
+        self.raft.initialize(members).await.map_err(|error| StartError::Raft(error.to_string()))
+    }
+
+    /// Takes another certificate and authority into use, when a cluster is initialised anew. The key must be the same.
+    ///
+    /// # Errors
+    /// [`TlsError`]
+    pub fn replace_identity(&self, identity: &Identity) -> Result<(), TlsError> {
+        self.tls.replace(identity)
+    }
+
+    /// Hands a request to the leader.
+    ///
+    /// # Errors
+    /// [`ForwardError`]; what it says of the outcome can be relied on.
+    pub async fn forward(&self, leader: NodeId, call: Bytes, deadline: tokio::time::Instant) -> Result<Bytes, ForwardError> {
+        let peer = self.peer(leader).ok_or(ForwardError::NotSent)?;
+        let mut client = self.peers.client(leader.0, &peer, Purpose::Forward);
+        match tokio::time::timeout_at(deadline, client.forward(wire::ForwardRequest { call })).await {
+            Ok(Ok(reply)) => Ok(reply.into_inner().answer),
+            Ok(Err(status)) if is_not_sent(&status) => Err(ForwardError::NotSent),
+            Ok(Err(status)) if matches!(status.code(), Code::PermissionDenied | Code::InvalidArgument) => {
+                Err(ForwardError::Refused(status))
+            }
+            Ok(Err(_)) | Err(_) => Err(ForwardError::Unknown),
+        }
+    }
+
+    /// Asks a peer for its state. `None` if it does not answer within a second.
+    pub async fn peer_status(&self, node: NodeId) -> Option<PeerStatus> {
+        let peer = self.peer(node)?;
+        let mut client = self.peers.client(node.0, &peer, Purpose::Heartbeat);
+        let call = client.status(wire::PeerStatusRequest {});
+        let reply = tokio::time::timeout(STATUS_TIMEOUT, call).await.ok()?.ok()?.into_inner();
+        Some(PeerStatus {
+            sealed: reply.sealed,
+            wall: WallTime(reply.wall_ms),
+            applied: LogIndex(reply.applied),
+        })
+    }
+
+    /// How many synced writes the log has made.
+    #[must_use]
+    pub fn log_fsyncs(&self) -> u64 {
+        self.log.fsyncs()
+    }
+
+    /// Where clients reach a member.
+    #[must_use]
+    pub fn client_address(&self, node: NodeId) -> Option<String> {
+        self.peer(node).map(|peer| peer.client_addr)
+    }
+
+    /// Hands leadership over if this node has it, stops, and makes what is applied durable.
+    pub async fn shutdown(&self) {
+        if self.leads() {
+            use aumbry_state::Consensus as _;
+            let _ = tokio::time::timeout(TRANSFER_TIMEOUT, self.transfer(None)).await;
+        }
+        self.stopping.send_replace(true);
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "consensus did not stop cleanly");
+        }
+        for task in std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner)) {
+            task.abort();
+        }
+        self.shared.flush();
+    }
+
+    pub(crate) fn peer(&self, node: NodeId) -> Option<PeerNode> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        metrics.membership_config.membership().get_node(&node.0).cloned()
+    }
+
+    /// Where the leader that this node knows is, if it is another node.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        self.raft.metrics().borrow_watched().current_leader.map(NodeId)
+    }
+
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.is_leader()
+    }
+
+    /// The read index of the leader, wherever it is.
+    pub(crate) async fn leader_index(&self) -> Result<LogIndex, ProposeError> {
+        let unavailable = ProposeError::NotApplied("no leader answers; see `aumbry status` of the other nodes");
+        if self.leads() {
+            return read_index(&self.raft).await.map(LogIndex);
+        }
+        let leader = self.leader().ok_or(unavailable)?;
+        let peer = self.peer(leader).ok_or(unavailable)?;
+        let mut client = self.peers.client(leader.0, &peer, Purpose::Heartbeat);
+        let call = client.read_index(wire::ReadIndexRequest {});
+        match tokio::time::timeout(READ_INDEX_TIMEOUT, call).await {
+            Ok(Ok(reply)) => Ok(LogIndex(reply.into_inner().index)),
+            Ok(Err(_)) | Err(_) => Err(unavailable),
+        }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(tokio::spawn(task));
+    }
+}
+
+/// A linearizable read index of this node, which must lead.
+pub(crate) async fn read_index(raft: &Raft) -> Result<u64, ProposeError> {
+    let asking = raft.get_read_linearizer(ReadPolicy::ReadIndex);
+    match tokio::time::timeout(READ_INDEX_TIMEOUT, asking).await {
+        Ok(Ok(linearizer)) => Ok(linearizer.read_log_id().index()),
+        Ok(Err(_)) | Err(_) => Err(ProposeError::NotApplied("the leader cannot reach a quorum")),
+    }
+}
+
+async fn serve(listener: TcpListener, tls: Arc<PeerTls>, service: Service, mut stopping: watch::Receiver<bool>) {
+    let service = PeerServiceServer::new(service)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let server = tonic::transport::Server::builder()
+        .concurrency_limit_per_connection(STREAMS_PER_CONNECTION)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(4 * WINDOW_BYTES)
+        .add_service(service);
+    let stop = async move {
+        // The sender lives as long as the node.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    if let Err(error) = server.serve_with_incoming_shutdown(tls::accept(listener, tls), stop).await {
+        tracing::error!(%error, "the peer listener stopped");
+    }
+}
+
+/// Tells watchers of changes of leadership, and ends the process when consensus has failed.
+async fn watch_state(node: Arc<RaftNode>) {
+    let mut metrics = node.raft.metrics();
+    loop {
+        let now = metrics.borrow_watched().clone();
+        if let Err(error) = &now.running_state {
+            if *node.stopping.borrow() {
+                return;
+            }
+            aumbry_storage::fatal("consensus", error);
+        }
+        let leadership = node.leadership_now().map(|id: RaftLeader| to_leader(&id));
+        let leader = now.current_leader.map(NodeId);
+        node.shared.change.send_if_modified(|change| {
+            let before = (change.leader, change.leadership);
+            (change.leader, change.leadership) = (leader, leadership);
+            before != (leader, leadership)
+        });
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes a snapshot once the log has grown, and drops what it covers, never past what a live member still needs.
+async fn keep_log_short(node: Arc<RaftNode>) {
+    let mut tick = tokio::time::interval(LOG_CHECK);
+    loop {
+        tick.tick().await;
+        if node.log.bytes() < node.config.snapshot_log_bytes {
+            continue;
+        }
+        if let Err(error) = node.raft.trigger().snapshot().await {
+            tracing::warn!(%error, "no snapshot was taken");
+            continue;
+        }
+        let metrics = node.raft.metrics().borrow_watched().clone();
+        let Some(snapshot) = metrics.snapshot else { continue };
+        let needed = metrics.replication.iter().flatten().map(|(_, matched)| matched.as_ref().map_or(0, |id| id.index));
+        let upto = needed.fold(snapshot.index, u64::min).saturating_sub(KEPT_ENTRIES);
+        if upto > 0 && let Err(error) = node.raft.trigger().purge_log(upto).await {
+            tracing::warn!(%error, "the log was not purged");
+        }
+    }
+}
+
+fn settings(config: &Config) -> Result<openraft::Config, StartError> {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let settings = openraft::Config {
+        cluster_name: "aumbry".to_owned(),
+        heartbeat_interval: ms(config.heartbeat),
+        election_timeout_min: ms(config.election_min),
+        election_timeout_max: ms(config.election_max),
+        install_snapshot_timeout: 600_000,
+        max_payload_entries: 1_024,
+        max_append_entries: Some(4_096),
+        snapshot_policy: SnapshotPolicy::Never,
+        // Purging is ours to trigger, by bytes.
+        max_in_snapshot_log_to_keep: u64::MAX / 2,
+        api_batch_linger_ms: 0,
+        broadcast_submitted_on_append: Some(true),
+        enable_pre_vote: Some(true),
+        // A restarted leader must be elected anew: its old leadership proves nothing.
+        enable_leader_restore: Some(false),
+        allow_log_reversion: Some(false),
+        quorum_loss_probe_interval: Some((2 * ms(config.election_max)).max(2_000)),
+        backoff: "20ms 40ms 80ms 160ms 320ms 500ms".to_owned(),
+        ..openraft::Config::default()
+    };
+    settings.validate().map_err(|error| StartError::Config(error.to_string()))
+}
+
+/// Whether the transport failed before the call left this node.
+fn is_not_sent(status: &Status) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.downcast_ref::<tonic::ConnectError>().is_some() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+
+const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
+const LOG_CHECK: Duration = Duration::from_secs(1);
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Calls of one peer on one of its four connections: forwarded requests are the many.
+const STREAMS_PER_CONNECTION: usize = 4_096;
+const WINDOW_BYTES: u32 = 4 << 20;
+/// Entries kept for a member that is only a little behind, and for one that this node does not hear from at the moment.
+const KEPT_ENTRIES: u64 = 10_000;

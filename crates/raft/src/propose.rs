@@ -1,0 +1,132 @@
+//! [`RaftNode`] as the seam that everything above knows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aumbry_state::{Change, Committed, Consensus, Member, MembershipError, ProposeError, Status, View};
+use aumbry_types::{LeaderId, LogIndex, NodeId, Term};
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt as _};
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::errors::ClientWriteError;
+use openraft::impls::ProgressResponder;
+use tokio::sync::watch;
+
+use crate::node::RaftNode;
+use crate::state_machine::Shared;
+use crate::types::{Proposal, RaftLeader, TypeConfig, from_leader, to_log_id};
+
+impl RaftNode {
+    /// The leadership that this node holds: elected, and the first entry of its term applied here.
+    pub(crate) fn leadership_now(&self) -> Option<RaftLeader> {
+        let leader = self.raft.as_leader().ok()?.to_committed_leader_id();
+        let applied = self.shared.applied().last?;
+        (applied.leader_id == leader).then_some(leader)
+    }
+}
+
+impl Consensus for RaftNode {
+    fn leadership(&self) -> Option<LeaderId> {
+        self.leadership_now().map(|id| crate::types::to_leader(&id))
+    }
+
+    fn propose(&self, leader: LeaderId, entry: Bytes) -> BoxFuture<'_, Result<Committed, ProposeError>> {
+        async move {
+            let (responder, _committed, completed) = ProgressResponder::<TypeConfig, _>::new();
+            let write = self.raft.write(Proposal(entry)).with_leader(from_leader(leader)).responder(responder);
+            if write.await.is_err() {
+                return Err(ProposeError::Unknown("consensus has stopped"));
+            }
+            match completed.await {
+                Ok(Ok(response)) => match response.data.outcomes() {
+                    Some(outcomes) => Ok(Committed {
+                        log_id: to_log_id(&response.log_id),
+                        first_seq: response.data.first_seq,
+                        outcomes,
+                    }),
+                    None => Err(ProposeError::Unknown("apply gave an outcome that this build does not know")),
+                },
+                Ok(Err(ClientWriteError::ForwardToLeader(_))) => Err(ProposeError::NotApplied("the leadership has changed")),
+                Ok(Err(_)) => Err(ProposeError::Unknown("the leadership changed while the entry was on its way")),
+                Err(_) => Err(ProposeError::Unknown("consensus has stopped")),
+            }
+        }
+        .boxed()
+    }
+
+    fn view(&self) -> Arc<dyn View> {
+        Arc::<Shared>::clone(&self.shared)
+    }
+
+    fn status(&self) -> Status {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let applied = self.shared.applied();
+        let index = |id: Option<&crate::types::RaftLogId>| LogIndex(id.map_or(0, |id| id.index));
+        let membership = metrics.membership_config.membership();
+        let voters: std::collections::BTreeSet<u64> = membership.voter_ids().collect();
+        let members = membership.nodes().map(|(id, node)| {
+            let matched = metrics.replication.as_ref().and_then(|replication| replication.get(id)).map(|id| index(id.as_ref()).0);
+            node.to_member(*id, voters.contains(id), matched)
+        });
+        Status {
+            node: self.node,
+            leader: metrics.current_leader.map(NodeId),
+            term: Term(metrics.current_term),
+            applied: index(applied.last.as_ref()),
+            committed: index(metrics.local_committed.as_ref()),
+            last_log: LogIndex(metrics.last_log_index.unwrap_or(0)),
+            digest: applied.machine.digest(),
+            audit_root: applied.machine.audit_root(),
+            audit_size: applied.machine.audit_size(),
+            log_time: applied.machine.log_time(),
+            members: members.collect(),
+        }
+    }
+
+    fn barrier(&self) -> BoxFuture<'_, Result<LogIndex, ProposeError>> {
+        async move {
+            let index = self.leader_index().await?;
+            match tokio::time::timeout(BARRIER_TIMEOUT, self.wait_applied(index)).await {
+                Ok(()) => Ok(index),
+                Err(_) => Err(ProposeError::NotApplied("this node is behind the leader; try again")),
+            }
+        }
+        .boxed()
+    }
+
+    fn wait_applied(&self, index: LogIndex) -> BoxFuture<'_, ()> {
+        let mut changed = self.changed();
+        async move {
+            // The sender lives in self: waiting ends only with the index or the caller's deadline.
+            let _ = changed.wait_for(|change| change.applied >= index).await;
+        }
+        .boxed()
+    }
+
+    fn changed(&self) -> watch::Receiver<Change> {
+        self.shared.change.subscribe()
+    }
+
+    fn audit_bodies(&self, from_seq: u64, limit: usize) -> Vec<Vec<u8>> {
+        self.shared.audit().read(from_seq, limit)
+    }
+
+    fn add_learner(&self, member: Member) -> BoxFuture<'_, Result<(), MembershipError>> {
+        self.add(member).boxed()
+    }
+
+    fn promote(&self, node: NodeId) -> BoxFuture<'_, Result<(), MembershipError>> {
+        self.make_voter(node).boxed()
+    }
+
+    fn remove(&self, node: NodeId) -> BoxFuture<'_, Result<(), MembershipError>> {
+        self.remove_member(node).boxed()
+    }
+
+    fn transfer(&self, to: Option<NodeId>) -> BoxFuture<'_, Result<(), MembershipError>> {
+        self.hand_over(to).boxed()
+    }
+}
+
+/// Longer than a replay after a short sleep, shorter than a person's patience.
+const BARRIER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,162 @@
+//! What a node answers to its peers. Every call is checked before its message is looked at: the right cluster, the right node, and a
+//! caller whose key is a member's.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aumbry_api::peer::v1 as wire;
+use aumbry_api::peer::v1::peer_service_server::PeerService;
+use aumbry_types::{ClusterId, NodeId};
+use futures::{Stream, StreamExt as _};
+use tokio::io::AsyncWriteExt as _;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::convert;
+use crate::node::Handlers;
+use crate::peers::{CLUSTER, FROM, TO};
+use crate::state_machine::Shared;
+use crate::tls::PeerIdentity;
+use crate::types::{Raft, Snapshot, SnapshotMeta, decode};
+
+/// The service of one node.
+pub(crate) struct Service {
+    pub(crate) raft: Raft,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) cluster: ClusterId,
+    pub(crate) node: NodeId,
+    pub(crate) snapshots: PathBuf,
+    pub(crate) handlers: Handlers,
+    pub(crate) received: AtomicU64,
+}
+
+impl Service {
+    /// Admits a call, or refuses it before its message is parsed.
+    fn admit<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
+        let refuse = |message: &'static str| Err(Status::permission_denied(message));
+        let text = |name: &str| request.metadata().get(name).and_then(|value| value.to_str().ok());
+        if text(CLUSTER) != Some(&*self.cluster.to_string()) {
+            return refuse("the call is for another cluster");
+        }
+        if text(TO) != Some(&*self.node.to_string()) {
+            return refuse("the call is for another node");
+        }
+        let Some(identity) = request.extensions().get::<PeerIdentity>() else {
+            return refuse("the caller showed no certificate of a node");
+        };
+        if text(FROM) != Some(&*identity.node.to_string()) {
+            return refuse("the caller is not who it says");
+        }
+        let applied = self.shared.applied();
+        let membership = applied.membership.membership();
+        match membership.get_node(&identity.node.0) {
+            Some(member) if member.spki_pin == identity.pin => Ok(identity.node),
+            Some(_) => refuse("the caller's key is not the member's"),
+            // A node that slept through many changes does not know its new peers yet, whose ids are above all that it knows. An id
+            // below that is not a member's was removed.
+            None if membership.nodes().all(|(known, _)| *known < identity.node.0) => Ok(identity.node),
+            None => refuse("the caller is not a member any more"),
+        }
+    }
+
+    async fn receive(&self, mut chunks: Streaming<wire::SnapshotChunk>) -> Result<(wire::SnapshotHead, PathBuf), Status> {
+        use wire::snapshot_chunk::Part;
+        let Some(Part::Head(head)) = chunks.message().await?.and_then(|chunk| chunk.part) else {
+            return Err(convert::malformed());
+        };
+        let number = self.received.fetch_add(1, Ordering::Relaxed);
+        let path = self.snapshots.join(format!("received-{number}.tmp"));
+        let mut file = private_file(&path).await?;
+        let mut received = 0;
+        while let Some(chunk) = chunks.message().await? {
+            let Some(Part::Data(data)) = chunk.part else { return Err(convert::malformed()) };
+            received += data.len() as u64;
+            if received > head.bytes {
+                return Err(Status::invalid_argument("the snapshot is longer than announced"));
+            }
+            file.write_all(&data).await.map_err(storage)?;
+        }
+        if received != head.bytes {
+            return Err(Status::invalid_argument("the snapshot is shorter than announced"));
+        }
+        file.sync_all().await.map_err(storage)?;
+        Ok((head, path))
+    }
+}
+
+async fn private_file(path: &std::path::Path) -> Result<tokio::fs::File, Status> {
+    let mut options = tokio::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).open(path).await.map_err(storage)
+}
+
+#[tonic::async_trait]
+impl PeerService for Service {
+    type AppendStream = Pin<Box<dyn Stream<Item = Result<wire::AppendReply, Status>> + Send>>;
+
+    async fn append(&self, request: Request<Streaming<wire::AppendRequest>>) -> Result<Response<Self::AppendStream>, Status> {
+        self.admit(&request)?;
+        // A message that cannot be read ends the stream: skipping it would leave a hole.
+        let requests = request.into_inner().map(|message| message.and_then(convert::from_append));
+        let requests = requests.take_while(|message| futures::future::ready(message.is_ok()));
+        let requests = requests.filter_map(|message| futures::future::ready(message.ok()));
+        let replies = self.raft.stream_append(requests);
+        Ok(Response::new(Box::pin(replies.map(|reply| reply.map(convert::append_reply).map_err(fatal)))))
+    }
+
+    async fn vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
+        self.admit(&request)?;
+        let reply = self.raft.vote(convert::from_vote_request(request.into_inner())?).await.map_err(fatal)?;
+        Ok(Response::new(convert::vote_reply(&reply)))
+    }
+
+    async fn pre_vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
+        self.admit(&request)?;
+        let reply = self.raft.pre_vote(convert::from_vote_request(request.into_inner())?).await.map_err(fatal)?;
+        Ok(Response::new(convert::vote_reply(&reply)))
+    }
+
+    async fn transfer(&self, request: Request<wire::TransferRequest>) -> Result<Response<wire::TransferReply>, Status> {
+        self.admit(&request)?;
+        let transfer = convert::from_transfer(request.into_inner())?;
+        let answer = self.raft.handle_transfer_leader(transfer).await.map_err(fatal)?;
+        answer.map_err(|error| Status::failed_precondition(error.to_string()))?;
+        Ok(Response::new(wire::TransferReply {}))
+    }
+
+    async fn snapshot(&self, request: Request<Streaming<wire::SnapshotChunk>>) -> Result<Response<wire::SnapshotReply>, Status> {
+        self.admit(&request)?;
+        let (head, snapshot) = self.receive(request.into_inner()).await?;
+        let last_membership = decode(&head.membership).map_err(|_| convert::malformed())?;
+        let meta = SnapshotMeta { last_log_id: head.last.as_ref().map(convert::from_log_id), last_membership };
+        let vote = convert::from_vote(head.vote)?;
+        let installed = self.raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await.map_err(fatal)?;
+        Ok(Response::new(wire::SnapshotReply { vote: Some(convert::vote(&installed.vote)) }))
+    }
+
+    async fn read_index(&self, request: Request<wire::ReadIndexRequest>) -> Result<Response<wire::ReadIndexReply>, Status> {
+        self.admit(&request)?;
+        let index = crate::node::read_index(&self.raft).await.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(Response::new(wire::ReadIndexReply { index }))
+    }
+
+    async fn status(&self, request: Request<wire::PeerStatusRequest>) -> Result<Response<wire::PeerStatusReply>, Status> {
+        self.admit(&request)?;
+        Ok(Response::new((self.handlers.status)()))
+    }
+
+    async fn forward(&self, request: Request<wire::ForwardRequest>) -> Result<Response<wire::ForwardReply>, Status> {
+        let from = self.admit(&request)?;
+        let answer = (self.handlers.forward)(from, request.into_inner().call).await?;
+        Ok(Response::new(wire::ForwardReply { answer }))
+    }
+}
+
+fn fatal(error: impl std::fmt::Display) -> Status {
+    tracing::warn!(%error, "a call of a peer was not served");
+    Status::unavailable("the node cannot serve its peers now")
+}
+
+fn storage(error: std::io::Error) -> Status {
+    aumbry_storage::fatal("receiving a snapshot", error)
+}

@@ -1,0 +1,158 @@
+//! From a call to an operation.
+
+use aumbry_api::v1::call::Op;
+use aumbry_api::v1::{self, token_name};
+use aumbry_auth::token::Create;
+use aumbry_engines::kv;
+use aumbry_node::{Failure, JoinRequest, Operation, TokenName};
+use aumbry_types::{MountPath, Name, NodeId, SecretBytes, SecretPath};
+use bytes::Bytes;
+
+/// Checks a call and turns it into an operation.
+pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
+    Ok(match op {
+        Op::KvPut(put) => Operation::Kv(kv::Request::Put { path: path(&put.path)?, data: secret(put.data), cas: put.cas }),
+        Op::KvPatch(patch) => {
+            Operation::Kv(kv::Request::Patch { path: path(&patch.path)?, data: secret(patch.data), cas: patch.cas })
+        }
+        Op::KvGet(get) => {
+            let version = (get.version > 0).then_some(get.version);
+            Operation::Kv(kv::Request::Get { path: path(&get.path)?, version })
+        }
+        Op::KvBatchGet(get) => {
+            if get.paths.is_empty() || get.paths.len() > 100 {
+                return Err(Failure::invalid("name 1 to 100 secrets"));
+            }
+            let paths = get.paths.iter().map(|text| path(text)).collect::<Result<_, _>>()?;
+            Operation::Kv(kv::Request::BatchGet { paths })
+        }
+        Op::KvList(list) => Operation::Kv(list_request(&list)?),
+        Op::KvDelete(delete) => {
+            Operation::Kv(kv::Request::Delete { path: path(&delete.path)?, versions: versions(delete.versions)? })
+        }
+        Op::KvUndelete(undelete) => {
+            Operation::Kv(kv::Request::Undelete { path: path(&undelete.path)?, versions: versions(undelete.versions)? })
+        }
+        Op::KvDestroy(destroy) => {
+            Operation::Kv(kv::Request::Destroy { path: path(&destroy.path)?, versions: versions(destroy.versions)? })
+        }
+        Op::KvGetMetadata(get) => Operation::Kv(kv::Request::ReadMetadata { path: path(&get.path)? }),
+        Op::KvPutMetadata(put) => {
+            let change = kv::MetadataChange {
+                max_versions: put.max_versions,
+                cas_required: put.cas_required,
+                delete_version_after_s: put.delete_version_after_s,
+                custom: put.set_custom_metadata.then(|| put.custom_metadata.into_iter().collect()),
+            };
+            Operation::Kv(kv::Request::WriteMetadata { path: path(&put.path)?, change })
+        }
+        Op::KvDeleteMetadata(delete) => Operation::Kv(kv::Request::DeleteMetadata { path: path(&delete.path)? }),
+        Op::TokenCreate(create) => Operation::TokenCreate(token_create(create)),
+        Op::TokenLookup(lookup) => Operation::TokenLookup(token_name(lookup.token)?),
+        Op::TokenRenew(renew) => Operation::TokenRenew(token_name(renew.token)?, renew.increment_s),
+        Op::TokenRevoke(revoke) => Operation::TokenRevoke(token_name(revoke.token)?),
+        Op::PolicyPut(put) => Operation::PolicyWrite(name(&put.name)?, put.policy),
+        Op::PolicyGet(get) => Operation::PolicyRead(name(&get.name)?),
+        Op::PolicyList(_) => Operation::PolicyList,
+        Op::PolicyDelete(delete) => Operation::PolicyDelete(name(&delete.name)?),
+        Op::MountEnable(enable) => Operation::MountEnable {
+            path: mount(&enable.path)?,
+            kind: enable.r#type,
+            description: enable.description,
+        },
+        Op::MountDisable(disable) => Operation::MountDisable(mount(&disable.path)?),
+        Op::MountList(_) => Operation::MountList,
+        Op::Seal(_) => Operation::Seal,
+        Op::Status(_) => Operation::Status,
+        Op::StepDown(_) => Operation::StepDown,
+        Op::JoinTokenCreate(create) => Operation::JoinTokenCreate(match create.ttl_s {
+            0 => JOIN_TTL_S,
+            seconds => seconds,
+        }),
+        Op::Join(join) => Operation::Join(JoinRequest {
+            secret: secret(join.secret),
+            spki: join.spki.to_vec(),
+            name: join.name,
+            peer_addr: join.peer_addr,
+            client_addr: join.client_addr,
+            region: join.region,
+            zone: join.zone,
+        }),
+        Op::Members(_) => Operation::Members,
+        Op::Promote(promote) => Operation::Promote(NodeId(promote.node_id)),
+        Op::Remove(remove) => Operation::Remove(NodeId(remove.node_id)),
+        Op::Transfer(transfer) => Operation::Transfer((transfer.node_id > 0).then_some(NodeId(transfer.node_id))),
+        Op::AuditRead(read) => Operation::AuditRead {
+            from: read.from,
+            limit: page(read.limit, 1_000),
+            wait_size: read.wait_size,
+        },
+        Op::AuditCheckpoint(_) => Operation::AuditCheckpoint,
+    })
+}
+
+fn list_request(list: &v1::KvListRequest) -> Result<kv::Request, Failure> {
+    if list.after.len() > 256 {
+        return Err(Failure::invalid("`after` is longer than any name"));
+    }
+    let directory = list.path.strip_suffix('/').unwrap_or(&list.path);
+    let path = Some(path(directory)?);
+    Ok(kv::Request::List { path, after: list.after.clone(), limit: page(list.limit, 1_000) })
+}
+
+fn token_create(create: v1::TokenCreateRequest) -> Create {
+    Create {
+        policies: create.policies,
+        ttl_s: create.ttl_s,
+        explicit_max_ttl_s: create.explicit_max_ttl_s,
+        num_uses: create.num_uses,
+        renewable: !create.not_renewable,
+        display_name: create.display_name,
+        metadata: create.metadata.into_iter().collect(),
+        orphan: create.orphan,
+        no_default_policy: create.no_default_policy,
+    }
+}
+
+fn token_name(name: Option<v1::TokenName>) -> Result<TokenName, Failure> {
+    Ok(match name.and_then(|name| name.by) {
+        None => TokenName::Own,
+        Some(token_name::By::Token(token)) if token.len() <= 256 => TokenName::Text(secret(token)),
+        Some(token_name::By::Accessor(accessor)) if accessor.len() <= 64 => TokenName::Accessor(accessor),
+        Some(_) => return Err(Failure::invalid("this is neither a token nor an accessor")),
+    })
+}
+
+fn path(text: &str) -> Result<SecretPath, Failure> {
+    SecretPath::parse(text).map_err(|error| Failure::invalid(error.to_string()))
+}
+
+fn mount(text: &str) -> Result<MountPath, Failure> {
+    MountPath::parse(text).map_err(|error| Failure::invalid(error.to_string()))
+}
+
+fn name(text: &str) -> Result<Name, Failure> {
+    Name::parse(text).map_err(|error| Failure::invalid(error.to_string()))
+}
+
+fn versions(versions: Vec<u64>) -> Result<Vec<u64>, Failure> {
+    if versions.len() > 1_000 {
+        return Err(Failure::invalid("name at most 1,000 versions"));
+    }
+    Ok(versions)
+}
+
+const fn page(limit: u32, default: usize) -> usize {
+    match limit {
+        0 => default,
+        limit => limit as usize,
+    }
+}
+
+/// The message's memory is shared with the transport, which does not wipe it; from here on it is wiped.
+fn secret(bytes: Bytes) -> SecretBytes {
+    SecretBytes::new(Vec::from(bytes))
+}
+
+/// Ten minutes: long enough to carry a line to another machine.
+const JOIN_TTL_S: u64 = 600;

@@ -1,0 +1,117 @@
+//! The system service: initialising, the seal, health.
+
+use aumbry_api::v1;
+use aumbry_api::v1::sys_service_server::SysService;
+use aumbry_state::Consensus as _;
+use aumbry_types::SecretBytes;
+use bytes::Bytes;
+use tonic::{Request, Response, Status};
+
+use super::Services;
+use crate::lifecycle::{MemberError, VERSION};
+
+impl Services {
+    fn seal_status_reply(&self) -> v1::SealStatusReply {
+        let Some(member) = self.lifecycle.member() else {
+            return v1::SealStatusReply { sealed: true, version: VERSION.to_owned(), ..v1::SealStatusReply::default() };
+        };
+        let status = member.node.seal_status();
+        v1::SealStatusReply {
+            initialized: status.initialised,
+            sealed: status.sealed,
+            threshold: status.threshold,
+            shares: status.shares,
+            progress: status.progress,
+            epoch: status.epoch,
+            version: VERSION.to_owned(),
+            cluster_id: member.cluster().to_string(),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl SysService for Services {
+    async fn init(&self, request: Request<v1::InitRequest>) -> Result<Response<v1::InitReply>, Status> {
+        let init = request.into_inner();
+        let number = |n: u32| u8::try_from(n).map_err(|_| Status::invalid_argument("shares and threshold are 1 to 255"));
+        let (shares, threshold) = (number(init.shares)?, number(init.threshold)?);
+        if !init.root_token.is_empty() && !(4..=128).contains(&init.root_token.len()) {
+            return Err(Status::invalid_argument("a root token of your choice has 4 to 128 bytes"));
+        }
+        let root_token = (!init.root_token.is_empty()).then(|| SecretBytes::new(init.root_token.into()));
+        let done = self.lifecycle.init(shares, threshold, root_token).await.map_err(|error| member_status(&error))?;
+        let (initialised, cluster) = done;
+        tracing::info!(%cluster, shares, threshold, "the cluster was initialised; unseal this node with the shares");
+        Ok(Response::new(v1::InitReply {
+            shares: initialised.shares.iter().map(|share| Bytes::copy_from_slice(share.expose())).collect(),
+            root_token: Bytes::copy_from_slice(initialised.root_token.expose()),
+            checkpoint_fingerprint: initialised.checkpoint_fingerprint,
+            cluster_id: cluster.to_string(),
+            node_id: 1,
+        }))
+    }
+
+    async fn unseal(&self, request: Request<v1::UnsealRequest>) -> Result<Response<v1::SealStatusReply>, Status> {
+        let share = SecretBytes::new(request.into_inner().share.into());
+        let member = self.lifecycle.member().ok_or_else(uninitialised)?;
+        if member.node.is_unsealed() {
+            return Ok(Response::new(self.seal_status_reply()));
+        }
+        // The shares are checked against what the cluster has committed, not against what this disk happens to remember.
+        member.raft.barrier().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        match member.node.unseal(share.expose()) {
+            Ok(status) if !status.sealed => tracing::info!("the node is unsealed"),
+            Ok(_) => {}
+            Err(error) => return Err(Status::invalid_argument(error.to_string())),
+        }
+        Ok(Response::new(self.seal_status_reply()))
+    }
+
+    async fn reset_unseal(&self, _: Request<v1::ResetUnsealRequest>) -> Result<Response<v1::SealStatusReply>, Status> {
+        self.lifecycle.member().ok_or_else(uninitialised)?.node.reset_unseal();
+        Ok(Response::new(self.seal_status_reply()))
+    }
+
+    async fn seal_status(&self, _: Request<v1::SealStatusRequest>) -> Result<Response<v1::SealStatusReply>, Status> {
+        Ok(Response::new(self.seal_status_reply()))
+    }
+
+    async fn health(&self, _: Request<v1::HealthRequest>) -> Result<Response<v1::HealthReply>, Status> {
+        let member = self.lifecycle.member();
+        let leader = member.as_ref().and_then(|member| member.raft.changed().borrow().leader);
+        Ok(Response::new(v1::HealthReply {
+            initialized: member.as_ref().is_some_and(|member| member.node.seal_status().initialised),
+            sealed: member.as_ref().is_none_or(|member| !member.node.is_unsealed()),
+            leader_known: leader.is_some(),
+            is_leader: member.is_some_and(|member| leader == Some(member.raft_id())),
+            version: VERSION.to_owned(),
+        }))
+    }
+
+    async fn seal(&self, request: Request<v1::SealRequest>) -> Result<Response<v1::SealReply>, Status> {
+        self.call(request).await
+    }
+
+    async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
+        self.call(request).await
+    }
+
+    async fn step_down(&self, request: Request<v1::StepDownRequest>) -> Result<Response<v1::StepDownReply>, Status> {
+        self.call(request).await
+    }
+}
+
+fn uninitialised() -> Status {
+    Status::failed_precondition("the node belongs to no cluster yet; run `aumbry operator init`, or `aumbry operator join`")
+}
+
+pub(super) fn member_status(error: &MemberError) -> Status {
+    let text = error.to_string();
+    match error {
+        MemberError::Already | MemberError::Init(aumbry_node::InitError::Already) => Status::failed_precondition(text),
+        MemberError::Init(aumbry_node::InitError::Shares(_)) => Status::invalid_argument(text),
+        MemberError::Join(_) => Status::failed_precondition(text),
+        MemberError::Init(_) => Status::unavailable(text),
+        MemberError::Identity(_) | MemberError::Pki(_) | MemberError::Start(_) => Status::internal(text),
+    }
+}

@@ -1,0 +1,227 @@
+//! A node's data directory: private, locked, and of a known format.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use crate::{StorageError, files};
+
+/// The directory that holds everything a node keeps. Invariant: while this value lives, no other process has the directory open.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// The lock goes with the open file, so also when the process is killed.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Opens a data directory; a new or empty one is set up.
+    ///
+    /// # Errors
+    /// [`StorageError`] if other users may enter it, another process has it open, it belongs to something else or to a newer version, or the
+    /// disk fails.
+    pub fn open(path: &Path) -> Result<Self, StorageError> {
+        files::create_dir(path)?;
+        let metadata = fs::metadata(path).map_err(StorageError::io("read the mode of", path))?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(StorageError::Permissions {
+                path: path.to_owned(),
+                mode,
+            });
+        }
+        // Checked before the lock file is made, so that a foreign directory is left untouched.
+        let format = files::read(&path.join(FORMAT))?;
+        if format.is_none() && !files::names(path)?.iter().all(|name| is_setup(name)) {
+            return Err(StorageError::Foreign {
+                path: path.to_owned(),
+            });
+        }
+        let lock = lock(&path.join(LOCK))?;
+        match format {
+            None => files::write_atomic(&path.join(FORMAT), format!("{VERSION}\n").as_bytes())?,
+            Some(bytes) => check_format(&path.join(FORMAT), &bytes)?,
+        }
+        let dir = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
+        files::create_dir(&dir.snapshots())?;
+        Ok(dir)
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where [`crate::StateDb`] lives.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+
+    /// Where [`crate::LogDb`] lives.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Where [`crate::AuditSegments`] live.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.path.join("audit")
+    }
+
+    /// Where snapshot files live. It exists.
+    #[must_use]
+    pub fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+
+    /// The content of a small file in the directory, or nothing if there is no such file.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the name is not a plain one, or the disk fails.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        files::read(&self.file(name)?)
+    }
+
+    /// Replaces a small file in the directory, durably and all at once.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the name is not a plain one, or the disk fails.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        files::write_atomic(&self.file(name)?, bytes)
+    }
+
+    /// Removes a small file from the directory, durably. That it is not there is no error.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the name is not a plain one, or the disk fails.
+    pub fn remove(&self, name: &str) -> Result<(), StorageError> {
+        files::remove(&self.file(name)?)
+    }
+
+    fn file(&self, name: &str) -> Result<PathBuf, StorageError> {
+        let plain = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        if name.is_empty() || name.starts_with('.') || !plain || is_setup(name) || name == FORMAT {
+            return Err(StorageError::Name {
+                name: name.to_owned(),
+            });
+        }
+        Ok(self.path.join(name))
+    }
+}
+
+/// Whether a name may be there before the format is: a crash can come between.
+fn is_setup(name: &str) -> bool {
+    name == LOCK || name == "FORMAT.tmp"
+}
+
+fn lock(path: &Path) -> Result<File, StorageError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(StorageError::io("create", path))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StorageError::Locked {
+            path: path.to_owned(),
+        }),
+        Err(error) => Err(StorageError::io("lock", path)(error.into())),
+    }
+}
+
+fn check_format(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    let found = std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| text.trim_end().parse::<u32>().ok())
+        .ok_or_else(|| StorageError::damaged(path, "it names no version"))?;
+    if found > VERSION {
+        return Err(StorageError::Newer {
+            path: path.to_owned(),
+            found,
+            supported: VERSION,
+        });
+    }
+    Ok(())
+}
+
+const LOCK: &str = "LOCK";
+const FORMAT: &str = "FORMAT";
+/// The version of everything below the directory. Raised when an older build could no longer read it.
+const VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_directory_is_private_and_opens_again() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("data");
+        let dir = DataDir::open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        dir.write("node", b"one").unwrap();
+        dir.write("node", b"two").unwrap();
+        let mode = fs::metadata(path.join("node")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        drop(dir);
+        let dir = DataDir::open(&path).unwrap();
+        assert_eq!(dir.read("node").unwrap(), Some(b"two".to_vec()));
+        dir.remove("node").unwrap();
+        dir.remove("node").unwrap();
+        assert_eq!(dir.read("node").unwrap(), None);
+    }
+
+    #[test]
+    fn one_process_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("data");
+        let dir = DataDir::open(&path).unwrap();
+        let error = DataDir::open(&path).unwrap_err();
+        assert!(matches!(error, StorageError::Locked { .. }), "{error}");
+        drop(dir);
+        DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("data");
+        drop(DataDir::open(&path).unwrap());
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+        let error = DataDir::open(&path).unwrap_err();
+        assert!(matches!(error, StorageError::Permissions { mode: 0o750, .. }));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+
+        fs::write(path.join(FORMAT), "2\n").unwrap();
+        let error = DataDir::open(&path).unwrap_err();
+        assert!(matches!(error, StorageError::Newer { found: 2, .. }));
+
+        fs::remove_file(path.join(FORMAT)).unwrap();
+        let error = DataDir::open(&path).unwrap_err();
+        assert!(matches!(error, StorageError::Foreign { .. }));
+    }
+
+    #[test]
+    fn a_name_cannot_leave_the_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(&root.path().join("data")).unwrap();
+        for name in ["", "..", "../x", "a/b", ".hidden", "LOCK", "FORMAT"] {
+            let error = dir.write(name, b"").unwrap_err();
+            assert!(matches!(error, StorageError::Name { .. }), "{name}");
+        }
+    }
+}

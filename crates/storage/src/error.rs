@@ -1,0 +1,136 @@
+//! Errors when something is opened, and the end of the process for errors after that.
+
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why storage cannot be opened, read or written. Every message says what failed, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The operating system refused.
+    #[error("cannot {action} {path}: check the disk, its free space and the owner of the path")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// The answer of the operating system.
+        source: io::Error,
+    },
+    /// RocksDB refused.
+    #[error(
+        "cannot {action} the database {path}: if the disk is sound, wipe this node and join it again under a new id"
+    )]
+    Database {
+        /// What was tried.
+        action: &'static str,
+        /// The directory of the database.
+        path: PathBuf,
+        /// The answer of RocksDB.
+        source: rocksdb::Error,
+    },
+    /// Another process has the data directory open.
+    #[error("{path} is used by another process: stop it first, or choose another data directory")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// Other users could enter the data directory.
+    #[error("{path} has mode {mode:04o}: run `chmod 700` on it, only its owner may enter")]
+    Permissions {
+        /// The data directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The directory holds something that is not ours.
+    #[error("{path} is not empty and not a data directory: choose an empty or a new one")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A newer version wrote this.
+    #[error(
+        "{path} has storage format {found}, this build knows up to {supported}: use the newer build"
+    )]
+    Newer {
+        /// The file that names the format.
+        path: PathBuf,
+        /// The version it names.
+        found: u32,
+        /// The newest version that this build can read.
+        supported: u32,
+    },
+    /// Bytes are not what was written.
+    #[error(
+        "{path} is damaged, {what}: check the disk, wipe this node and join it again under a new id"
+    )]
+    Damaged {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The log ends before what this node has acknowledged.
+    #[error(
+        "the log in {path} has {end} as its next index, but everything before {acknowledged} was acknowledged: this disk lost data, wipe this node and join it again under a new id"
+    )]
+    Amnesia {
+        /// The directory of the log.
+        path: PathBuf,
+        /// One past the last index that is there.
+        end: u64,
+        /// One past the highest index that was acknowledged.
+        acknowledged: u64,
+    },
+    /// A file name that would leave the data directory.
+    #[error("{name:?} is not a plain file name")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// A snapshot was written out of order.
+    #[error("the snapshot {path} got {what}: take it again")]
+    Order {
+        /// The snapshot file.
+        path: PathBuf,
+        /// What came out of order.
+        what: &'static str,
+    },
+}
+
+impl StorageError {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn database(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(rocksdb::Error) -> Self {
+        move |source| Self::Database {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, what: impl Into<String>) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            what: what.into(),
+        }
+    }
+}
+
+/// Ends the process at once, after one line in the log. For errors of storage at run time.
+///
+/// Unwinding would let other threads go on with a state that is no longer that of the disk, so nothing is unwound.
+pub fn fatal(context: &str, error: impl Display) -> ! {
+    tracing::error!("{context}: {error}; the process stops, because storage cannot be trusted");
+    std::process::abort()
+}
