@@ -39,10 +39,8 @@ impl LogStore {
         let mut entries = Vec::new();
         while start < end {
             let part = self.read_range(start, end, READ_BYTES_MAX)?;
-            if part.is_empty() {
-                break;
-            }
-            start += part.len() as u64;
+            let Some(last) = part.last() else { break };
+            start = last.log_id.index + 1;
             entries.extend(part);
         }
         Ok(entries)

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use aumbry_state::{Applied, Change, Input, Machine, Payload, View};
-use aumbry_storage::{AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, StateDb, fatal};
+use aumbry_storage::{
+    AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, StateDb, fatal, install_state, switch_state,
+};
 use aumbry_types::LogIndex;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -142,29 +144,25 @@ impl Shared {
 
     /// Writes a snapshot file of the state as it is now. Blocks.
     fn build(&self) -> io::Result<Snapshot> {
+        let db = self.db();
         let (snapshot, last, membership) = {
             let applied = self.applied();
-            (self.db().snapshot(), applied.last, applied.membership.clone())
+            (db.snapshot(), applied.last, applied.membership.clone())
         };
         let index = last.map_or(0, |id| id.index);
         let header = SnapshotHeader {
-            last: last.map_or([0; 3], |id| [id.leader_id.term, id.leader_id.node_id, id.index]),
-            membership: encode(&membership),
+            last_log_id: last.map_or([0; 3], |id| [id.leader_id.term, id.leader_id.node_id, id.index]),
+            membership: encode(&membership).to_vec(),
         };
         let path = self.snapshots.join(format!("{index:020}.snap"));
         let mut writer = SnapshotWriter::create(&path, &header).map_err(io::Error::other)?;
-        let mut after: Option<Bytes> = None;
-        loop {
-            let page = snapshot.scan(&[], after.as_deref(), SCAN_ROWS);
-            for (key, row) in page.iter().filter(|(key, _)| key.first().is_some_and(|t| *t < aumbry_state::key::RESERVED)) {
-                writer.row(key, row).map_err(io::Error::other)?;
-            }
-            match page.into_iter().next_back() {
-                Some((key, _)) => after = Some(key),
-                None => break,
-            }
-        }
         let mut failed = None;
+        snapshot.for_each(|key, row| {
+            let is_replicated = key.first().is_some_and(|table| *table < aumbry_state::key::RESERVED);
+            if failed.is_none() && is_replicated {
+                failed = writer.row(key, row).err();
+            }
+        });
         self.audit().export(index, |index, first_seq, body| {
             if failed.is_none() {
                 failed = writer.body(index, first_seq, body).err();
@@ -187,14 +185,19 @@ impl Shared {
         let rows = reader.rows().chain(std::iter::once((APPLIED_KEY, applied_row)));
         let mut applied = self.applied();
         let mut audit = self.audit();
-        let db = StateDb::install(&self.directory, rows).map_err(io::Error::other)?;
+        // The bodies first: if the process dies in between, they reach beyond the rows, and are cut at the next start.
+        AuditSegments::replace_all(&self.audit_directory, reader.bodies()).map_err(io::Error::other)?;
+        let installed = install_state(&self.directory, rows).map_err(io::Error::other)?;
+        switch_state(&self.directory, &installed).map_err(io::Error::other)?;
+        let db = StateDb::open(&self.directory).map_err(io::Error::other)?;
         let machine = Machine::load(&db).map_err(io::Error::other)?;
-        audit.replace_all(&self.audit_directory, reader.bodies()).map_err(io::Error::other)?;
+        let index = meta.last_log_id.map_or(0, |id| id.index);
+        *audit = AuditSegments::open(&self.audit_directory, index).map_err(io::Error::other)?;
         *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(db);
         applied.machine = machine;
         applied.last = meta.last_log_id;
         applied.membership = meta.last_membership.clone();
-        let index = LogIndex(meta.last_log_id.map_or(0, |id| id.index));
+        let index = LogIndex(index);
         drop((applied, audit));
         let kept = self.snapshots.join(format!("{:020}.snap", index.0));
         if kept != path {
@@ -208,9 +211,10 @@ impl Shared {
     /// The newest snapshot on disk, if it is whole.
     fn current(&self) -> io::Result<Option<Snapshot>> {
         let Some(path) = newest_snapshot(&self.snapshots)? else { return Ok(None) };
-        let header = SnapshotReader::read_header(&path).map_err(io::Error::other)?;
+        let reader = SnapshotReader::open(&path).map_err(io::Error::other)?;
+        let header = reader.header();
         let membership = decode(&header.membership).map_err(|_| io::Error::other("a snapshot's membership cannot be read"))?;
-        let [term, node, index] = header.last;
+        let [term, node, index] = header.last_log_id;
         let last_log_id = (index > 0).then(|| raft_log_id(term, node, index));
         Ok(Some(Snapshot { meta: SnapshotMeta { last_log_id, last_membership: membership }, snapshot: path }))
     }
@@ -322,4 +326,3 @@ const APPLIED_KEY: Bytes = Bytes::from_static(&[0xf0, 1]);
 const APPLY_ENTRIES: usize = 256;
 /// Bounds what is replayed from the log after a crash.
 const FLUSH_BYTES: u64 = 64 << 20;
-const SCAN_ROWS: usize = 1_024;

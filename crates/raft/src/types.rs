@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use aumbry_audit::Outcome;
-use aumbry_state::Member;
+
+use aumbry_state::{Member, Outcome};
 use aumbry_state::codec::{Malformed, Reader, Writer};
 use aumbry_types::{LeaderId, LogId, LogIndex, NodeId, Term};
 use bytes::Bytes;
@@ -25,7 +25,6 @@ pub(crate) type RaftLeader = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
 pub(crate) type RaftLogId = openraft::LogId<RaftLeader>;
 pub(crate) type RaftVote = openraft::impls::Vote<RaftLeader>;
 pub(crate) type RaftEntry = openraft::Entry<RaftLeader, EntryPayload<Proposal, u64, PeerNode>>;
-pub(crate) type RaftMembership = openraft::Membership<u64, PeerNode>;
 pub(crate) type StoredMembership = openraft::StoredMembership<RaftLeader, u64, PeerNode>;
 pub(crate) type SnapshotMeta = openraft::SnapshotMeta<RaftLeader, u64, PeerNode>;
 pub(crate) type Snapshot = openraft::Snapshot<RaftLeader, u64, PeerNode, std::path::PathBuf>;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aumbry_api::v1::{self, forward_answer};
-use aumbry_api::{Operation as _, Reply as _};
+use aumbry_api::Reply as _;
 use aumbry_node::{Answer, Class, Consistency, Evidence, Failure, Operation, Request};
 use aumbry_raft::ForwardError;
 use aumbry_types::{NodeId, RequestId, SecretBytes};

@@ -19,7 +19,8 @@ use crate::lifecycle::{Lifecycle, MemberError, VERSION};
 use crate::metrics::{self, Metrics};
 use crate::services::Services;
 use crate::tls::{self, TlsError};
-use crate::{harden, telemetry};
+use crate::harden::harden;
+use crate::telemetry;
 
 /// Why a node did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +66,7 @@ impl From<MemberError> for RunError {
 pub fn run(config: &Path) -> Result<(), RunError> {
     let config = Config::load(config)?;
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    harden::harden().map_err(RunError::Harden)?;
+    harden().map_err(RunError::Harden)?;
     telemetry::start(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -122,13 +123,13 @@ async fn serve(config: Config) -> Result<(), RunError> {
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .add_service(health_service)
-        .add_service(sized!(v1::kv_service_server::KvServiceServer, services))
-        .add_service(sized!(v1::token_service_server::TokenServiceServer, services))
-        .add_service(sized!(v1::policy_service_server::PolicyServiceServer, services))
-        .add_service(sized!(v1::mount_service_server::MountServiceServer, services))
-        .add_service(sized!(v1::sys_service_server::SysServiceServer, services))
-        .add_service(sized!(v1::cluster_service_server::ClusterServiceServer, services))
-        .add_service(sized!(v1::audit_service_server::AuditServiceServer, services));
+        .add_service(sized!(v1::kv_service_server::KvServiceServer<Services>, services))
+        .add_service(sized!(v1::token_service_server::TokenServiceServer<Services>, services))
+        .add_service(sized!(v1::policy_service_server::PolicyServiceServer<Services>, services))
+        .add_service(sized!(v1::mount_service_server::MountServiceServer<Services>, services))
+        .add_service(sized!(v1::sys_service_server::SysServiceServer<Services>, services))
+        .add_service(sized!(v1::cluster_service_server::ClusterServiceServer<Services>, services))
+        .add_service(sized!(v1::audit_service_server::AuditServiceServer<Services>, services));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let connections = tls::accept(clients, tls, limits.connections);
     let serving = tokio::spawn(server.serve_with_incoming_shutdown(connections, async {

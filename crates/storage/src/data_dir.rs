@@ -35,9 +35,7 @@ impl DataDir {
         // Checked before the lock file is made, so that a foreign directory is left untouched.
         let format = files::read(&path.join(FORMAT))?;
         if format.is_none() && !files::names(path)?.iter().all(|name| is_setup(name)) {
-            return Err(StorageError::Foreign {
-                path: path.to_owned(),
-            });
+            return Err(StorageError::Foreign { path: path.to_owned() });
         }
         let lock = lock(&path.join(LOCK))?;
         match format {
@@ -111,9 +109,7 @@ impl DataDir {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
         if name.is_empty() || name.starts_with('.') || !plain || is_setup(name) || name == FORMAT {
-            return Err(StorageError::Name {
-                name: name.to_owned(),
-            });
+            return Err(StorageError::Name { name: name.to_owned() });
         }
         Ok(self.path.join(name))
     }
@@ -135,9 +131,7 @@ fn lock(path: &Path) -> Result<File, StorageError> {
         .map_err(StorageError::io("create", path))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StorageError::Locked {
-            path: path.to_owned(),
-        }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StorageError::Locked { path: path.to_owned() }),
         Err(error) => Err(StorageError::io("lock", path)(error.into())),
     }
 }

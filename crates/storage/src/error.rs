@@ -50,9 +50,7 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// A newer version wrote this.
-    #[error(
-        "{path} has storage format {found}, this build knows up to {supported}: use the newer build"
-    )]
+    #[error("{path} has storage format {found}, this build knows up to {supported}: use the newer build")]
     Newer {
         /// The file that names the format.
         path: PathBuf,
@@ -62,9 +60,7 @@ pub enum StorageError {
         supported: u32,
     },
     /// Bytes are not what was written.
-    #[error(
-        "{path} is damaged, {what}: check the disk, wipe this node and join it again under a new id"
-    )]
+    #[error("{path} is damaged, {what}: check the disk, wipe this node and join it again under a new id")]
     Damaged {
         /// The file or directory.
         path: PathBuf,
@@ -108,10 +104,7 @@ impl StorageError {
         }
     }
 
-    pub(crate) fn database(
-        action: &'static str,
-        path: &Path,
-    ) -> impl FnOnce(rocksdb::Error) -> Self {
+    pub(crate) fn database(action: &'static str, path: &Path) -> impl FnOnce(rocksdb::Error) -> Self {
         move |source| Self::Database {
             action,
             path: path.to_owned(),

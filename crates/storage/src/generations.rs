@@ -69,10 +69,7 @@ fn current(dir: &Path) -> Result<Option<PathBuf>, StorageError> {
 }
 
 fn numbers(dir: &Path) -> Result<Vec<u64>, StorageError> {
-    Ok(files::names(dir)?
-        .iter()
-        .filter_map(|name| name.parse().ok())
-        .collect())
+    Ok(files::names(dir)?.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
 const CURRENT: &str = "CURRENT";

@@ -33,5 +33,5 @@ pub use audit_segments::AuditSegments;
 pub use data_dir::DataDir;
 pub use error::{StorageError, fatal};
 pub use log_db::{Done, LogDb, Meta};
-pub use snapshot_file::{SnapshotHeader, SnapshotReader, SnapshotWriter};
+pub use snapshot_file::{SnapshotBodies, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter};
 pub use state_db::{StateDb, StateSnapshot, install_state, switch_state};

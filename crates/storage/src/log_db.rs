@@ -161,9 +161,10 @@ impl LogDb {
         }
         let stored_end = state.window.first_unwritten().unwrap_or(u64::MAX);
         let stored = range.start..range.end.min(stored_end);
-        let unwritten = Budget::new(max_bytes).take((range.start.max(stored_end)..range.end).map_while(
-            |index| Some((index, state.window.unwritten(index)?.clone())),
-        ));
+        let unwritten = Budget::new(max_bytes).take(
+            (range.start.max(stored_end)..range.end)
+                .map_while(|index| Some((index, state.window.unwritten(index)?.clone()))),
+        );
         if stored.is_empty() {
             return unwritten;
         }
@@ -177,9 +178,8 @@ impl LogDb {
         rows.seek_to_first();
         let stored = stored.map(|index| {
             let row = rows.item().filter(|(key, _)| index_of(key) == Some(index));
-            let entry = row.and_then(|(_, value)| {
-                log_record::decode(&index.to_be_bytes(), Bytes::copy_from_slice(value))
-            });
+            let entry =
+                row.and_then(|(_, value)| log_record::decode(&index.to_be_bytes(), Bytes::copy_from_slice(value)));
             let Some(entry) = entry else {
                 damaged(index, rows.status().err());
             };
@@ -208,7 +208,8 @@ impl LogDb {
             return;
         }
         state.window.truncate(index);
-        self.send(&mut state, Work::Truncate(index), 0, None);
+        let end = state.window.end();
+        self.send(&mut state, Work::Truncate { from: index, end }, 0, None);
     }
 
     /// Removes all entries up to and with `index`, and stores `marker` as [`Meta::Purged`] with it.
@@ -263,7 +264,10 @@ impl LogDb {
         state.jobs += 1;
         state.queued_bytes += job.bytes;
         if state.queued_bytes > QUEUE_BYTES {
-            fatal("cannot queue for the log", "the disk is stuck, or the caller does not wait for its callbacks");
+            fatal(
+                "cannot queue for the log",
+                "the disk is stuck, or the caller does not wait for its callbacks",
+            );
         }
         let sent = self.queue.as_ref().map(|queue| queue.send(job));
         if !matches!(sent, Some(Ok(()))) {
@@ -364,8 +368,7 @@ fn load_window(db: &DB, path: &Path) -> Result<Window, StorageError> {
     let mut rows = db.raw_iterator_opt(read);
     rows.seek_to_first();
     while let Some((key, value)) = rows.item() {
-        let index = index_of(key)
-            .ok_or_else(|| StorageError::damaged(path, "it has a key that is not an entry's"))?;
+        let index = index_of(key).ok_or_else(|| StorageError::damaged(path, "it has a key that is not an entry's"))?;
         if let Some(next) = window.next()
             && next != index
         {

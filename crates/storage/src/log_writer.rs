@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rocksdb::{WriteBatch, WriteOptions};
 
+use crate::fatal;
 use crate::floor::{Floor, Mark};
 use crate::log_db::{Done, Meta, Shared};
 use crate::log_record::{self, entry_key, meta_key};
-use crate::fatal;
 
 /// One call, in the order of the calls.
 pub(crate) struct Job {
@@ -27,7 +27,11 @@ pub(crate) struct Job {
 /// What a job writes.
 pub(crate) enum Work {
     Append(Vec<(u64, Bytes)>),
-    Truncate(u64),
+    /// `end` is one past the last index that is left, retained or purged.
+    Truncate {
+        from: u64,
+        end: u64,
+    },
     Purge(u64, Bytes),
     Meta(Meta, Bytes),
 }
@@ -104,10 +108,10 @@ impl Writer {
                         end = index + 1;
                     }
                 }
-                Work::Truncate(index) => {
-                    batch.delete_range(&entry_key(*index)[..], &log_record::END[..]);
-                    end = end.min(*index);
-                    truncated = Some(truncated.unwrap_or(u64::MAX).min(*index));
+                Work::Truncate { from, end: left } => {
+                    batch.delete_range(&entry_key(*from)[..], &log_record::END[..]);
+                    end = *left;
+                    truncated = Some(truncated.unwrap_or(u64::MAX).min(*left));
                 }
                 Work::Purge(index, marker) => {
                     let bounds = (entry_key(0), entry_key(index + 1));
@@ -119,11 +123,11 @@ impl Writer {
                 Work::Meta(key, value) => put(&mut batch, &meta_key(*key), value),
             }
         }
-        if let Some(index) = truncated {
+        if let Some(left) = truncated {
             // Before the entries go: after a crash in between, the log has more than the floor says, which is no loss.
             let mark = self.floor.mark();
             self.floor.set(Mark {
-                end: mark.end.min(index),
+                end: mark.end.min(left),
                 truncations: mark.truncations + 1,
             });
             self.shared.count_fsync();

@@ -148,10 +148,7 @@ impl View for StateSnapshot<'_> {
 ///
 /// # Errors
 /// [`StorageError`] if the disk fails; what was built is removed at the next start.
-pub fn install_state(
-    dir: &Path,
-    rows: impl IntoIterator<Item = (Bytes, Bytes)>,
-) -> Result<PathBuf, StorageError> {
+pub fn install_state(dir: &Path, rows: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<PathBuf, StorageError> {
     let path = generations::create_next(dir)?;
     let state = StateDb::open_at(&path)?;
     let mut rows = rows.into_iter();
