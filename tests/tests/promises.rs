@@ -81,7 +81,7 @@ async fn increment(client: &Client) -> Result<u64> {
 async fn revocation_and_policies_hold_at_once_everywhere() -> Result<()> {
     let cluster = Cluster::start(3)?;
     let root = cluster.client()?;
-    write_policy(&root, "app", r#"path "secret/data/app/*" { capabilities = ["create", "read", "update"] } path "auth/token/create" { capabilities = ["update"] }"#).await?;
+    write_policy(&root, "app", APP_POLICY).await?;
     root.call(put("secret/app/x", "{}", None)).await?;
     let app = v1::TokenCreateRequest { policies: vec!["app".to_owned()], ttl_s: 600, ..Default::default() };
     let parent = token(&root, app.clone()).await?;
@@ -237,4 +237,8 @@ async fn without_a_quorum_nothing_is_answered() -> Result<()> {
     Ok(())
 }
 
+const APP_POLICY: &str = r#"
+path "secret/data/app/*" { capabilities = ["create", "read", "update"] }
+path "auth/token/create" { capabilities = ["update"] }
+"#;
 const CHILDREN: usize = 5_000;

@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     snapshots: PathBuf,
     db: RwLock<Arc<StateDb>>,
     applied: Mutex<AppliedState>,
-    audit: Mutex<AuditSegments>,
+    audit: RwLock<Arc<AuditSegments>>,
     pub(crate) change: watch::Sender<Change>,
 }
 
@@ -50,8 +50,8 @@ impl StateMachine {
         let db = StateDb::open(&directory).map_err(io::Error::other)?;
         let (last, membership) = read_applied(&db)?;
         let machine = Machine::load(&db).map_err(io::Error::other)?;
+        let audit = AuditSegments::open(&audit_directory, last.map(|id| id.index)).map_err(io::Error::other)?;
         let applied = last.map_or(0, |id| id.index);
-        let audit = AuditSegments::open(&audit_directory, applied).map_err(io::Error::other)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 directory,
@@ -59,7 +59,7 @@ impl StateMachine {
                 snapshots,
                 db: RwLock::new(Arc::new(db)),
                 applied: Mutex::new(AppliedState { machine, last, membership }),
-                audit: Mutex::new(audit),
+                audit: RwLock::new(Arc::new(audit)),
                 change: watch::Sender::new(Change { applied: LogIndex(applied), ..Change::default() }),
             }),
         })
@@ -75,8 +75,8 @@ impl Shared {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn audit(&self) -> MutexGuard<'_, AuditSegments> {
-        self.audit.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn audit(&self) -> Arc<AuditSegments> {
+        Arc::clone(&self.audit.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn db(&self) -> Arc<StateDb> {
@@ -85,6 +85,8 @@ impl Shared {
 
     /// Makes everything applied so far durable, the audit bodies first: a row must never survive the record of its change.
     pub(crate) fn flush(&self) {
+        // Nothing is applied in between, so no row can become durable before its body.
+        let _applied = self.applied();
         self.audit().sync();
         self.db().flush();
     }
@@ -184,21 +186,21 @@ impl Shared {
         let applied_row = encode(&(meta.last_log_id, &meta.last_membership));
         let rows = reader.rows().chain(std::iter::once((APPLIED_KEY, applied_row)));
         let mut applied = self.applied();
-        let mut audit = self.audit();
         // The bodies first: if the process dies in between, they reach beyond the rows, and are cut at the next start.
         AuditSegments::replace_all(&self.audit_directory, reader.bodies()).map_err(io::Error::other)?;
         let installed = install_state(&self.directory, rows).map_err(io::Error::other)?;
         switch_state(&self.directory, &installed).map_err(io::Error::other)?;
         let db = StateDb::open(&self.directory).map_err(io::Error::other)?;
         let machine = Machine::load(&db).map_err(io::Error::other)?;
-        let index = meta.last_log_id.map_or(0, |id| id.index);
-        *audit = AuditSegments::open(&self.audit_directory, index).map_err(io::Error::other)?;
+        let last = meta.last_log_id.map(|id| id.index);
+        let audit = AuditSegments::open(&self.audit_directory, last).map_err(io::Error::other)?;
+        *self.audit.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(audit);
         *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(db);
         applied.machine = machine;
         applied.last = meta.last_log_id;
         applied.membership = meta.last_membership.clone();
-        let index = LogIndex(index);
-        drop((applied, audit));
+        let index = LogIndex(last.unwrap_or(0));
+        drop(applied);
         let kept = self.snapshots.join(format!("{:020}.snap", index.0));
         if kept != path {
             std::fs::rename(path, &kept)?;

@@ -69,11 +69,11 @@ async fn make_ready(
         () = stop.told() => return Ok(None),
         Some(end) = processes.next_end() => {
             let config = &layout.nodes[end.position].config;
-            return Err(anyhow!("node {} ended ({}) before the cluster was ready; {}", end.position + 1, end.how, log_tail(config)));
+            return Err(anyhow!("node {} ended ({}) before the cluster was ready;\n{}", end.position + 1, end.how, log_tail(config)));
         }
         secrets = set_up => secrets.map_err(|error| {
             let logs: Vec<String> = layout.nodes.iter().map(|node| log_tail(&node.config)).collect();
-            error.context(format!("the cluster cannot be set up; {}", logs.join("\n")))
+            anyhow!("the cluster cannot be set up: {error:#}\n{}", logs.join("\n"))
         })?,
     };
     for (node, id) in processes.started.iter_mut().zip(ids) {

@@ -117,15 +117,21 @@ const TAIL_LINES: usize = 15;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     #[tokio::test]
     async fn only_what_runs_the_configuration_is_found_and_it_is_seen_to_go() {
         let mut child = Command::new("sh")
-            .args(["-c", "read line", "/some/aumbry.toml"])
+            .args(["-c", "echo ready; read line", "/some/aumbry.toml"])
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // Until the program runs, its arguments are not to be seen.
+        let mut ready = [0; 5];
+        child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
         let pid = child.id();
         let entry = |config: &str| NodeEntry {
             id: 1,
