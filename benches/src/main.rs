@@ -30,7 +30,9 @@ async fn measure() -> Result<()> {
     for n in 0..KEYS {
         client.call(put(n)).await?;
     }
-    say(&format!("{SECONDS} s a row, 1 KiB values, {KEYS} keys, three nodes and the generator on this machine"))?;
+    say(&format!(
+        "{SECONDS} s a row, 1 KiB values, {KEYS} keys, three nodes and the generator on this machine"
+    ))?;
     say("work    in flight  requests/s   p50 ms   p99 ms   CPU us/request (3 nodes)   fdatasync/request (3 nodes)")?;
     for (work, in_flight) in [(Work::Read, 1), (Work::Read, 64), (Work::Write, 1), (Work::Write, 64)] {
         row(&cluster, &leader, work, in_flight).await?;
@@ -63,7 +65,11 @@ async fn row(cluster: &Cluster, leader: &NodeEnv, work: Work, in_flight: usize) 
             Ok::<_, anyhow::Error>(times)
         }
     });
-    let mut times: Vec<Duration> = futures::future::try_join_all(loops).await?.into_iter().flatten().collect();
+    let mut times: Vec<Duration> = futures::future::try_join_all(loops)
+        .await?
+        .into_iter()
+        .flatten()
+        .collect();
     let after = (cpu_us(&nodes)?, fsyncs(&nodes).await?);
     times.sort_unstable();
     let count = times.len() as f64;
@@ -86,8 +92,12 @@ async fn row(cluster: &Cluster, leader: &NodeEnv, work: Work, in_flight: usize) 
 async fn failover(cluster: &Cluster, mut leader: u64) -> Result<()> {
     let mut times = Vec::new();
     for _ in 0..FAILOVERS {
-        let others: Vec<String> =
-            cluster.nodes().into_iter().filter(|node| node.id != leader).map(|node| node.client).collect();
+        let others: Vec<String> = cluster
+            .nodes()
+            .into_iter()
+            .filter(|node| node.id != leader)
+            .map(|node| node.client)
+            .collect();
         let client = cluster.client_as(cluster.root_token(), &others)?;
         client.call(put(0)).await?;
         let started = Instant::now();
@@ -99,16 +109,26 @@ async fn failover(cluster: &Cluster, mut leader: u64) -> Result<()> {
         leader = cluster.leader().await?;
     }
     times.sort_unstable();
-    say(&format!("failover, SIGKILL to the next acknowledged write, ms: {times:?}, median {}", times[times.len() / 2]))
+    say(&format!(
+        "failover, SIGKILL to the next acknowledged write, ms: {times:?}, median {}",
+        times[times.len() / 2]
+    ))
 }
 
 fn put(n: u64) -> v1::KvPutRequest {
     let data = format!("{{\"value\":\"{}\"}}", "x".repeat(1_010));
-    v1::KvPutRequest { path: format!("secret/bench/k{n}"), data: data.into(), ..Default::default() }
+    v1::KvPutRequest {
+        path: format!("secret/bench/k{n}"),
+        data: data.into(),
+        ..Default::default()
+    }
 }
 
 fn get(n: u64) -> v1::KvGetRequest {
-    v1::KvGetRequest { path: format!("secret/bench/k{n}"), ..Default::default() }
+    v1::KvGetRequest {
+        path: format!("secret/bench/k{n}"),
+        ..Default::default()
+    }
 }
 
 /// User and system time of all nodes, in microseconds.
@@ -118,7 +138,12 @@ fn cpu_us(nodes: &[NodeEnv]) -> Result<u64> {
         for task in std::fs::read_dir(format!("/proc/{}/task", node.pid))? {
             // Nanoseconds on a processor come first; a thread that has just ended has none.
             let stat = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-            total += stat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0) / 1_000;
+            total += stat
+                .split(' ')
+                .next()
+                .and_then(|ns| ns.parse::<u64>().ok())
+                .unwrap_or(0)
+                / 1_000;
         }
         Ok(sum + total)
     })
@@ -129,10 +154,15 @@ async fn fsyncs(nodes: &[NodeEnv]) -> Result<u64> {
     let mut sum = 0;
     for node in nodes {
         let mut stream = tokio::net::TcpStream::connect(&node.metrics).await?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .await?;
         let mut text = String::new();
         stream.read_to_string(&mut text).await?;
-        let line = text.lines().find(|line| line.starts_with("aumbry_log_fsyncs ")).context("no such metric")?;
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("aumbry_log_fsyncs "))
+            .context("no such metric")?;
         sum += line.rsplit(' ').next().context("no value")?.parse::<u64>()?;
     }
     Ok(sum)

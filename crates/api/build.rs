@@ -8,6 +8,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut files = Vec::new();
     find(&root, &mut files)?;
     files.sort();
+    for file in &files {
+        println!("cargo:rerun-if-changed={}", file.display());
+    }
     let descriptors = protox::compile(&files, [&root])?;
     tonic_prost_build::configure()
         .bytes(".")

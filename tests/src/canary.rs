@@ -56,7 +56,10 @@ pub fn search(directory: &Path, canaries: &Canaries, skip: impl Fn(&Path) -> boo
     let planted = directory.join("planted");
     for form in [&forms[0], &forms[1], &forms[3]] {
         std::fs::write(&planted, [b"before", &form[..], b"after"].concat())?;
-        ensure!(scan(directory, &forms, &skip)?.contains(&planted), "the search does not find what is there");
+        ensure!(
+            scan(directory, &forms, &skip)?.contains(&planted),
+            "the search does not find what is there"
+        );
     }
     std::fs::remove_file(&planted)?;
     scan(directory, &forms, &skip)
@@ -101,6 +104,8 @@ fn contains_any(bytes: &[u8], forms: &[Vec<u8>]) -> bool {
             return false;
         }
         let start = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
-        by_start.get(&start).is_some_and(|forms| forms.iter().any(|form| bytes[at..].starts_with(form)))
+        by_start
+            .get(&start)
+            .is_some_and(|forms| forms.iter().any(|form| bytes[at..].starts_with(form)))
     })
 }

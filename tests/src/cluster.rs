@@ -68,12 +68,19 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        let mut dev = command.spawn().with_context(|| format!("starting {}", binary().display()))?;
+        let mut dev = command
+            .spawn()
+            .with_context(|| format!("starting {}", binary().display()))?;
         let ready = poll(START, || {
             if let Some(status) = dev.try_wait()? {
-                bail!("aumbry dev ended with {status}: {}", read(&directory.path().join("dev.log")));
+                bail!(
+                    "aumbry dev ended with {status}: {}",
+                    read(&directory.path().join("dev.log"))
+                );
             }
-            Ok(std::fs::read(&env_file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+            Ok(std::fs::read(&env_file)
+                .ok()
+                .and_then(|bytes| serde_json::from_slice(&bytes).ok()))
         });
         let env = match ready {
             Ok(env) => env,
@@ -143,7 +150,11 @@ impl Cluster {
     /// Settings for a client.
     pub fn builder(&self, token: SecretBytes, endpoints: &[String]) -> Result<aumbry_client::Builder> {
         let ca = std::fs::read(&self.env.ca)?;
-        Ok(Client::builder().endpoints(endpoints.to_vec()).ca_pem(ca).token(token).timeout(Duration::from_secs(15)))
+        Ok(Client::builder()
+            .endpoints(endpoints.to_vec())
+            .ca_pem(ca)
+            .token(token)
+            .timeout(Duration::from_secs(15)))
     }
 
     /// Where all nodes serve clients.
@@ -153,7 +164,10 @@ impl Cluster {
 
     /// The node with this id.
     pub fn node(&self, id: u64) -> Result<NodeEnv> {
-        self.nodes().into_iter().find(|node| node.id == id).context("no such node")
+        self.nodes()
+            .into_iter()
+            .find(|node| node.id == id)
+            .context("no such node")
     }
 
     /// The id of the leader, as soon as there is one.
@@ -204,8 +218,23 @@ impl Cluster {
     }
 
     fn act(&self, action: &str, id: u64) -> Result<()> {
-        let output = run_cli(&["dev", action, "--dir", &self.dir().to_string_lossy(), "--node", &id.to_string()], &[], "")?;
-        ensure!(output.status.success(), "aumbry dev {action}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = run_cli(
+            &[
+                "dev",
+                action,
+                "--dir",
+                &self.dir().to_string_lossy(),
+                "--node",
+                &id.to_string(),
+            ],
+            &[],
+            "",
+        )?;
+        ensure!(
+            output.status.success(),
+            "aumbry dev {action}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use aumbry_client::{Client, v1};
@@ -19,19 +19,25 @@ struct Ledger {
 async fn no_acknowledged_write_is_lost_or_doubled() -> Result<()> {
     let cluster = Arc::new(Cluster::start(3)?);
     let stop = Arc::new(AtomicBool::new(false));
+    let acknowledged = Arc::new(AtomicU64::new(0));
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
-            let (client, stop) = (cluster.client(), Arc::clone(&stop));
-            tokio::spawn(async move { write(client?, writer, &stop).await })
+            let (client, stop, count) = (cluster.client(), Arc::clone(&stop), Arc::clone(&acknowledged));
+            tokio::spawn(async move { write(client?, writer, &stop, &count).await })
         })
         .collect();
     for round in 0..KILLS {
+        more_is_acknowledged(&acknowledged).await?;
         let leader = cluster.leader().await?;
         cluster.kill(leader)?;
         cluster.restart(leader)?;
-        cluster.unseal(leader).await.with_context(|| format!("round {round}, node {leader}"))?;
+        cluster
+            .unseal(leader)
+            .await
+            .with_context(|| format!("round {round}, node {leader}"))?;
     }
     for round in 0..KILLS_OF_ALL {
+        more_is_acknowledged(&acknowledged).await?;
         for node in cluster.nodes() {
             cluster.kill(node.id)?;
         }
@@ -39,9 +45,13 @@ async fn no_acknowledged_write_is_lost_or_doubled() -> Result<()> {
             cluster.restart(node.id)?;
         }
         for node in cluster.nodes() {
-            cluster.unseal(node.id).await.with_context(|| format!("round {round} of all, node {}", node.id))?;
+            cluster
+                .unseal(node.id)
+                .await
+                .with_context(|| format!("round {round} of all, node {}", node.id))?;
         }
     }
+    more_is_acknowledged(&acknowledged).await?;
     stop.store(true, Ordering::SeqCst);
     let client = cluster.client()?;
     let mut ledgers = Vec::new();
@@ -49,7 +59,10 @@ async fn no_acknowledged_write_is_lost_or_doubled() -> Result<()> {
         ledgers.push(writer.await??);
     }
     let total: usize = ledgers.iter().map(|ledger| ledger.acknowledged.len()).sum();
-    ensure!(total > 10 * WRITERS, "only {total} writes were acknowledged: the run shows nothing");
+    ensure!(
+        total > 10 * WRITERS,
+        "only {total} writes were acknowledged: the run shows nothing"
+    );
     for (writer, ledger) in ledgers.iter().enumerate() {
         check(&client, writer, ledger).await?;
     }
@@ -57,21 +70,42 @@ async fn no_acknowledged_write_is_lost_or_doubled() -> Result<()> {
     equal_on_all_nodes(&cluster).await
 }
 
-async fn write(client: Client, writer: usize, stop: &AtomicBool) -> Result<Ledger> {
+/// Between two kills the load goes on, so that each kill hits writes in flight.
+async fn more_is_acknowledged(acknowledged: &AtomicU64) -> Result<()> {
+    let before = acknowledged.load(Ordering::SeqCst);
+    eventually("writes go on", || async {
+        acknowledged.load(Ordering::SeqCst) >= before + WRITES_BETWEEN
+    })
+    .await
+}
+
+async fn write(client: Client, writer: usize, stop: &AtomicBool, count: &AtomicU64) -> Result<Ledger> {
     let path = format!("secret/writer{writer}");
-    let keep = v1::KvPutMetadataRequest { path: path.clone(), max_versions: Some(1_000), ..Default::default() };
+    let keep = v1::KvPutMetadataRequest {
+        path: path.clone(),
+        max_versions: Some(1_000),
+        ..Default::default()
+    };
     client.call(keep).await?;
     let mut ledger = Ledger::default();
     let mut n = 0;
     while !stop.load(Ordering::SeqCst) && ledger.acknowledged.len() < 900 {
         n += 1;
         let data = format!("{{\"n\":{n}}}");
-        let request = v1::KvPutRequest { path: path.clone(), data: data.into(), ..Default::default() };
+        let request = v1::KvPutRequest {
+            path: path.clone(),
+            data: data.into(),
+            ..Default::default()
+        };
         // A write that failed may have been applied; its value then stands in a version that nobody acknowledged.
         if let Ok(reply) = client.call(request).await {
             let version = reply.version.unwrap_or_default().version;
-            ensure!(ledger.acknowledged.insert(version, n).is_none(), "version {version} was given twice");
+            ensure!(
+                ledger.acknowledged.insert(version, n).is_none(),
+                "version {version} was given twice"
+            );
             ledger.requests.push(reply.header.unwrap_or_default().request_id);
+            count.fetch_add(1, Ordering::SeqCst);
         }
     }
     Ok(ledger)
@@ -80,21 +114,42 @@ async fn write(client: Client, writer: usize, stop: &AtomicBool) -> Result<Ledge
 async fn check(client: &Client, writer: usize, ledger: &Ledger) -> Result<()> {
     let path = format!("secret/writer{writer}");
     let mut seen = BTreeMap::new();
-    let metadata = client.call(v1::KvGetMetadataRequest { path: path.clone(), ..Default::default() }).await?;
+    let metadata = client
+        .call(v1::KvGetMetadataRequest {
+            path: path.clone(),
+            ..Default::default()
+        })
+        .await?;
     for version in 1..=metadata.current_version {
-        let get = v1::KvGetRequest { path: path.clone(), version, ..Default::default() };
+        let get = v1::KvGetRequest {
+            path: path.clone(),
+            version,
+            ..Default::default()
+        };
         let item = client.call(get).await?.item.unwrap_or_default();
         let value: serde_json::Value = serde_json::from_slice(&item.data)?;
         let n = value["n"].as_u64().context("a value that nobody wrote")?;
-        ensure!(seen.insert(n, version).is_none(), "writer {writer}: value {n} was applied twice");
+        ensure!(
+            seen.insert(n, version).is_none(),
+            "writer {writer}: value {n} was applied twice"
+        );
         if let Some(expected) = ledger.acknowledged.get(&version) {
-            ensure!(*expected == n, "writer {writer}: version {version} holds {n}, acknowledged was {expected}");
+            ensure!(
+                *expected == n,
+                "writer {writer}: version {version} holds {n}, acknowledged was {expected}"
+            );
         }
     }
     let values: Vec<u64> = seen.iter().map(|(_, version)| *version).collect();
-    ensure!(values.windows(2).all(|pair| pair[0] < pair[1]), "writer {writer}: versions are not in the order of the writes");
+    ensure!(
+        values.windows(2).all(|pair| pair[0] < pair[1]),
+        "writer {writer}: versions are not in the order of the writes"
+    );
     let last = ledger.acknowledged.keys().last().copied().unwrap_or(0);
-    ensure!(last <= metadata.current_version, "writer {writer}: acknowledged version {last} is lost");
+    ensure!(
+        last <= metadata.current_version,
+        "writer {writer}: acknowledged version {last} is lost"
+    );
     Ok(())
 }
 
@@ -103,9 +158,19 @@ async fn check_records(client: &Client, ledgers: &[Ledger]) -> Result<()> {
     let mut recorded = std::collections::BTreeSet::new();
     let mut next = 0;
     loop {
-        let page = client.call(v1::AuditReadRequest { from: next, limit: 1_000, ..Default::default() }).await?;
+        let page = client
+            .call(v1::AuditReadRequest {
+                from: next,
+                limit: 1_000,
+                ..Default::default()
+            })
+            .await?;
         let Some(last) = page.rows.last() else { break };
-        ensure!(page.rows[0].seq == next, "a gap in the audit log before {}", page.rows[0].seq);
+        ensure!(
+            page.rows[0].seq == next,
+            "a gap in the audit log before {}",
+            page.rows[0].seq
+        );
         next = last.seq + 1;
         for row in &page.rows {
             let event: serde_json::Value = serde_json::from_str(&row.event)?;
@@ -115,7 +180,11 @@ async fn check_records(client: &Client, ledgers: &[Ledger]) -> Result<()> {
             break;
         }
     }
-    let missing = ledgers.iter().flat_map(|ledger| &ledger.requests).filter(|id| !recorded.contains(*id)).count();
+    let missing = ledgers
+        .iter()
+        .flat_map(|ledger| &ledger.requests)
+        .filter(|id| !recorded.contains(*id))
+        .count();
     ensure!(missing == 0, "{missing} acknowledged writes have no record");
     Ok(())
 }
@@ -137,3 +206,5 @@ async fn equal_on_all_nodes(cluster: &Cluster) -> Result<()> {
 const WRITERS: usize = 8;
 const KILLS: usize = 20;
 const KILLS_OF_ALL: usize = 5;
+/// 25 rounds of them stay below the versions that a secret keeps.
+const WRITES_BETWEEN: u64 = 80;

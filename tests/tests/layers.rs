@@ -91,25 +91,18 @@ fn only_one_crate_knows_each_large_part() {
             all.map(move |dependency| (name.clone(), dependency.clone()))
         })
         .filter(|(name, dependency)| {
-            let owners = OWNERS
-                .iter()
-                .find(|(parts, _)| parts.contains(&dependency.as_str()));
+            let owners = OWNERS.iter().find(|(parts, _)| parts.contains(&dependency.as_str()));
             owners.is_some_and(|(_, owners)| !owners.contains(&name.as_str()))
         })
         .map(|(name, dependency)| format!("{name} -> {dependency}"))
         .collect();
-    assert!(
-        wrong.is_empty(),
-        "dependencies that belong to other crates: {wrong:?}"
-    );
+    assert!(wrong.is_empty(), "dependencies that belong to other crates: {wrong:?}");
 }
 
 #[test]
 fn every_crate_takes_the_lints_of_the_workspace() {
     for package in packages() {
-        let manifest = package["manifest_path"]
-            .as_str()
-            .expect("a package has a manifest");
+        let manifest = package["manifest_path"].as_str().expect("a package has a manifest");
         let text = fs::read_to_string(manifest).expect("the manifest can be read");
         assert!(
             text.contains("[lints]\nworkspace = true"),
@@ -134,18 +127,14 @@ fn differences(table: &BTreeMap<String, Row>, workspace: &BTreeMap<String, Edges
             found.push(format!("{name} depends on {extra}: not in the table"));
         }
         for unused in row.below.difference(&used) {
-            found.push(format!(
-                "{name} -> {unused} is in the table, and nothing uses it"
-            ));
+            found.push(format!("{name} -> {unused} is in the table, and nothing uses it"));
         }
         // Tests may stand on anything below them, but never on what stands on the crate: that would be a circle.
         for upward in tested
             .iter()
             .filter(|other| row.layer <= table.get(*other).and_then(|row| row.layer))
         {
-            found.push(format!(
-                "the tests of {name} depend on {upward}: not a lower layer"
-            ));
+            found.push(format!("the tests of {name} depend on {upward}: not a lower layer"));
         }
     }
     found
@@ -162,11 +151,7 @@ fn table() -> BTreeMap<String, Row> {
         .split_once(END)
         .expect("ARCHITECTURE.md has the mark after the table");
     let mut table = BTreeMap::new();
-    for line in rows
-        .lines()
-        .filter(|line| line.starts_with('|'))
-        .skip(HEADING_LINES)
-    {
+    for line in rows.lines().filter(|line| line.starts_with('|')).skip(HEADING_LINES) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [layer, name, _purpose, below] = cells[..] else {
             panic!("a row of the layer table has four cells: {line}")
@@ -192,9 +177,7 @@ fn workspace() -> BTreeMap<String, Edges> {
         .iter()
         .map(|package| {
             let name = package["name"].as_str().expect("a package has a name");
-            let dependencies = package["dependencies"]
-                .as_array()
-                .expect("a package has dependencies");
+            let dependencies = package["dependencies"].as_array().expect("a package has dependencies");
             let of_kind = |tests: bool| {
                 dependencies
                     .iter()
@@ -214,23 +197,12 @@ fn workspace() -> BTreeMap<String, Edges> {
 fn packages() -> Vec<Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--no-deps",
-            "--offline",
-        ])
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(root())
         .output()
         .expect("cargo can be started");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
     metadata["packages"]
         .as_array()
         .expect("the metadata has packages")
@@ -256,15 +228,7 @@ const OWNERS: [(&[&str], &[&str]); 5] = [
     (&["openraft", "openraft-rt-tokio"], &["raft"]),
     (&["rocksdb"], &["storage"]),
     (
-        &[
-            "aes-gcm",
-            "aws-lc-rs",
-            "blake3",
-            "hkdf",
-            "hmac",
-            "sha2",
-            "vsss-rs",
-        ],
+        &["aes-gcm", "aws-lc-rs", "blake3", "hkdf", "hmac", "sha2", "vsss-rs"],
         &["crypto"],
     ),
     (

@@ -37,13 +37,35 @@ async fn no_name_and_no_value_is_readable_anywhere() -> Result<()> {
         client.call(metadata).await?;
         let node = &cluster.nodes()[n % 3];
         let reader = cluster.client_as(cluster.root_token(), &[node.client.clone()])?;
-        reader.call(v1::KvGetRequest { path: path.clone(), ..Default::default() }).await?;
+        reader
+            .call(v1::KvGetRequest {
+                path: path.clone(),
+                ..Default::default()
+            })
+            .await?;
         let missing = format!("secret/{}", canaries.make());
-        ensure!(reader.call(v1::KvGetRequest { path: missing, ..Default::default() }).await.is_err());
+        ensure!(
+            reader
+                .call(v1::KvGetRequest {
+                    path: missing,
+                    ..Default::default()
+                })
+                .await
+                .is_err()
+        );
     }
     let policy = canaries.make();
-    let text = format!("path \"secret/data/{}\" {{ capabilities = [\"read\"] }}", canaries.make());
-    client.call(v1::PolicyPutRequest { name: policy.clone(), policy: text, ..Default::default() }).await?;
+    let text = format!(
+        "path \"secret/data/{}\" {{ capabilities = [\"read\"] }}",
+        canaries.make()
+    );
+    client
+        .call(v1::PolicyPutRequest {
+            name: policy.clone(),
+            policy: text,
+            ..Default::default()
+        })
+        .await?;
     let token = v1::TokenCreateRequest {
         policies: vec![policy],
         display_name: canaries.make(),
@@ -53,8 +75,19 @@ async fn no_name_and_no_value_is_readable_anywhere() -> Result<()> {
     };
     let created = client.call(token).await?;
     canaries.add(&String::from_utf8(created.token.to_vec())?);
-    let denied = cluster.client_as(aumbry_types::SecretBytes::new(created.token.to_vec()), &cluster.endpoints())?;
-    ensure!(denied.call(v1::KvGetRequest { path: paths[0].clone(), ..Default::default() }).await.is_err());
+    let denied = cluster.client_as(
+        aumbry_types::SecretBytes::new(created.token.to_vec()),
+        &cluster.endpoints(),
+    )?;
+    ensure!(
+        denied
+            .call(v1::KvGetRequest {
+                path: paths[0].clone(),
+                ..Default::default()
+            })
+            .await
+            .is_err()
+    );
     client.call(v1::AuditReadRequest::default()).await?;
     // Flushed and reopened: what was in memory is on disk now.
     for node in cluster.nodes() {
@@ -75,7 +108,10 @@ async fn no_name_and_no_value_is_readable_anywhere() -> Result<()> {
     let mut keys = Canaries::default();
     cluster.shares().iter().for_each(|share| keys.add(share));
     keys.add(cluster.root_token().expose_str().unwrap_or_default());
-    let own = |path: &std::path::Path| path.file_name().is_some_and(|name| name == "env.json" || name == "cluster.json");
+    let own = |path: &std::path::Path| {
+        path.file_name()
+            .is_some_and(|name| name == "env.json" || name == "cluster.json")
+    };
     let shown = |path: &std::path::Path| path.file_name().is_some_and(|name| name == "dev.log");
     let found = search(&cluster.everything(), &keys, |path| own(path) || shown(path))?;
     ensure!(found.is_empty(), "shares or the root token were found in {found:?}");

@@ -10,11 +10,19 @@ use aumbry_types::SecretBytes;
 use futures::future::join_all;
 
 fn put(path: &str, data: &str, cas: Option<u64>) -> v1::KvPutRequest {
-    v1::KvPutRequest { path: path.to_owned(), data: data.to_owned().into(), cas, ..Default::default() }
+    v1::KvPutRequest {
+        path: path.to_owned(),
+        data: data.to_owned().into(),
+        cas,
+        ..Default::default()
+    }
 }
 
 fn get(path: &str) -> v1::KvGetRequest {
-    v1::KvGetRequest { path: path.to_owned(), ..Default::default() }
+    v1::KvGetRequest {
+        path: path.to_owned(),
+        ..Default::default()
+    }
 }
 
 async fn token(client: &Client, create: v1::TokenCreateRequest) -> Result<SecretBytes> {
@@ -23,7 +31,11 @@ async fn token(client: &Client, create: v1::TokenCreateRequest) -> Result<Secret
 }
 
 async fn write_policy(client: &Client, name: &str, policy: &str) -> Result<()> {
-    let request = v1::PolicyPutRequest { name: name.to_owned(), policy: policy.to_owned(), ..Default::default() };
+    let request = v1::PolicyPutRequest {
+        name: name.to_owned(),
+        policy: policy.to_owned(),
+        ..Default::default()
+    };
     client.call(request).await?;
     Ok(())
 }
@@ -36,19 +48,41 @@ fn reason<T>(answer: Result<T, Error>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn races_have_exact_ends() -> Result<()> {
     let cluster = Cluster::start(3)?;
-    let clients: Vec<Client> =
-        cluster.nodes().iter().map(|node| cluster.client_as(cluster.root_token(), &[node.client.clone()])).collect::<Result<_>>()?;
+    let clients: Vec<Client> = cluster
+        .nodes()
+        .iter()
+        .map(|node| cluster.client_as(cluster.root_token(), &[node.client.clone()]))
+        .collect::<Result<_>>()?;
     let creates = (0..64).map(|n| clients[n % 3].call(put("secret/once", &format!("{{\"n\":{n}}}"), Some(0))));
     let reasons: Vec<String> = join_all(creates).await.into_iter().map(reason).collect();
-    ensure!(reasons.iter().filter(|reason| *reason == "OK").count() == 1, "{reasons:?}");
-    ensure!(reasons.iter().filter(|reason| *reason == "CAS_MISMATCH").count() == 63, "{reasons:?}");
+    ensure!(
+        reasons.iter().filter(|reason| *reason == "OK").count() == 1,
+        "{reasons:?}"
+    );
+    ensure!(
+        reasons.iter().filter(|reason| *reason == "CAS_MISMATCH").count() == 63,
+        "{reasons:?}"
+    );
 
     clients[0].call(put("secret/sum", "{\"sum\":0}", Some(0))).await?;
     let increments = (0..64).map(|n| increment(&clients[n % 3]));
-    let added: u64 = join_all(increments).await.into_iter().collect::<Result<Vec<u64>>>()?.into_iter().sum();
-    ensure!(read_sum(&clients[0]).await?.0 == added && added > 0, "a success was lost or counted twice");
+    let added: u64 = join_all(increments)
+        .await
+        .into_iter()
+        .collect::<Result<Vec<u64>>>()?
+        .into_iter()
+        .sum();
+    ensure!(
+        read_sum(&clients[0]).await?.0 == added && added > 0,
+        "a success was lost or counted twice"
+    );
 
-    let counted = v1::TokenCreateRequest { policies: vec!["root".to_owned()], ttl_s: 600, num_uses: 10, ..Default::default() };
+    let counted = v1::TokenCreateRequest {
+        policies: vec!["root".to_owned()],
+        ttl_s: 600,
+        num_uses: 10,
+        ..Default::default()
+    };
     let counted = token(&clients[0], counted).await?;
     let users: Vec<Client> = cluster
         .nodes()
@@ -57,19 +91,28 @@ async fn races_have_exact_ends() -> Result<()> {
         .collect::<Result<_>>()?;
     let uses = (0..64).map(|n| users[n % 3].call(get("secret/once")));
     let reasons: Vec<String> = join_all(uses).await.into_iter().map(reason).collect();
-    ensure!(reasons.iter().filter(|reason| *reason == "OK").count() == 10, "{reasons:?}");
+    ensure!(
+        reasons.iter().filter(|reason| *reason == "OK").count() == 10,
+        "{reasons:?}"
+    );
     Ok(())
 }
 
 async fn read_sum(client: &Client) -> Result<(u64, u64)> {
     let item = client.call(get("secret/sum")).await?.item.unwrap_or_default();
     let value: serde_json::Value = serde_json::from_slice(&item.data)?;
-    Ok((value["sum"].as_u64().unwrap_or(0), item.version.unwrap_or_default().version))
+    Ok((
+        value["sum"].as_u64().unwrap_or(0),
+        item.version.unwrap_or_default().version,
+    ))
 }
 
 async fn increment(client: &Client) -> Result<u64> {
     let (sum, version) = read_sum(client).await?;
-    match client.call(put("secret/sum", &format!("{{\"sum\":{}}}", sum + 1), Some(version))).await {
+    match client
+        .call(put("secret/sum", &format!("{{\"sum\":{}}}", sum + 1), Some(version)))
+        .await
+    {
         Ok(_) => Ok(1),
         Err(error) if error.reason() == "CAS_MISMATCH" => Ok(0),
         Err(error) => Err(error.into()),
@@ -83,13 +126,28 @@ async fn revocation_and_policies_hold_at_once_everywhere() -> Result<()> {
     let root = cluster.client()?;
     write_policy(&root, "app", APP_POLICY).await?;
     root.call(put("secret/app/x", "{}", None)).await?;
-    let app = v1::TokenCreateRequest { policies: vec!["app".to_owned()], ttl_s: 600, ..Default::default() };
+    let app = v1::TokenCreateRequest {
+        policies: vec!["app".to_owned()],
+        ttl_s: 600,
+        ..Default::default()
+    };
     let parent = token(&root, app.clone()).await?;
     let parent_client = cluster.client_as(parent.duplicate(), &cluster.endpoints())?;
-    let child = token(&parent_client, v1::TokenCreateRequest { ttl_s: 600, ..Default::default() }).await?;
+    let child = token(
+        &parent_client,
+        v1::TokenCreateRequest {
+            ttl_s: 600,
+            ..Default::default()
+        },
+    )
+    .await?;
     let bystander = token(&root, app).await?;
     let users = |who: &SecretBytes| -> Result<Vec<Client>> {
-        cluster.nodes().iter().map(|node| cluster.client_as(who.duplicate(), &[node.client.clone()])).collect()
+        cluster
+            .nodes()
+            .iter()
+            .map(|node| cluster.client_as(who.duplicate(), &[node.client.clone()]))
+            .collect()
     };
     for who in [&parent, &child, &bystander] {
         for user in users(who)? {
@@ -97,15 +155,25 @@ async fn revocation_and_policies_hold_at_once_everywhere() -> Result<()> {
         }
     }
     // Children that are being made while their parent is revoked do not survive it.
-    let racing = (0..16).map(|_| parent_client.call(v1::TokenCreateRequest { ttl_s: 600, ..Default::default() }));
+    let racing = (0..16).map(|_| {
+        parent_client.call(v1::TokenCreateRequest {
+            ttl_s: 600,
+            ..Default::default()
+        })
+    });
     let revoke = v1::TokenRevokeRequest {
-        token: Some(v1::TokenName { by: Some(v1::token_name::By::Token(parent.expose().to_vec().into())) }),
+        token: Some(v1::TokenName {
+            by: Some(v1::token_name::By::Token(parent.expose().to_vec().into())),
+        }),
         ..Default::default()
     };
     let (racing, revoked) = tokio::join!(join_all(racing), root.call(revoke));
     revoked?;
-    let born: Vec<SecretBytes> =
-        racing.into_iter().flatten().map(|created| SecretBytes::new(created.token.to_vec())).collect();
+    let born: Vec<SecretBytes> = racing
+        .into_iter()
+        .flatten()
+        .map(|created| SecretBytes::new(created.token.to_vec()))
+        .collect();
     for who in born.iter().chain([&parent, &child]) {
         for user in users(who)? {
             ensure!(reason(user.call(get("secret/app/x")).await) == "TOKEN_INVALID");
@@ -113,12 +181,20 @@ async fn revocation_and_policies_hold_at_once_everywhere() -> Result<()> {
     }
     write_policy(&root, "app", r#"path "secret/data/app/*" { capabilities = ["read"] }"#).await?;
     for user in users(&bystander)? {
-        ensure!(reason(user.call(get("secret/app/x")).await) == "OK", "the positive control");
+        ensure!(
+            reason(user.call(get("secret/app/x")).await) == "OK",
+            "the positive control"
+        );
         ensure!(reason(user.call(put("secret/app/x", "{}", None)).await) == "PERMISSION_DENIED");
     }
     let leader = cluster.leader().await?;
     cluster.kill(leader)?;
-    let left = cluster.nodes().into_iter().filter(|node| node.id != leader).map(|node| node.client).collect::<Vec<_>>();
+    let left = cluster
+        .nodes()
+        .into_iter()
+        .filter(|node| node.id != leader)
+        .map(|node| node.client)
+        .collect::<Vec<_>>();
     let user = cluster.client_as(child, &left)?;
     ensure!(reason(user.call(get("secret/app/x")).await) == "TOKEN_INVALID");
     let user = cluster.client_as(bystander, &left)?;
@@ -153,7 +229,9 @@ async fn lists_are_sorted_whole_and_paged() -> Result<()> {
     // A fixed order that is none: multiplication by a unit modulo the count.
     let names: Vec<String> = (0..CHILDREN).map(|n| format!("c{:05}", n * 1_237 % CHILDREN)).collect();
     for chunk in names.chunks(128) {
-        let puts = chunk.iter().map(|name| client.call(put(&format!("secret/dir/{name}"), "{}", None)));
+        let puts = chunk
+            .iter()
+            .map(|name| client.call(put(&format!("secret/dir/{name}"), "{}", None)));
         for written in join_all(puts).await {
             written?;
         }
@@ -167,14 +245,22 @@ async fn lists_are_sorted_whole_and_paged() -> Result<()> {
     let (listed, inserted) = tokio::join!(list_all(&client, "secret/dir", 700), inserting);
     inserted?;
     let listed = listed?;
-    ensure!(listed.windows(2).all(|pair| pair[0] < pair[1]), "sorted, without doubles");
+    ensure!(
+        listed.windows(2).all(|pair| pair[0] < pair[1]),
+        "sorted, without doubles"
+    );
     let found: BTreeSet<&String> = listed.iter().collect();
     ensure!(names.iter().all(|name| found.contains(name)), "without gaps");
 
     client.call(put("secret/a/b/c", "{}", None)).await?;
     ensure!(list_all(&client, "secret/a", 10).await? == ["b/"]);
     ensure!(list_all(&client, "secret", 10).await? == ["a/", "dir/"]);
-    client.call(v1::KvDeleteMetadataRequest { path: "secret/a/b/c".to_owned(), ..Default::default() }).await?;
+    client
+        .call(v1::KvDeleteMetadataRequest {
+            path: "secret/a/b/c".to_owned(),
+            ..Default::default()
+        })
+        .await?;
     ensure!(list_all(&client, "secret", 10).await? == ["dir/"]);
     Ok(())
 }
@@ -183,7 +269,12 @@ async fn list_all(client: &Client, path: &str, limit: u32) -> Result<Vec<String>
     let mut names: Vec<String> = Vec::new();
     loop {
         let after = names.last().cloned().unwrap_or_default();
-        let request = v1::KvListRequest { path: path.to_owned(), after, limit, ..Default::default() };
+        let request = v1::KvListRequest {
+            path: path.to_owned(),
+            after,
+            limit,
+            ..Default::default()
+        };
         let page = client.call(request).await?;
         names.extend(page.names);
         if !page.more {
@@ -198,20 +289,50 @@ async fn bad_input_is_refused_clearly() -> Result<()> {
     let cluster = Cluster::start(1)?;
     let client = cluster.client()?;
     let long = "a".repeat(256);
-    for path in ["", "secret", "/secret/a", "secret//a", "secret/a/", "secret/../a", "secret/a\u{200b}", "secret/a\n", "secret/e\u{301}", &format!("secret/{long}")] {
+    for path in [
+        "",
+        "secret",
+        "/secret/a",
+        "secret//a",
+        "secret/a/",
+        "secret/../a",
+        "secret/a\u{200b}",
+        "secret/a\n",
+        "secret/e\u{301}",
+        &format!("secret/{long}"),
+    ] {
         let refused = client.call(put(path, "{}", None)).await;
-        let Err(error) = refused else { anyhow::bail!("took {path:?}") };
+        let Err(error) = refused else {
+            anyhow::bail!("took {path:?}")
+        };
         ensure!(error.reason() == "INVALID_REQUEST", "{path:?}: {error}");
-        ensure!(path.is_empty() || path == "secret" || !error.to_string().contains(path), "{error}");
+        ensure!(
+            path.is_empty() || path == "secret" || !error.to_string().contains(path),
+            "{error}"
+        );
     }
     for data in ["", "[]", "{\"a\":1,\"a\":2}", "{", "\"canary\""] {
-        ensure!(reason(client.call(put("secret/x", data, None)).await) == "INVALID_REQUEST", "{data}");
+        ensure!(
+            reason(client.call(put("secret/x", data, None)).await) == "INVALID_REQUEST",
+            "{data}"
+        );
     }
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat((1 << 20) - 8));
-    ensure!(reason(client.call(put("secret/large", &large, None)).await) == "OK", "1 MiB fits");
+    ensure!(
+        reason(client.call(put("secret/large", &large, None)).await) == "OK",
+        "1 MiB fits"
+    );
     ensure!(reason(client.call(put("secret/large", &format!("{large} "), None)).await) == "INVALID_REQUEST");
-    for (name, policy) in [("ROOT", ""), ("root", "path \"a\" { capabilities = [\"read\"] }"), ("x", "path \"a\" { capabilities = [\"fly\"] }")] {
-        let request = v1::PolicyPutRequest { name: name.to_owned(), policy: policy.to_owned(), ..Default::default() };
+    for (name, policy) in [
+        ("ROOT", ""),
+        ("root", "path \"a\" { capabilities = [\"read\"] }"),
+        ("x", "path \"a\" { capabilities = [\"fly\"] }"),
+    ] {
+        let request = v1::PolicyPutRequest {
+            name: name.to_owned(),
+            policy: policy.to_owned(),
+            ..Default::default()
+        };
         ensure!(reason(client.call(request).await) == "INVALID_REQUEST", "{name}");
     }
     Ok(())
@@ -230,8 +351,13 @@ async fn without_a_quorum_nothing_is_answered() -> Result<()> {
     let builder = cluster.builder(cluster.root_token(), &[node.client])?;
     let client = builder.timeout(Duration::from_secs(3)).retries(false).build()?;
     let read = client.call(get("secret/x")).await;
-    let Err(error) = read else { anyhow::bail!("a value left without a quorum") };
-    ensure!(error.failure().is_some_and(|failure| !failure.message.is_empty()), "{error}");
+    let Err(error) = read else {
+        anyhow::bail!("a value left without a quorum")
+    };
+    ensure!(
+        error.failure().is_some_and(|failure| !failure.message.is_empty()),
+        "{error}"
+    );
     let written = client.call(put("secret/x", "{}", None)).await;
     ensure!(written.is_err());
     Ok(())

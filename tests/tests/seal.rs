@@ -11,8 +11,18 @@ async fn wrong_shares_are_named_and_change_nothing() -> Result<()> {
     let cluster = Cluster::start_with(1, &["--sealed"], &[])?;
     let foreign = Cluster::start_with(1, &["--sealed"], &[])?;
     let client = cluster.client_on(1)?;
-    let again = client.init(v1::InitRequest { shares: 5, threshold: 3, root_token: Default::default() }).await;
-    ensure!(again.err().is_some_and(|error| error.to_string().contains("initialised already")));
+    let again = client
+        .init(v1::InitRequest {
+            shares: 5,
+            threshold: 3,
+            root_token: Default::default(),
+        })
+        .await;
+    ensure!(
+        again
+            .err()
+            .is_some_and(|error| error.to_string().contains("initialised already"))
+    );
 
     let share = |n: usize| cluster.shares()[n].clone();
     let shown = client.unseal(None, SecretBytes::from(share(0))).await?;
@@ -36,13 +46,24 @@ async fn wrong_shares_are_named_and_change_nothing() -> Result<()> {
     let mut messages = Vec::new();
     for (what, text) in wrong {
         let refused = client.unseal(None, SecretBytes::from(text)).await;
-        let Err(error) = refused else { anyhow::bail!("a {what} share was taken") };
+        let Err(error) = refused else {
+            anyhow::bail!("a {what} share was taken")
+        };
         messages.push(format!("{what}: {error}"));
         let status = client.seal_status(None).await?;
-        ensure!((status.progress, status.sealed) == (1, true), "a {what} share changed the progress");
+        ensure!(
+            (status.progress, status.sealed) == (1, true),
+            "a {what} share changed the progress"
+        );
     }
-    ensure!(messages.iter().all(|message| !message.contains(&share(1)[20..40])), "{messages:?}");
-    ensure!(messages.iter().take(3).collect::<std::collections::BTreeSet<_>>().len() == 3, "{messages:?}");
+    ensure!(
+        messages.iter().all(|message| !message.contains(&share(1)[20..40])),
+        "{messages:?}"
+    );
+    ensure!(
+        messages.iter().take(3).collect::<std::collections::BTreeSet<_>>().len() == 3,
+        "{messages:?}"
+    );
     for n in [2, 4] {
         client.unseal(None, SecretBytes::from(share(n))).await?;
     }
@@ -54,7 +75,11 @@ async fn wrong_shares_are_named_and_change_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn sealed_nodes_lead_and_replicate_and_answer_nothing() -> Result<()> {
     let cluster = Cluster::start(3)?;
-    let put = v1::KvPutRequest { path: "secret/a".to_owned(), data: "{}".into(), ..Default::default() };
+    let put = v1::KvPutRequest {
+        path: "secret/a".to_owned(),
+        data: "{}".into(),
+        ..Default::default()
+    };
     let before = cluster.client()?.call(put.clone()).await?.header.unwrap_or_default();
     for node in cluster.nodes() {
         cluster.kill(node.id)?;
@@ -67,8 +92,22 @@ async fn sealed_nodes_lead_and_replicate_and_answer_nothing() -> Result<()> {
         let client = cluster.client_on(node.id)?;
         let mut answers = vec![
             sealed(&client, put.clone()).await,
-            sealed(&client, v1::KvGetRequest { path: "secret/a".to_owned(), ..Default::default() }).await,
-            sealed(&client, v1::KvListRequest { path: "secret".to_owned(), ..Default::default() }).await,
+            sealed(
+                &client,
+                v1::KvGetRequest {
+                    path: "secret/a".to_owned(),
+                    ..Default::default()
+                },
+            )
+            .await,
+            sealed(
+                &client,
+                v1::KvListRequest {
+                    path: "secret".to_owned(),
+                    ..Default::default()
+                },
+            )
+            .await,
             sealed(&client, v1::PolicyListRequest::default()).await,
             sealed(&client, v1::TokenLookupRequest::default()).await,
             sealed(&client, v1::MountListRequest::default()).await,
@@ -83,7 +122,10 @@ async fn sealed_nodes_lead_and_replicate_and_answer_nothing() -> Result<()> {
         cluster.unseal(node.id).await?;
     }
     let after = cluster.client()?.call(put).await?.header.unwrap_or_default();
-    ensure!(after.term > before.term && after.index > before.index + 1, "the sealed cluster elected and committed");
+    ensure!(
+        after.term > before.term && after.index > before.index + 1,
+        "the sealed cluster elected and committed"
+    );
     Ok(())
 }
 
@@ -104,7 +146,13 @@ async fn a_killed_leader_comes_back_and_catches_up() -> Result<()> {
     for n in 0..20 {
         let data = format!("{{\"n\":{n}}}");
         let path = format!("secret/x{n}");
-        client.call(v1::KvPutRequest { path, data: data.into(), ..Default::default() }).await?;
+        client
+            .call(v1::KvPutRequest {
+                path,
+                data: data.into(),
+                ..Default::default()
+            })
+            .await?;
     }
     cluster.restart(leader)?;
     cluster.unseal(leader).await?;
@@ -113,7 +161,8 @@ async fn a_killed_leader_comes_back_and_catches_up() -> Result<()> {
         let Ok(statuses) = futures::future::try_join_all(others.iter().map(|id| cluster.status(*id))).await else {
             return false;
         };
-        let same = |f: fn(&v1::StatusReply) -> (u64, &str, &str)| statuses.windows(2).all(|pair| f(&pair[0]) == f(&pair[1]));
+        let same =
+            |f: fn(&v1::StatusReply) -> (u64, &str, &str)| statuses.windows(2).all(|pair| f(&pair[0]) == f(&pair[1]));
         same(|s| (s.applied, &s.state_digest, &s.audit_root))
     })
     .await

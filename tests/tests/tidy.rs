@@ -15,18 +15,10 @@ fn no_file_is_longer_than_can_be_read_at_once() {
 #[test]
 fn nothing_is_left_for_later() {
     // Put together here, so that this file does not find itself.
-    let words = [
-        ["to", "do!"],
-        ["TO", "DO"],
-        ["FIX", "ME"],
-        ["unimplemen", "ted!"],
-    ]
-    .map(|word| word.concat());
+    let words = [["to", "do!"], ["TO", "DO"], ["FIX", "ME"], ["unimplemen", "ted!"]].map(|word| word.concat());
     check(|_, text| {
         let found = words.iter().find(|word| text.contains(word.as_str()))?;
-        Some(format!(
-            "holds \"{found}\"; do it, or write down in an issue why not"
-        ))
+        Some(format!("holds \"{found}\"; do it, or write down in an issue why not"))
     });
 }
 
@@ -81,9 +73,7 @@ fn check(rule: impl Fn(&Path, &str) -> Option<String>) {
         .iter()
         .filter_map(|path| {
             let text = fs::read_to_string(path).expect("a source is UTF-8");
-            let relative = path
-                .strip_prefix(root)
-                .expect("it was found below the root");
+            let relative = path.strip_prefix(root).expect("it was found below the root");
             rule(relative, &text).map(|complaint| format!("{}: {complaint}", relative.display()))
         })
         .collect();

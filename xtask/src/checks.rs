@@ -17,19 +17,9 @@ pub(crate) fn test() -> Result<(), String> {
     steps.cargo("lints", &LINTS, &[])?;
     steps.cargo("release build", &BUILD, &[])?;
     let aumbry = workspace::aumbry()?.display().to_string();
-    steps.cargo(
-        "documentation",
-        &DOCUMENTATION,
-        &[("RUSTDOCFLAGS", "-D warnings")],
-    )?;
+    steps.cargo("documentation", &DOCUMENTATION, &[("RUSTDOCFLAGS", "-D warnings")])?;
     // All failures of a run are worth more than the first one alone.
-    let tests = [
-        "test",
-        "--release",
-        "--locked",
-        "--workspace",
-        "--no-fail-fast",
-    ];
+    let tests = ["test", "--release", "--locked", "--workspace", "--no-fail-fast"];
     steps.cargo(
         "unit, integration and documentation tests",
         &tests,
@@ -96,11 +86,7 @@ impl Steps {
         }
     }
 
-    fn run(
-        &mut self,
-        name: &'static str,
-        step: impl FnOnce() -> Result<(), String>,
-    ) -> Result<(), String> {
+    fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
         println!("==> {name}");
         let started = Instant::now();
         let result = step();
@@ -118,12 +104,7 @@ impl Steps {
         }
     }
 
-    fn cargo(
-        &mut self,
-        name: &'static str,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Result<(), String> {
+    fn cargo(&mut self, name: &'static str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
         let mut command: Command = workspace::cargo();
         command.args(arguments).envs(environment.iter().copied());
         self.run(name, || {
@@ -147,14 +128,7 @@ impl Steps {
 }
 
 /// The whole workspace and its one program, so that features are the same as in the tests and nothing is compiled twice.
-pub(crate) const BUILD: [&str; 6] = [
-    "build",
-    "--release",
-    "--locked",
-    "--workspace",
-    "--bin",
-    "aumbry",
-];
+pub(crate) const BUILD: [&str; 6] = ["build", "--release", "--locked", "--workspace", "--bin", "aumbry"];
 
 const LINTS: [&str; 8] = [
     "clippy",

@@ -12,14 +12,7 @@ pub(crate) fn check() -> Result<(), String> {
     fetch.args(["fetch", "--quiet", "--locked", "--target", JUDGED_TARGET]);
     process::show(&mut fetch, "the download of the dependencies")?;
     let mut deny = deny()?;
-    deny.args([
-        "--offline",
-        "--locked",
-        "check",
-        "bans",
-        "licenses",
-        "sources",
-    ]);
+    deny.args(["--offline", "--locked", "check", "bans", "licenses", "sources"]);
     process::show(&mut deny, "cargo deny")
 }
 
@@ -62,8 +55,7 @@ fn install() -> Result<PathBuf, String> {
         .arg(&build)
         .env_remove("CARGO_TARGET_DIR");
     process::show(&mut install, "the installation of cargo-deny")?;
-    std::fs::remove_dir_all(&build)
-        .map_err(|e| format!("cannot remove {}: {e}", build.display()))?;
+    std::fs::remove_dir_all(&build).map_err(|e| format!("cannot remove {}: {e}", build.display()))?;
     Ok(program)
 }
 

@@ -47,11 +47,7 @@ impl fmt::Display for Finished {
 }
 
 /// Runs it with this standard input and gives what it said. Longer than `deadline` is an error, and the program is killed.
-pub(crate) fn capture(
-    command: &mut Command,
-    input: &str,
-    deadline: Duration,
-) -> Result<Finished, String> {
+pub(crate) fn capture(command: &mut Command, input: &str, deadline: Duration) -> Result<Finished, String> {
     let started = Instant::now();
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = command
@@ -82,12 +78,9 @@ pub(crate) fn capture(
 
 /// Runs it on this terminal. An exit code other than 0 is an error that names `what`.
 pub(crate) fn show(command: &mut Command, what: &str) -> Result<(), String> {
-    let status = command.status().map_err(|e| {
-        format!(
-            "cannot start {}: {e}",
-            command.get_program().to_string_lossy()
-        )
-    })?;
+    let status = command
+        .status()
+        .map_err(|e| format!("cannot start {}: {e}", command.get_program().to_string_lossy()))?;
     if status.success() {
         Ok(())
     } else {

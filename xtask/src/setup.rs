@@ -53,9 +53,7 @@ pub(crate) fn ensure() -> Result<(), String> {
 /// The Debian packages that are needed and not there.
 fn missing() -> Vec<&'static str> {
     let mut packages = Vec::new();
-    if !has_compiler("CC", &["cc", "gcc", "clang"])
-        || !has_compiler("CXX", &["c++", "g++", "clang++"])
-    {
+    if !has_compiler("CC", &["cc", "gcc", "clang"]) || !has_compiler("CXX", &["c++", "g++", "clang++"]) {
         packages.extend(["g++", "libc6-dev"]);
     }
     if !has_libclang() {

@@ -15,15 +15,12 @@ pub(crate) fn root() -> &'static Path {
 
 /// The target directory: this program lies in `<target>/xtask/`, whatever named the place.
 pub(crate) fn target_dir() -> Result<PathBuf, String> {
-    let program =
-        std::env::current_exe().map_err(|e| format!("cannot tell where xtask lies: {e}"))?;
+    let program = std::env::current_exe().map_err(|e| format!("cannot tell where xtask lies: {e}"))?;
     program
         .parent()
         .and_then(Path::parent)
         .map(Path::to_owned)
-        .ok_or_else(|| {
-            "xtask does not lie in a target directory; start it with `cargo xtask`".to_owned()
-        })
+        .ok_or_else(|| "xtask does not lie in a target directory; start it with `cargo xtask`".to_owned())
 }
 
 /// The program that the demo and the tests drive.
@@ -37,9 +34,7 @@ pub(crate) fn tools_dir() -> Result<PathBuf, String> {
         (Some(cache), _) if !cache.is_empty() => PathBuf::from(cache),
         (_, Some(home)) => PathBuf::from(home).join(".cache"),
         _ => {
-            return Err(
-                "neither HOME nor XDG_CACHE_HOME is set; set one, it holds the tools".to_owned(),
-            );
+            return Err("neither HOME nor XDG_CACHE_HOME is set; set one, it holds the tools".to_owned());
         }
     };
     Ok(cache.join("aumbry").join("tools"))

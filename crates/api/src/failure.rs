@@ -51,7 +51,11 @@ pub fn failure_of(status: &Status) -> Failure {
     let number = |name: &str| info.metadata.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
     failure.reason.clone_from(&info.reason);
     failure.request_id = text("request_id");
-    failure.set_outcome(if text("outcome") == NOT_APPLIED { OutcomeClass::NotApplied } else { OutcomeClass::Unknown });
+    failure.set_outcome(if text("outcome") == NOT_APPLIED {
+        OutcomeClass::NotApplied
+    } else {
+        OutcomeClass::Unknown
+    });
     failure.leader_address = text("leader_address");
     failure.leader_id = number("leader_id");
     failure.index = number("index");

@@ -10,7 +10,14 @@ pub use failure::{failure_of, status_of};
 pub use operation::{Operation, Reply};
 
 /// What clients speak.
-#[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications, unreachable_pub, elided_lifetimes_in_paths)]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    unused_qualifications,
+    unreachable_pub,
+    elided_lifetimes_in_paths
+)]
 pub mod v1 {
     tonic::include_proto!("aumbry.v1");
 }
@@ -18,7 +25,14 @@ pub mod v1 {
 /// What nodes speak among themselves.
 pub mod peer {
     /// Version 1.
-    #[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications, unreachable_pub, elided_lifetimes_in_paths)]
+    #[allow(
+        missing_docs,
+        clippy::all,
+        clippy::pedantic,
+        unused_qualifications,
+        unreachable_pub,
+        elided_lifetimes_in_paths
+    )]
     pub mod v1 {
         tonic::include_proto!("aumbry.peer.v1");
     }

@@ -16,17 +16,13 @@ use crate::commitment;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The key is another epoch's, or the blob, the store or a commitment is not the one it was sealed for.
-    #[error(
-        "the audit records of the entry do not open; check the key's epoch and that the entry is unaltered"
-    )]
+    #[error("the audit records of the entry do not open; check the key's epoch and that the entry is unaltered")]
     Envelope(#[source] envelope::OpenError),
     /// It opened, and did not hold what a blob holds.
     #[error("the audit records of the entry are malformed; the leader that wrote them was faulty")]
     Malformed,
     /// It opened, and a record is not the one that was committed to.
-    #[error(
-        "audit record {position} of the entry is not the one committed to; the leader that wrote it was faulty"
-    )]
+    #[error("audit record {position} of the entry is not the one committed to; the leader that wrote it was faulty")]
     Mismatch {
         /// Which record of the entry, from 0.
         position: usize,
@@ -46,11 +42,7 @@ pub fn seal(
     records: &[(Vec<u8>, [u8; 16])],
     entropy: &dyn Entropy,
 ) -> Vec<u8> {
-    assert_eq!(
-        commitments.len(),
-        records.len(),
-        "each record has a commitment"
-    );
+    assert_eq!(commitments.len(), records.len(), "each record has a commitment");
     let mut plain = Encoder::new(VERSION);
     for (record, salt) in records {
         plain.fixed(salt);
@@ -81,8 +73,7 @@ pub fn open(
     commitments: &[[u8; 32]],
     blob: &[u8],
 ) -> Result<Vec<(Vec<u8>, [u8; 16])>, OpenError> {
-    let plain = envelope::open(key, &associated_data(storage_id, commitments), blob)
-        .map_err(OpenError::Envelope)?;
+    let plain = envelope::open(key, &associated_data(storage_id, commitments), blob).map_err(OpenError::Envelope)?;
     let records = decode(plain.expose(), commitments.len()).ok_or(OpenError::Malformed)?;
     let differs = |((record, salt), committed): (&(Vec<u8>, [u8; 16]), &[u8; 32])| {
         commitment(storage_id, salt, record) != *committed
@@ -150,14 +141,7 @@ mod tests {
     }
 
     fn sealed(commitments: &[[u8; 32]]) -> Vec<u8> {
-        seal(
-            &key(),
-            5,
-            &store(),
-            commitments,
-            &records(),
-            &SimulatedEntropy::new(1),
-        )
+        seal(&key(), 5, &store(), commitments, &records(), &SimulatedEntropy::new(1))
     }
 
     #[test]
@@ -203,10 +187,7 @@ mod tests {
             open(&key(), &store(), &own, &flipped),
             Err(OpenError::Envelope(_))
         ));
-        assert!(matches!(
-            open(&key(), &store(), &own, &[]),
-            Err(OpenError::Envelope(_))
-        ));
+        assert!(matches!(open(&key(), &store(), &own, &[]), Err(OpenError::Envelope(_))));
     }
 
     #[test]

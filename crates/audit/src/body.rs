@@ -62,18 +62,11 @@ impl Body {
         clippy::type_complexity,
         reason = "a record with its salt is a pair here as in the blob"
     )]
-    pub fn open(
-        &self,
-        key: &SecretKey,
-        storage_id: &StorageId,
-    ) -> Result<Vec<(Vec<u8>, [u8; 16])>, blob::OpenError> {
+    pub fn open(&self, key: &SecretKey, storage_id: &StorageId) -> Result<Vec<(Vec<u8>, [u8; 16])>, blob::OpenError> {
         if self.blob.is_empty() {
             return Ok(Vec::new());
         }
-        let sealed = self
-            .leaves
-            .iter()
-            .filter(|(_, outcome, _)| !self.is_clear(*outcome));
+        let sealed = self.leaves.iter().filter(|(_, outcome, _)| !self.is_clear(*outcome));
         let commitments: Vec<_> = sealed.map(|(_, _, commitment)| *commitment).collect();
         blob::open(key, storage_id, &commitments, &self.blob)
     }
@@ -82,13 +75,7 @@ impl Body {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::new(VERSION);
-        for number in [
-            self.index,
-            self.term,
-            self.first_seq,
-            self.log_time,
-            self.wall_time,
-        ] {
+        for number in [self.index, self.term, self.first_seq, self.log_time, self.wall_time] {
             out.number(number);
         }
         out.length(self.leaves.len());
@@ -152,10 +139,7 @@ mod tests {
             first_seq: 70,
             log_time: 1_700_000_000_000,
             wall_time: 1_700_000_000_123,
-            leaves: vec![
-                (0, Outcome::Ok, [0xaa; 32]),
-                (2, Outcome::Conflict, [0xbb; 32]),
-            ],
+            leaves: vec![(0, Outcome::Ok, [0xaa; 32]), (2, Outcome::Conflict, [0xbb; 32])],
             clear: Vec::new(),
             blob: vec![1, 2, 3],
         }
@@ -191,14 +175,7 @@ mod tests {
 
     #[test]
     fn outcomes_have_stable_codes_and_words() {
-        let words = [
-            "ok",
-            "conflict",
-            "exhausted",
-            "expired",
-            "rejected",
-            "clear",
-        ];
+        let words = ["ok", "conflict", "exhausted", "expired", "rejected", "clear"];
         for (code, word) in (0_u8..).zip(words) {
             let outcome = Outcome::from_u8(code).unwrap();
             assert_eq!((outcome as u8, outcome.name()), (code, word));
@@ -220,13 +197,7 @@ mod tests {
         };
         let longer = [sample().encode(), vec![0]].concat();
         let version = [&[2], &sample().encode()[1..]].concat();
-        for bytes in [
-            not_ascending.encode(),
-            beyond.encode(),
-            longer,
-            version,
-            Vec::new(),
-        ] {
+        for bytes in [not_ascending.encode(), beyond.encode(), longer, version, Vec::new()] {
             assert_eq!(Body::decode(&bytes), None);
         }
     }

@@ -65,18 +65,10 @@ impl Checkpoint {
         if !is_key_name(&self.origin) {
             return Err(CheckpointError::Origin);
         }
-        let body = format!(
-            "{}\n{}\n{}\n",
-            self.origin,
-            self.size,
-            STANDARD.encode(self.root)
-        );
+        let body = format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root));
         let id = key_id(&self.origin, key.verifying_key());
         let signature = STANDARD.encode([id.as_slice(), &key.sign(body.as_bytes())].concat());
-        Ok(format!(
-            "{body}\n{SIGNATURE_MARK}{} {signature}\n",
-            self.origin
-        ))
+        Ok(format!("{body}\n{SIGNATURE_MARK}{} {signature}\n", self.origin))
     }
 
     /// Reads a signed note and checks its signature. Signatures by other keys, such as a witness's, are passed over,
@@ -91,15 +83,10 @@ impl Checkpoint {
         let mut is_signed = false;
         for line in signatures.split_terminator('\n') {
             let (name, bytes) = signature(line).ok_or(CheckpointError::Malformed)?;
-            let Some(signature) = bytes
-                .strip_prefix(id.as_slice())
-                .filter(|_| name == checkpoint.origin)
-            else {
+            let Some(signature) = bytes.strip_prefix(id.as_slice()).filter(|_| name == checkpoint.origin) else {
                 continue;
             };
-            let signature = signature
-                .try_into()
-                .map_err(|_| CheckpointError::Signature)?;
+            let signature = signature.try_into().map_err(|_| CheckpointError::Signature)?;
             if !key.verify(body.as_bytes(), signature) {
                 return Err(CheckpointError::Signature);
             }
@@ -134,10 +121,7 @@ impl Checkpoint {
 
 /// Splits a note into its text, which ends in a newline, and the lines of signatures.
 fn parts(note: &str) -> Option<(&str, &str)> {
-    if note.len() > NOTE_BYTES_MAX
-        || note.contains(|c: char| c < ' ' && c != '\n')
-        || !note.ends_with('\n')
-    {
+    if note.len() > NOTE_BYTES_MAX || note.contains(|c: char| c < ' ' && c != '\n') || !note.ends_with('\n') {
         return None;
     }
     let end = note.rfind("\n\n")? + 1;
@@ -158,8 +142,7 @@ fn key_id(name: &str, key: &VerifyingKey) -> [u8; 4] {
 }
 
 fn is_key_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.contains(|c: char| c.is_whitespace() || c == '+' || text::is_dangerous(c))
+    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '+' || text::is_dangerous(c))
 }
 
 const SIGNATURE_MARK: &str = "— ";
@@ -192,16 +175,12 @@ mod tests {
         let note = checkpoint().sign(&key()).unwrap();
         let frozen = "aumbry/audit/01010101010101010101010101010101\n1\nCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\n\n— aumbry/audit/01010101010101010101010101010101 SRf7mbSL+nXRyCT8AJfS8zixPOvKNZbezeshKDYihLEuCrEUhWFYpPYX8cb8i9Ds1+kT8BHqwxdkjzY8jKXdkGJHawQ=\n";
         assert_eq!(note, frozen);
-        assert_eq!(
-            Checkpoint::verify(&note, key().verifying_key()),
-            Ok(checkpoint())
-        );
+        assert_eq!(Checkpoint::verify(&note, key().verifying_key()), Ok(checkpoint()));
     }
 
     #[test]
     fn the_example_of_the_format_parses() {
-        let body =
-            "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+        let body = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
         let checkpoint = Checkpoint::parse(body).unwrap();
         assert_eq!(
             (checkpoint.origin.as_str(), checkpoint.size),
@@ -213,10 +192,7 @@ mod tests {
     fn a_witness_may_add_its_signature_and_a_version_its_lines() {
         let note = checkpoint().sign(&key()).unwrap();
         let cosigned = format!("{note}— witness.example/w1 AAAAAAA=\n");
-        assert_eq!(
-            Checkpoint::verify(&cosigned, key().verifying_key()),
-            Ok(checkpoint())
-        );
+        assert_eq!(Checkpoint::verify(&cosigned, key().verifying_key()), Ok(checkpoint()));
         let extended = format!(
             "{}a line of a later version\n",
             note.split_once("\n\n").unwrap().0.to_owned() + "\n"
@@ -229,10 +205,7 @@ mod tests {
             .concat(),
         );
         let extended = format!("{extended}\n— {} {signature}\n", checkpoint().origin);
-        assert_eq!(
-            Checkpoint::verify(&extended, key().verifying_key()),
-            Ok(checkpoint())
-        );
+        assert_eq!(Checkpoint::verify(&extended, key().verifying_key()), Ok(checkpoint()));
     }
 
     #[test]
@@ -246,14 +219,8 @@ mod tests {
             (note.replace("\n1\n", "\r\n1\n"), CheckpointError::Malformed),
             (note.replace("\n\n", "\n"), CheckpointError::Malformed),
             (note.trim_end().to_owned(), CheckpointError::Malformed),
-            (
-                note.replace("aumbry/audit", "aumbry/audi"),
-                CheckpointError::Unsigned,
-            ),
-            (
-                checkpoint().sign(&other).unwrap(),
-                CheckpointError::Unsigned,
-            ),
+            (note.replace("aumbry/audit", "aumbry/audi"), CheckpointError::Unsigned),
+            (checkpoint().sign(&other).unwrap(), CheckpointError::Unsigned),
             (
                 format!("{}{}", note.split_once("\n\n").unwrap().0, "\n\n"),
                 CheckpointError::Unsigned,
@@ -265,11 +232,7 @@ mod tests {
             (String::new(), CheckpointError::Malformed),
         ];
         for (note, error) in cases {
-            assert_eq!(
-                Checkpoint::verify(&note, key().verifying_key()),
-                Err(error),
-                "{note}"
-            );
+            assert_eq!(Checkpoint::verify(&note, key().verifying_key()), Err(error), "{note}");
         }
     }
 

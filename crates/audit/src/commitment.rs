@@ -41,10 +41,7 @@ mod tests {
     fn a_commitment_binds_each_of_its_parts() {
         let here = StorageId::from_bytes([1; 16]);
         let base = commitment(&here, &[2; 16], b"record");
-        assert_ne!(
-            base,
-            commitment(&StorageId::from_bytes([3; 16]), &[2; 16], b"record")
-        );
+        assert_ne!(base, commitment(&StorageId::from_bytes([3; 16]), &[2; 16], b"record"));
         assert_ne!(base, commitment(&here, &[3; 16], b"record"));
         assert_ne!(base, commitment(&here, &[2; 16], b"recorD"));
         assert_ne!(base, clear_commitment(b"record"));

@@ -43,14 +43,7 @@ mod tests {
         let bytes = [0x00, 0x9a, 0xff];
         assert_eq!(encode(&bytes), "009aff");
         assert_eq!(decode("009aff"), Some(bytes));
-        for bad in [
-            "",
-            "009af",
-            "009afff",
-            "009aFF",
-            "009ag0",
-            "\u{e9}\u{e9}\u{e9}",
-        ] {
+        for bad in ["", "009af", "009afff", "009aFF", "009ag0", "\u{e9}\u{e9}\u{e9}"] {
             assert_eq!(decode::<3>(bad), None, "{bad}");
         }
     }

@@ -52,9 +52,7 @@ impl Outcome {
     /// The outcome of this word, if there is one.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        (0..=5)
-            .filter_map(Self::from_u8)
-            .find(|outcome| outcome.name() == name)
+        (0..=5).filter_map(Self::from_u8).find(|outcome| outcome.name() == name)
     }
 }
 

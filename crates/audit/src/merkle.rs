@@ -74,9 +74,7 @@ impl Frontier {
         if size > SIZE_MAX {
             return None;
         }
-        let peaks = (0..size.count_ones())
-            .map(|_| decoder.fixed())
-            .collect::<Option<_>>()?;
+        let peaks = (0..size.count_ones()).map(|_| decoder.fixed()).collect::<Option<_>>()?;
         decoder.finish()?;
         Some(Self { size, peaks })
     }
@@ -107,8 +105,7 @@ pub(crate) mod tests {
         &[0x40, 0x41, 0x42, 0x43],
         &[0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57],
         &[
-            0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c, 0x6d,
-            0x6e, 0x6f,
+            0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f,
         ],
     ];
     pub(crate) const ROOTS: [&str; 9] = [
@@ -124,17 +121,12 @@ pub(crate) mod tests {
     ];
 
     pub(crate) fn published_leaves() -> Vec<[u8; 32]> {
-        INPUTS
-            .iter()
-            .map(|input| crypto::sha256(&[&[0x00], input]))
-            .collect()
+        INPUTS.iter().map(|input| crypto::sha256(&[&[0x00], input])).collect()
     }
 
     /// `n` leaves that differ.
     pub(crate) fn leaves(n: u64) -> Vec<[u8; 32]> {
-        (0..n)
-            .map(|i| crypto::sha256(&[&[0x00], &i.to_be_bytes()]))
-            .collect()
+        (0..n).map(|i| crypto::sha256(&[&[0x00], &i.to_be_bytes()])).collect()
     }
 
     /// The definition in RFC 6962 section 2.1, word for word and without any memory.
@@ -165,11 +157,7 @@ pub(crate) mod tests {
         let mut tree = Frontier::new();
         for size in 0..=leaves.len() {
             assert_eq!(tree.size(), size as u64);
-            assert_eq!(
-                tree.root(),
-                root_by_definition(&leaves[..size]),
-                "size {size}"
-            );
+            assert_eq!(tree.root(), root_by_definition(&leaves[..size]), "size {size}");
             let bytes = tree.encode();
             assert_eq!(Frontier::decode(&bytes), Some(tree.clone()));
             assert_eq!(Frontier::decode(&bytes[..bytes.len() - 1]), None);

@@ -22,9 +22,7 @@ impl Inclusion {
     /// Proves the leaf at `seq` of the tree with these leaf hashes. `None` if the tree has no such leaf.
     #[must_use]
     pub fn prove(leaves: &[[u8; 32]], seq: u64) -> Option<Self> {
-        let position = usize::try_from(seq)
-            .ok()
-            .filter(|position| *position < leaves.len())?;
+        let position = usize::try_from(seq).ok().filter(|position| *position < leaves.len())?;
         let mut path = Vec::new();
         inclusion_path(leaves, position, &mut path);
         Some(Self {
@@ -74,9 +72,7 @@ impl Consistency {
     /// Proves that the tree with these leaf hashes began with its first `old_size`. `None` if it has fewer.
     #[must_use]
     pub fn prove(leaves: &[[u8; 32]], old_size: u64) -> Option<Self> {
-        let old = usize::try_from(old_size)
-            .ok()
-            .filter(|old| *old <= leaves.len())?;
+        let old = usize::try_from(old_size).ok().filter(|old| *old <= leaves.len())?;
         let mut path = Vec::new();
         // Every tree begins with the empty one, and with itself; neither needs a proof.
         if old > 0 && old < leaves.len() {
@@ -236,11 +232,7 @@ mod tests {
         for (seq, size, path) in inclusions {
             let proof = Inclusion::prove(&published_leaves()[..size], seq).unwrap();
             assert_eq!(
-                proof
-                    .path
-                    .iter()
-                    .map(|hash| hex::encode(hash))
-                    .collect::<Vec<_>>(),
+                proof.path.iter().map(|hash| hex::encode(hash)).collect::<Vec<_>>(),
                 path
             );
         }
@@ -267,17 +259,10 @@ mod tests {
             for seq in 0..size {
                 let proof = Inclusion::prove(&leaves[..size], seq as u64).unwrap();
                 assert!(proof.verify(&leaves[seq], &root), "{seq} of {size}");
-                assert!(
-                    !proof.verify(&leaves[(seq + 1) % 40], &root),
-                    "another leaf"
-                );
+                assert!(!proof.verify(&leaves[(seq + 1) % 40], &root), "another leaf");
                 for wrong in bent(&proof.path) {
                     assert!(
-                        !Inclusion {
-                            path: wrong,
-                            ..proof
-                        }
-                        .verify(&leaves[seq], &root),
+                        !Inclusion { path: wrong, ..proof }.verify(&leaves[seq], &root),
                         "{seq} of {size}"
                     );
                 }
@@ -285,10 +270,7 @@ mod tests {
                     seq: (seq as u64 + 1) % size as u64,
                     ..proof.clone()
                 };
-                assert!(
-                    size == 1 || !moved.verify(&leaves[seq], &root),
-                    "another position"
-                );
+                assert!(size == 1 || !moved.verify(&leaves[seq], &root), "another position");
             }
             assert_eq!(Inclusion::prove(&leaves[..size], size as u64), None);
         }
@@ -304,17 +286,10 @@ mod tests {
                 let proof = Consistency::prove(&leaves[..new], old as u64).unwrap();
                 assert!(proof.verify(&old_root, &new_root), "{old} in {new}");
                 assert!(!proof.verify(&[1; 32], &new_root), "another old root");
-                assert!(
-                    old == 0 || !proof.verify(&old_root, &[1; 32]),
-                    "another new root"
-                );
+                assert!(old == 0 || !proof.verify(&old_root, &[1; 32]), "another new root");
                 for wrong in bent(&proof.path) {
                     assert!(
-                        !Consistency {
-                            path: wrong,
-                            ..proof
-                        }
-                        .verify(&old_root, &new_root),
+                        !Consistency { path: wrong, ..proof }.verify(&old_root, &new_root),
                         "{old} in {new}"
                     );
                 }

@@ -140,10 +140,7 @@ impl Record {
         out.number(self.leader);
         text(&mut out, &self.region, WORD_BYTES_MAX);
         encode_fields(&mut out, &self.fields);
-        optional(
-            &mut out,
-            self.response.as_ref().map(|digest| digest.as_slice()),
-        );
+        optional(&mut out, self.response.as_ref().map(|digest| digest.as_slice()));
         out.number(self.count);
         out.finish()
     }
@@ -213,10 +210,7 @@ fn encode_principal(out: &mut Encoder, principal: &Principal) {
     text(out, &principal.accessor, NAME_BYTES_MAX);
     text(out, &principal.display_name, NAME_BYTES_MAX);
     names(out, &principal.policies);
-    optional(
-        out,
-        principal.entity.as_ref().map(|id| id.as_bytes().as_slice()),
-    );
+    optional(out, principal.entity.as_ref().map(|id| id.as_bytes().as_slice()));
 }
 
 fn decode_principal(input: &mut Decoder<'_>) -> Option<Principal> {

@@ -59,10 +59,13 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
 
 /// Verifies a file.
 pub(crate) fn verify(arguments: &Verify, format: Format) -> Result<()> {
-    let file = std::fs::File::open(&arguments.file).with_context(|| format!("cannot read {}", arguments.file.display()))?;
+    let file =
+        std::fs::File::open(&arguments.file).with_context(|| format!("cannot read {}", arguments.file.display()))?;
     let pinned = arguments.fingerprint.as_deref().map(unhex).transpose()?;
     let verified = aumbry_audit::export::verify(BufReader::new(file), pinned).map_err(|error| {
-        let reason = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+        let reason = std::error::Error::source(&error)
+            .map(|source| format!(": {source}"))
+            .unwrap_or_default();
         anyhow::anyhow!("the log is not intact: {error}{reason}")
     })?;
     let shown = json!({
@@ -86,7 +89,12 @@ async fn log(client: &Client, format: Format, from: u64, limit: Option<u64>, fol
     let mut wait_size = 0;
     while left > 0 {
         let page = u32::try_from(left.min(PAGE))?;
-        let request = v1::AuditReadRequest { from: next, limit: page, wait_size, ..Default::default() };
+        let request = v1::AuditReadRequest {
+            from: next,
+            limit: page,
+            wait_size,
+            ..Default::default()
+        };
         let reply = client.call(request).await?;
         for row in &reply.rows {
             show(format, row)?;
@@ -98,7 +106,11 @@ async fn log(client: &Client, format: Format, from: u64, limit: Option<u64>, fol
             break;
         }
         // The record of this very reading wakes nobody: only one after it does.
-        wait_size = if is_end { reply.header.unwrap_or_default().audit_seq + 1 } else { 0 };
+        wait_size = if is_end {
+            reply.header.unwrap_or_default().audit_seq + 1
+        } else {
+            0
+        };
     }
     Ok(())
 }
@@ -131,16 +143,35 @@ fn show(format: Format, row: &v1::AuditRow) -> Result<()> {
 async fn export(client: &Client, format: Format, path: &std::path::Path) -> Result<()> {
     let checkpoint = client.call(v1::AuditCheckpointRequest::default()).await?;
     let storage_id: StorageId = checkpoint.storage_id.parse()?;
-    let key: [u8; 32] = checkpoint.verifying_key.as_ref().try_into().context("the checkpoint's key has another length")?;
+    let key: [u8; 32] = checkpoint
+        .verifying_key
+        .as_ref()
+        .try_into()
+        .context("the checkpoint's key has another length")?;
     let temporary = path.with_extension("part");
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary);
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary);
     let mut file = std::io::BufWriter::new(file.with_context(|| format!("cannot make {}", temporary.display()))?);
-    let header = Header { storage_id, origin: Checkpoint::origin_of(&storage_id), start: Frontier::default() };
+    let header = Header {
+        storage_id,
+        origin: Checkpoint::origin_of(&storage_id),
+        start: Frontier::default(),
+    };
     file.write_all(header_line(&header).as_bytes())?;
     let mut next = 0;
     while next < checkpoint.size {
         let limit = u32::try_from((checkpoint.size - next).min(PAGE))?;
-        let rows = client.call(v1::AuditReadRequest { from: next, limit, ..Default::default() }).await?.rows;
+        let rows = client
+            .call(v1::AuditReadRequest {
+                from: next,
+                limit,
+                ..Default::default()
+            })
+            .await?
+            .rows;
         if rows.first().is_none_or(|row| row.seq != next) {
             bail!("record {next} is missing on the leader");
         }
@@ -156,22 +187,35 @@ async fn export(client: &Client, format: Format, path: &std::path::Path) -> Resu
 }
 
 fn export_line(row: v1::AuditRow) -> Result<String> {
-    let outcome = u8::try_from(row.outcome).ok().and_then(Outcome::from_u8).context("an outcome of a newer version")?;
+    let outcome = u8::try_from(row.outcome)
+        .ok()
+        .and_then(Outcome::from_u8)
+        .context("an outcome of a newer version")?;
     let leaf = Leaf {
         seq: row.seq,
         index: row.index,
         k: row.k,
         log_time: row.log_time_ms,
         outcome,
-        commitment: row.commitment.as_ref().try_into().context("a commitment has 32 bytes")?,
+        commitment: row
+            .commitment
+            .as_ref()
+            .try_into()
+            .context("a commitment has 32 bytes")?,
     };
     let content = if row.record.is_empty() {
         Content::Clear(row.clear.to_vec())
     } else {
         let salt = row.salt.as_ref().try_into().context("a salt has 16 bytes")?;
-        Content::Record { record: row.record.to_vec(), salt }
+        Content::Record {
+            record: row.record.to_vec(),
+            salt,
+        }
     };
-    let unverified = Unverified { term: row.term, wall_time: row.wall_time_ms };
+    let unverified = Unverified {
+        term: row.term,
+        wall_time: row.wall_time_ms,
+    };
     leaf_line(&leaf, &content, unverified).context("a record cannot be read by this build")
 }
 

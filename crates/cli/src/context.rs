@@ -15,7 +15,13 @@ use crate::output::Format;
 #[derive(Args, Clone)]
 pub(crate) struct Global {
     /// The nodes, host:port, separated by commas
-    #[arg(long, global = true, env = "AUMBRY_ADDR", default_value = "127.0.0.1:8200", value_delimiter = ',')]
+    #[arg(
+        long,
+        global = true,
+        env = "AUMBRY_ADDR",
+        default_value = "127.0.0.1:8200",
+        value_delimiter = ','
+    )]
     pub(crate) address: Vec<String>,
     /// The authority of the nodes' certificates (PEM)
     #[arg(long, global = true, env = "AUMBRY_CACERT")]
@@ -44,7 +50,11 @@ impl Context {
 
     /// The first endpoint: what concerns one node goes there.
     pub(crate) fn first(&self) -> Result<&str> {
-        self.global.address.first().map(String::as_str).context("name an endpoint (AUMBRY_ADDR)")
+        self.global
+            .address
+            .first()
+            .map(String::as_str)
+            .context("name an endpoint (AUMBRY_ADDR)")
     }
 
     /// A client with the token of the environment, or the one kept by `aumbry login`.
@@ -62,7 +72,10 @@ impl Context {
         let file = self.global.ca_cert.as_ref();
         let file = file.context("name the authority of the nodes' certificates: --ca-cert FILE or AUMBRY_CACERT")?;
         let ca = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        Ok(Client::builder().endpoints(self.global.address.clone()).ca_pem(ca).timeout(self.global.timeout))
+        Ok(Client::builder()
+            .endpoints(self.global.address.clone())
+            .ca_pem(ca)
+            .timeout(self.global.timeout))
     }
 }
 
@@ -76,7 +89,9 @@ fn kept_token() -> Result<SecretBytes> {
     if let Ok(token) = std::env::var("AUMBRY_TOKEN") {
         return Ok(SecretBytes::from(token));
     }
-    let Ok(file) = token_file() else { return Ok(SecretBytes::default()) };
+    let Ok(file) = token_file() else {
+        return Ok(SecretBytes::default());
+    };
     match std::fs::read(file) {
         Ok(bytes) => Ok(trimmed(bytes)),
         Err(_) => Ok(SecretBytes::default()),
@@ -86,7 +101,10 @@ fn kept_token() -> Result<SecretBytes> {
 /// Reads a secret from standard input, without the newline at its end.
 pub(crate) fn read_stdin() -> Result<SecretBytes> {
     let mut bytes = Vec::new();
-    std::io::stdin().lock().take(STDIN_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    std::io::stdin()
+        .lock()
+        .take(STDIN_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > STDIN_BYTES_MAX {
         bail!("standard input holds more than 11 MiB");
     }
@@ -107,7 +125,9 @@ pub(crate) fn value(text: &str) -> Result<SecretBytes> {
         return read_stdin();
     }
     match text.strip_prefix('@') {
-        Some(file) => Ok(SecretBytes::new(std::fs::read(file).with_context(|| format!("cannot read {file}"))?)),
+        Some(file) => Ok(SecretBytes::new(
+            std::fs::read(file).with_context(|| format!("cannot read {file}"))?,
+        )),
         None => Ok(SecretBytes::from(text.to_owned())),
     }
 }

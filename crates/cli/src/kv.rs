@@ -110,16 +110,32 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     match command {
         Command::Put(write) => {
             let data = data(&write.data)?.expose().to_vec().into();
-            let request = v1::KvPutRequest { path: write.path, data, cas: write.cas, ..Default::default() };
+            let request = v1::KvPutRequest {
+                path: write.path,
+                data,
+                cas: write.cas,
+                ..Default::default()
+            };
             written(format, client.call(request).await?)
         }
         Command::Patch(write) => {
             let data = data(&write.data)?.expose().to_vec().into();
-            let request = v1::KvPatchRequest { path: write.path, data, cas: write.cas, ..Default::default() };
+            let request = v1::KvPatchRequest {
+                path: write.path,
+                data,
+                cas: write.cas,
+                ..Default::default()
+            };
             written(format, client.call(request).await?)
         }
         Command::Get { version, field, path } => {
-            let reply = client.call(v1::KvGetRequest { path, version, ..Default::default() }).await?;
+            let reply = client
+                .call(v1::KvGetRequest {
+                    path,
+                    version,
+                    ..Default::default()
+                })
+                .await?;
             show(format, field.as_deref(), reply.item.unwrap_or_default())
         }
         Command::List { after, limit, path } => {
@@ -130,15 +146,33 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
             }
         }
         Command::Delete(Versions { path, versions }) => {
-            client.call(v1::KvDeleteRequest { path, versions, ..Default::default() }).await?;
+            client
+                .call(v1::KvDeleteRequest {
+                    path,
+                    versions,
+                    ..Default::default()
+                })
+                .await?;
             done(format, "deleted")
         }
         Command::Undelete(Versions { path, versions }) => {
-            client.call(v1::KvUndeleteRequest { path, versions, ..Default::default() }).await?;
+            client
+                .call(v1::KvUndeleteRequest {
+                    path,
+                    versions,
+                    ..Default::default()
+                })
+                .await?;
             done(format, "restored")
         }
         Command::Destroy(Versions { path, versions }) => {
-            client.call(v1::KvDestroyRequest { path, versions, ..Default::default() }).await?;
+            client
+                .call(v1::KvDestroyRequest {
+                    path,
+                    versions,
+                    ..Default::default()
+                })
+                .await?;
             done(format, "destroyed")
         }
         Command::Metadata(command) => metadata(command, &client, format).await,
@@ -148,9 +182,17 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
 async fn metadata(command: Metadata, client: &aumbry_client::Client, format: Format) -> Result<()> {
     match command {
         Metadata::Get { path } => {
-            let reply = client.call(v1::KvGetMetadataRequest { path, ..Default::default() }).await?;
-            let versions: Map<String, Value> =
-                reply.versions.iter().map(|info| (info.version.to_string(), version_json(info))).collect();
+            let reply = client
+                .call(v1::KvGetMetadataRequest {
+                    path,
+                    ..Default::default()
+                })
+                .await?;
+            let versions: Map<String, Value> = reply
+                .versions
+                .iter()
+                .map(|info| (info.version.to_string(), version_json(info)))
+                .collect();
             document(
                 format,
                 &json!({
@@ -166,7 +208,13 @@ async fn metadata(command: Metadata, client: &aumbry_client::Client, format: For
                 }),
             )
         }
-        Metadata::Put { path, max_versions, cas_required, delete_version_after, custom } => {
+        Metadata::Put {
+            path,
+            max_versions,
+            cas_required,
+            delete_version_after,
+            custom,
+        } => {
             let pairs = custom.iter().map(|pair| split(pair)).collect::<Result<Vec<_>>>()?;
             let after = delete_version_after.map(|text| parse_duration(&text)).transpose()?;
             let request = v1::KvPutMetadataRequest {
@@ -182,7 +230,12 @@ async fn metadata(command: Metadata, client: &aumbry_client::Client, format: For
             done(format, "changed")
         }
         Metadata::Delete { path } => {
-            client.call(v1::KvDeleteMetadataRequest { path, ..Default::default() }).await?;
+            client
+                .call(v1::KvDeleteMetadataRequest {
+                    path,
+                    ..Default::default()
+                })
+                .await?;
             done(format, "removed")
         }
     }
@@ -193,7 +246,12 @@ async fn list(client: &aumbry_client::Client, path: &str, after: String, limit: 
     let mut after = after;
     while names.len() < limit {
         let page = u32::try_from((limit - names.len()).min(1_000))?;
-        let request = v1::KvListRequest { path: path.to_owned(), after, limit: page, ..Default::default() };
+        let request = v1::KvListRequest {
+            path: path.to_owned(),
+            after,
+            limit: page,
+            ..Default::default()
+        };
         let reply = client.call(request).await?;
         after = reply.names.last().cloned().unwrap_or_default();
         names.extend(reply.names);
@@ -211,7 +269,15 @@ fn written(format: Format, reply: v1::KvPutReply) -> Result<()> {
 fn show(format: Format, field: Option<&str>, item: v1::KvItem) -> Result<()> {
     let info = item.version.unwrap_or_default();
     if !item.has_data {
-        bail!("version {} is {}", info.version, if info.destroyed { "destroyed" } else { "deleted; restore it with `aumbry kv undelete`" });
+        bail!(
+            "version {} is {}",
+            info.version,
+            if info.destroyed {
+                "destroyed"
+            } else {
+                "deleted; restore it with `aumbry kv undelete`"
+            }
+        );
     }
     let data: Map<String, Value> = serde_json::from_slice(&item.data).context("the secret's data is no JSON object")?;
     if let Some(field) = field {
@@ -258,7 +324,9 @@ fn data(arguments: &[String]) -> Result<SecretBytes> {
     for argument in arguments {
         let (key, text) = split(argument)?;
         let bytes = value(text)?;
-        let text = bytes.expose_str().with_context(|| format!("the value of {key} is not UTF-8; encode it, such as with base64"))?;
+        let text = bytes
+            .expose_str()
+            .with_context(|| format!("the value of {key} is not UTF-8; encode it, such as with base64"))?;
         if object.insert(key.to_owned(), Value::String(text.to_owned())).is_some() {
             bail!("the key {key} is there twice");
         }
@@ -268,7 +336,9 @@ fn data(arguments: &[String]) -> Result<SecretBytes> {
 
 /// A pair of the form key=value. The value is never repeated in an error.
 pub(crate) fn split(pair: &str) -> Result<(&str, &str)> {
-    pair.split_once('=').filter(|(key, _)| !key.is_empty()).context("data is key=value, key=@file, key=-, or one @file.json")
+    pair.split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .context("data is key=value, key=@file, key=-, or one @file.json")
 }
 
 #[cfg(test)]
@@ -279,7 +349,9 @@ mod tests {
     fn arguments_become_one_object() {
         let check = |arguments: &[&str]| {
             let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-            data(&arguments).ok().and_then(|data| data.expose_str().map(str::to_owned))
+            data(&arguments)
+                .ok()
+                .and_then(|data| data.expose_str().map(str::to_owned))
         };
         assert_eq!(check(&["a=b", "c=d=e"]).as_deref(), Some(r#"{"a":"b","c":"d=e"}"#));
         assert_eq!(check(&["a="]).as_deref(), Some(r#"{"a":""}"#));

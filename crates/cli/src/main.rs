@@ -76,7 +76,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = aumbry_server::harden().map_err(anyhow::Error::from).and_then(|()| run(cli));
+    let result = aumbry_server::harden()
+        .map_err(anyhow::Error::from)
+        .and_then(|()| run(cli));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -86,7 +86,11 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     let format = context.format();
     match command {
-        Command::Init { shares, threshold, out_dir } => init(context, shares, threshold, out_dir.as_deref()).await,
+        Command::Init {
+            shares,
+            threshold,
+            out_dir,
+        } => init(context, shares, threshold, out_dir.as_deref()).await,
         Command::Unseal { share, file, reset } => unseal(context, share.as_deref(), file.as_deref(), reset).await,
         Command::SealStatus => {
             let status = context.anonymous()?.seal_status(None).await?;
@@ -104,7 +108,13 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         }
         Command::JoinToken { ttl } => {
             let ttl_s = parse_duration(&ttl)?.as_secs();
-            let reply = context.client()?.call(v1::JoinTokenCreateRequest { ttl_s, ..Default::default() }).await?;
+            let reply = context
+                .client()?
+                .call(v1::JoinTokenCreateRequest {
+                    ttl_s,
+                    ..Default::default()
+                })
+                .await?;
             let token = String::from_utf8(reply.join_token.to_vec()).context("the join token is not text")?;
             match format {
                 Format::Json => line_json(&json!({ "join_token": token })),
@@ -116,32 +126,69 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
                 "-" => read_stdin()?,
                 file => SecretBytes::new(std::fs::read(file).with_context(|| format!("cannot read {file}"))?),
             };
-            let ca = ca.or_else(|| context.global.ca_cert.clone()).context("name the members' authority: --ca FILE")?;
+            let ca = ca
+                .or_else(|| context.global.ca_cert.clone())
+                .context("name the members' authority: --ca FILE")?;
             let ca = std::fs::read(&ca).with_context(|| format!("cannot read {}", ca.display()))?;
-            let request = v1::JoinClusterRequest { join_token: token.expose().to_vec().into(), ca: ca.into() };
+            let request = v1::JoinClusterRequest {
+                join_token: token.expose().to_vec().into(),
+                ca: ca.into(),
+            };
             let reply = context.anonymous()?.join_cluster(None, request).await?;
-            document(format, &json!({ "node_id": reply.node_id, "cluster_id": reply.cluster_id }))
+            document(
+                format,
+                &json!({ "node_id": reply.node_id, "cluster_id": reply.cluster_id }),
+            )
         }
         Command::Members => {
             let members = context.client()?.call(v1::MembersRequest::default()).await?.members;
             let rows: Vec<Value> = members.iter().map(member).collect();
             match format {
                 Format::Json => line_json(&json!({ "members": rows })),
-                Format::Table => {
-                    table(format, &["id", "name", "leader", "voter", "peer_addr", "client_addr", "matched", "region"], &rows)
-                }
+                Format::Table => table(
+                    format,
+                    &[
+                        "id",
+                        "name",
+                        "leader",
+                        "voter",
+                        "peer_addr",
+                        "client_addr",
+                        "matched",
+                        "region",
+                    ],
+                    &rows,
+                ),
             }
         }
         Command::Promote { id } => {
-            context.client()?.call(v1::PromoteRequest { node_id: id, ..Default::default() }).await?;
+            context
+                .client()?
+                .call(v1::PromoteRequest {
+                    node_id: id,
+                    ..Default::default()
+                })
+                .await?;
             done(format, "promoted")
         }
         Command::Remove { id } => {
-            context.client()?.call(v1::RemoveRequest { node_id: id, ..Default::default() }).await?;
+            context
+                .client()?
+                .call(v1::RemoveRequest {
+                    node_id: id,
+                    ..Default::default()
+                })
+                .await?;
             done(format, "removed")
         }
         Command::Transfer { id } => {
-            context.client()?.call(v1::TransferRequest { node_id: id, ..Default::default() }).await?;
+            context
+                .client()?
+                .call(v1::TransferRequest {
+                    node_id: id,
+                    ..Default::default()
+                })
+                .await?;
             done(format, "transferred")
         }
         Command::StepDown => {
@@ -153,7 +200,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
 
 async fn init(context: &Context, shares: u8, threshold: u8, out_dir: Option<&Path>) -> Result<()> {
     let client = context.anonymous()?;
-    let request = v1::InitRequest { shares: shares.into(), threshold: threshold.into(), ..Default::default() };
+    let request = v1::InitRequest {
+        shares: shares.into(),
+        threshold: threshold.into(),
+        ..Default::default()
+    };
     let reply = client.init(request).await?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut shown = json!({
@@ -164,7 +215,10 @@ async fn init(context: &Context, shares: u8, threshold: u8, out_dir: Option<&Pat
     });
     match out_dir {
         Some(directory) => {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)?;
             for (n, share) in reply.shares.iter().enumerate() {
                 private(&directory.join(format!("share-{}", n + 1)), share)?;
             }
@@ -186,7 +240,9 @@ async fn init(context: &Context, shares: u8, threshold: u8, out_dir: Option<&Pat
         shown.remove("shares");
     }
     document(Format::Table, &shown)?;
-    line("Keep each share apart from the others and from this machine; they are shown once. Unseal with `aumbry operator unseal`.")
+    line(
+        "Keep each share apart from the others and from this machine; they are shown once. Unseal with `aumbry operator unseal`.",
+    )
 }
 
 async fn unseal(context: &Context, share: Option<&str>, file: Option<&Path>, reset: bool) -> Result<()> {
@@ -200,7 +256,9 @@ async fn unseal(context: &Context, share: Option<&str>, file: Option<&Path>, res
             (None, Some(file)) => {
                 SecretBytes::new(std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?)
             }
-            _ => anyhow::bail!("a share on the command line would stay in the shell's history: pass `-` or --file FILE"),
+            _ => {
+                anyhow::bail!("a share on the command line would stay in the shell's history: pass `-` or --file FILE")
+            }
         };
         client.unseal(None, share).await?
     };
@@ -228,6 +286,7 @@ fn seal_status(status: &v1::SealStatusReply) -> Value {
         "epoch": status.epoch,
         "version": status.version,
         "cluster_id": status.cluster_id,
+        "applied_index": status.applied_index,
     })
 }
 

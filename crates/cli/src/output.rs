@@ -37,7 +37,8 @@ pub(crate) fn document(format: Format, value: &Value) -> Result<()> {
         (Format::Json, value) => line_json(value),
         (Format::Table, Value::Object(map)) => {
             let width = map.keys().map(String::len).max().unwrap_or(0);
-            map.iter().try_for_each(|(key, value)| line(&format!("{key:<width$}  {}", plain(value))))
+            map.iter()
+                .try_for_each(|(key, value)| line(&format!("{key:<width$}  {}", plain(value))))
         }
         (Format::Table, Value::Array(items)) => items.iter().try_for_each(|item| line(&plain(item))),
         (Format::Table, value) => line(&plain(value)),
@@ -52,14 +53,21 @@ pub(crate) fn table(format: Format, columns: &[&str], rows: &[Value]) -> Result<
     let cell = |row: &Value, column: &str| plain(&row[column]);
     let widths: Vec<usize> = columns
         .iter()
-        .map(|column| rows.iter().map(|row| cell(row, column).len()).max().unwrap_or(0).max(column.len()))
+        .map(|column| {
+            rows.iter()
+                .map(|row| cell(row, column).len())
+                .max()
+                .unwrap_or(0)
+                .max(column.len())
+        })
         .collect();
     let print = |cells: Vec<String>| {
         let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         line(padded.collect::<Vec<_>>().join("  ").trim_end())
     };
     print(columns.iter().map(|column| (*column).to_owned()).collect())?;
-    rows.iter().try_for_each(|row| print(columns.iter().map(|column| cell(row, column)).collect()))
+    rows.iter()
+        .try_for_each(|row| print(columns.iter().map(|column| cell(row, column)).collect()))
 }
 
 /// Prints a JSON value in one line.
@@ -75,7 +83,8 @@ pub(crate) fn time(ms: u64) -> String {
     }
     let nanos = i128::from(ms) * 1_000_000;
     let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok();
-    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| ms.to_string())
+    time.and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_else(|| ms.to_string())
 }
 
 /// Prints an error in one line.
@@ -86,11 +95,18 @@ pub(crate) fn error(error: &anyhow::Error) {
 
 /// The code that the process ends with.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    let Some(error) = error.downcast_ref::<Error>() else { return 1 };
+    let Some(error) = error.downcast_ref::<Error>() else {
+        return 1;
+    };
     match error.reason() {
         "SEALED" => 3,
         "PERMISSION_DENIED" | "TOKEN_INVALID" => 4,
-        _ if error.failure().is_some_and(|failure| failure.outcome() == OutcomeClass::Unknown && failure.reason != "TRANSPORT") => 5,
+        _ if error
+            .failure()
+            .is_some_and(|failure| failure.outcome() == OutcomeClass::Unknown && failure.reason != "TRANSPORT") =>
+        {
+            5
+        }
         _ => 1,
     }
 }

@@ -41,14 +41,29 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     match command {
         Command::Write { name, file } => {
             let policy = match file.as_str() {
-                "-" => read_stdin()?.expose_str().context("the policy is not UTF-8")?.to_owned(),
+                "-" => read_stdin()?
+                    .expose_str()
+                    .context("the policy is not UTF-8")?
+                    .to_owned(),
                 file => std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?,
             };
-            client.call(v1::PolicyPutRequest { name, policy, ..Default::default() }).await?;
+            client
+                .call(v1::PolicyPutRequest {
+                    name,
+                    policy,
+                    ..Default::default()
+                })
+                .await?;
             done(context.format(), "written")
         }
         Command::Read { name } => {
-            let policy = client.call(v1::PolicyGetRequest { name, ..Default::default() }).await?.policy;
+            let policy = client
+                .call(v1::PolicyGetRequest {
+                    name,
+                    ..Default::default()
+                })
+                .await?
+                .policy;
             match context.format() {
                 Format::Json => line_json(&json!({ "policy": policy })),
                 Format::Table => raw(policy.as_bytes()),
@@ -62,7 +77,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
             }
         }
         Command::Delete { name } => {
-            client.call(v1::PolicyDeleteRequest { name, ..Default::default() }).await?;
+            client
+                .call(v1::PolicyDeleteRequest {
+                    name,
+                    ..Default::default()
+                })
+                .await?;
             done(context.format(), "deleted")
         }
     }

@@ -34,9 +34,18 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     let client = context.client()?;
     match command {
-        Command::Enable { path, description, kind } => {
+        Command::Enable {
+            path,
+            description,
+            kind,
+        } => {
             let path = path.unwrap_or_else(|| kind.clone());
-            let request = v1::MountEnableRequest { path, r#type: kind, description, ..Default::default() };
+            let request = v1::MountEnableRequest {
+                path,
+                r#type: kind,
+                description,
+                ..Default::default()
+            };
             client.call(request).await?;
             done(context.format(), "enabled")
         }
@@ -54,7 +63,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
             table(context.format(), &["path", "type", "accessor", "description"], &rows)
         }
         Command::Disable { path } => {
-            client.call(v1::MountDisableRequest { path, ..Default::default() }).await?;
+            client
+                .call(v1::MountDisableRequest {
+                    path,
+                    ..Default::default()
+                })
+                .await?;
             done(context.format(), "disabled")
         }
     }

@@ -11,7 +11,10 @@ pub(crate) async fn run(context: &Context) -> Result<()> {
     let mut rows = Vec::new();
     let mut last_error = None;
     for endpoint in client.endpoints() {
-        match (client.seal_status(Some(&endpoint)).await, client.health(Some(&endpoint)).await) {
+        match (
+            client.seal_status(Some(&endpoint)).await,
+            client.health(Some(&endpoint)).await,
+        ) {
             (Ok(seal), Ok(health)) => rows.push(json!({
                 "address": endpoint,
                 "initialized": seal.initialized,
@@ -22,6 +25,7 @@ pub(crate) async fn run(context: &Context) -> Result<()> {
                 "leader": health.is_leader,
                 "version": seal.version,
                 "cluster_id": seal.cluster_id,
+                "applied_index": seal.applied_index,
             })),
             (Err(error), _) | (_, Err(error)) => {
                 rows.push(json!({ "address": endpoint, "error": error.to_string() }));
@@ -35,7 +39,15 @@ pub(crate) async fn run(context: &Context) -> Result<()> {
         ([row], Format::Table) => document(Format::Table, row)?,
         (rows, Format::Json) => line_json(&json!({ "nodes": rows }))?,
         (rows, Format::Table) => {
-            let columns = ["address", "initialized", "sealed", "progress", "leader", "version", "error"];
+            let columns = [
+                "address",
+                "initialized",
+                "sealed",
+                "progress",
+                "leader",
+                "version",
+                "error",
+            ];
             table(Format::Table, &columns, rows)?;
         }
     }

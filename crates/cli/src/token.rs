@@ -85,7 +85,9 @@ impl Which {
             (None, Some("-")) => By::Token(read_stdin()?.expose().to_vec().into()),
             (None, Some("?")) => By::Token(ask("Token: ")?.expose().to_vec().into()),
             (None, None) => return Ok(None),
-            (None, Some(_)) => bail!("a token on the command line would stay in the shell's history: pass `-` and the token on standard input"),
+            (None, Some(_)) => bail!(
+                "a token on the command line would stay in the shell's history: pass `-` and the token on standard input"
+            ),
             (Some(_), Some(_)) => bail!("name the token by its accessor or by `-`, not both"),
         };
         Ok(Some(v1::TokenName { by: Some(by) }))
@@ -105,7 +107,10 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
                 num_uses: create.uses,
                 not_renewable: create.not_renewable,
                 display_name: create.display_name,
-                metadata: metadata.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+                metadata: metadata
+                    .into_iter()
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .collect(),
                 orphan: create.orphan,
                 no_default_policy: create.no_default_policy,
                 ..Default::default()
@@ -116,12 +121,21 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
             document(format, &shown)
         }
         Command::Lookup(which) => {
-            let reply = client.call(v1::TokenLookupRequest { token: which.name()?, ..Default::default() }).await?;
+            let reply = client
+                .call(v1::TokenLookupRequest {
+                    token: which.name()?,
+                    ..Default::default()
+                })
+                .await?;
             document(format, &info(&reply.info.unwrap_or_default()))
         }
         Command::Renew { increment, which } => {
             let increment_s = parse_duration(&increment)?.as_secs();
-            let request = v1::TokenRenewRequest { token: which.name()?, increment_s, ..Default::default() };
+            let request = v1::TokenRenewRequest {
+                token: which.name()?,
+                increment_s,
+                ..Default::default()
+            };
             let reply = client.call(request).await?;
             document(format, &info(&reply.info.unwrap_or_default()))
         }
@@ -130,7 +144,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
             if own == token.is_some() {
                 bail!("say which token: --own, --accessor ACCESSOR, or - with the token on standard input");
             }
-            client.call(v1::TokenRevokeRequest { token, ..Default::default() }).await?;
+            client
+                .call(v1::TokenRevokeRequest {
+                    token,
+                    ..Default::default()
+                })
+                .await?;
             done(format, "revoked")
         }
     }

@@ -86,12 +86,18 @@ impl Builder {
         if self.endpoints.is_empty() || self.endpoints.len() > ENDPOINTS_MAX {
             return wrong("name 1 to 64 endpoints, host:port (AUMBRY_ADDR)");
         }
-        if self.endpoints.iter().any(|endpoint| !endpoint.contains(':') || endpoint.contains('/')) {
+        if self
+            .endpoints
+            .iter()
+            .any(|endpoint| !endpoint.contains(':') || endpoint.contains('/'))
+        {
             return wrong("an endpoint is host:port, without https://");
         }
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&self.ca_pem) {
-            let added = certificate.map_err(|_| ()).and_then(|certificate| roots.add(certificate).map_err(|_| ()));
+            let added = certificate
+                .map_err(|_| ())
+                .and_then(|certificate| roots.add(certificate).map_err(|_| ()));
             if added.is_err() {
                 return wrong("the CA certificate is not PEM (AUMBRY_CACERT)");
             }
@@ -105,7 +111,12 @@ impl Builder {
         let mut tls = builder.with_root_certificates(roots).with_no_client_auth();
         tls.alpn_protocols = vec![b"h2".to_vec()];
         let connections = Connections::new(self.endpoints, Arc::new(tls), &self.token)?;
-        Ok(Client::new(connections, self.timeout, self.retries, self.idempotency_key))
+        Ok(Client::new(
+            connections,
+            self.timeout,
+            self.retries,
+            self.idempotency_key,
+        ))
     }
 }
 

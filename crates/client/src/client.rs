@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use aumbry_api::failure_of;
 use aumbry_api::v1::cluster_service_client::ClusterServiceClient;
 use aumbry_api::v1::sys_service_client::SysServiceClient;
 use aumbry_api::v1::{self, Failure, OutcomeClass};
-use aumbry_api::failure_of;
 use aumbry_types::{Entropy as _, RequestId, SecretBytes, SystemEntropy};
 use prost::bytes::Bytes;
 use tokio::time::Instant;
@@ -29,8 +29,19 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(connections: Connections, timeout: Duration, retries: bool, idempotency_key: Option<String>) -> Self {
-        Self { connections, preferred: Arc::default(), timeout, retries, idempotency_key }
+    pub(crate) fn new(
+        connections: Connections,
+        timeout: Duration,
+        retries: bool,
+        idempotency_key: Option<String>,
+    ) -> Self {
+        Self {
+            connections,
+            preferred: Arc::default(),
+            timeout,
+            retries,
+            idempotency_key,
+        }
     }
 
     /// Begins to set up a client.
@@ -55,6 +66,7 @@ impl Client {
         let is_safe = !O::IS_WRITE || !request.header().is_none_or(|header| header.idempotency_key.is_empty());
         let mut position = self.preferred.load(Ordering::Relaxed);
         let mut pause = PAUSE_MIN;
+        let mut sealed = 0;
         loop {
             let failure = match self.try_at(position, &request, deadline).await {
                 Ok(reply) => {
@@ -64,6 +76,11 @@ impl Client {
                 Err(failure) => failure,
             };
             let left = deadline.saturating_duration_since(Instant::now());
+            // A sealed node stays so until a person comes; another one may be open.
+            sealed += usize::from(failure.reason == "SEALED");
+            if sealed >= self.connections.len() {
+                return Err(Error::Failure(Box::new(failure)));
+            }
             if !self.retries || !may_retry(&failure, is_safe) || left <= pause {
                 return Err(Error::Failure(Box::new(failure)));
             }
@@ -98,7 +115,9 @@ impl Client {
     /// # Errors
     /// [`Error`]
     pub async fn unseal(&self, endpoint: Option<&str>, share: SecretBytes) -> Result<v1::SealStatusReply, Error> {
-        let request = v1::UnsealRequest { share: Bytes::copy_from_slice(share.expose()) };
+        let request = v1::UnsealRequest {
+            share: Bytes::copy_from_slice(share.expose()),
+        };
         let mut service = self.sys(endpoint)?;
         self.once(service.unseal(self.timed(request))).await
     }
@@ -109,7 +128,8 @@ impl Client {
     /// [`Error`]
     pub async fn reset_unseal(&self, endpoint: Option<&str>) -> Result<v1::SealStatusReply, Error> {
         let mut service = self.sys(endpoint)?;
-        self.once(service.reset_unseal(self.timed(v1::ResetUnsealRequest {}))).await
+        self.once(service.reset_unseal(self.timed(v1::ResetUnsealRequest {})))
+            .await
     }
 
     /// The seal of an endpoint.
@@ -118,7 +138,8 @@ impl Client {
     /// [`Error`]
     pub async fn seal_status(&self, endpoint: Option<&str>) -> Result<v1::SealStatusReply, Error> {
         let mut service = self.sys(endpoint)?;
-        self.once(service.seal_status(self.timed(v1::SealStatusRequest {}))).await
+        self.once(service.seal_status(self.timed(v1::SealStatusRequest {})))
+            .await
     }
 
     /// Whether an endpoint can serve.
@@ -134,7 +155,11 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn join_cluster(&self, endpoint: Option<&str>, request: v1::JoinClusterRequest) -> Result<v1::JoinClusterReply, Error> {
+    pub async fn join_cluster(
+        &self,
+        endpoint: Option<&str>,
+        request: v1::JoinClusterRequest,
+    ) -> Result<v1::JoinClusterReply, Error> {
         let mut service = ClusterServiceClient::new(self.connections.at(self.position(endpoint)?));
         self.once(service.join_cluster(self.timed(request))).await
     }
@@ -185,14 +210,19 @@ impl Client {
     async fn once<T>(&self, call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Error> {
         let answer = tokio::time::timeout(self.timeout + DEADLINE_GRACE, call).await;
         let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("the node did not answer in time")));
-        answer.map(tonic::Response::into_inner).map_err(|status| Error::Failure(Box::new(failure_of(&status))))
+        answer
+            .map(tonic::Response::into_inner)
+            .map_err(|status| Error::Failure(Box::new(failure_of(&status))))
     }
 }
 
 /// Whether trying again can help and do no harm.
 fn may_retry(failure: &Failure, is_safe: bool) -> bool {
     let may_help = failure.retry_after_ms > 0
-        || matches!(failure.reason.as_str(), "TRANSPORT" | "NOT_LEADER" | "SEALED" | "OUTCOME_UNKNOWN" | "NOT_ANSWERED");
+        || matches!(
+            failure.reason.as_str(),
+            "TRANSPORT" | "NOT_LEADER" | "SEALED" | "OUTCOME_UNKNOWN" | "NOT_ANSWERED"
+        );
     may_help && (is_safe || failure.outcome() == OutcomeClass::NotApplied)
 }
 

@@ -57,7 +57,10 @@ impl Connections {
             Ok((address, channel))
         };
         let nodes = endpoints.into_iter().map(connect).collect::<Result<Vec<_>, Error>>()?;
-        Ok(Self { nodes: Arc::new(nodes), authorize: Authorize(authorize) })
+        Ok(Self {
+            nodes: Arc::new(nodes),
+            authorize: Authorize(authorize),
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -80,7 +83,11 @@ impl Connections {
 }
 
 fn channel(address: &str, tls: &Arc<ClientConfig>) -> Result<Channel, Error> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']).to_owned();
+    let host = address
+        .rsplit_once(':')
+        .map_or(address, |(host, _)| host)
+        .trim_matches(['[', ']'])
+        .to_owned();
     let name = ServerName::try_from(host).map_err(|_| Error::Configuration("an endpoint is host:port".to_owned()))?;
     let (connector, target) = (TlsConnector::from(Arc::clone(tls)), address.to_owned());
     let connect = tower::service_fn(move |_: Uri| {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use aumbry_api::Operation;
 use aumbry_api::v1;
 use aumbry_api::v1::audit_service_client::AuditServiceClient;
 use aumbry_api::v1::cluster_service_client::ClusterServiceClient;
@@ -10,7 +11,6 @@ use aumbry_api::v1::mount_service_client::MountServiceClient;
 use aumbry_api::v1::policy_service_client::PolicyServiceClient;
 use aumbry_api::v1::sys_service_client::SysServiceClient;
 use aumbry_api::v1::token_service_client::TokenServiceClient;
-use aumbry_api::Operation;
 use tonic::{Request, Response, Status};
 
 use crate::connection::Authorized;
@@ -21,7 +21,10 @@ pub trait Dispatch: Operation + Clone + Send {
     const IS_WRITE: bool;
 
     /// Sends it.
-    fn dispatch(channel: Authorized, request: Request<Self>) -> impl Future<Output = Result<Response<Self::Reply>, Status>> + Send;
+    fn dispatch(
+        channel: Authorized,
+        request: Request<Self>,
+    ) -> impl Future<Output = Result<Response<Self::Reply>, Status>> + Send;
 }
 
 macro_rules! dispatch {

@@ -22,10 +22,7 @@ impl Writer {
     }
 
     pub(crate) fn put(&mut self, bytes: &[u8]) -> &mut Self {
-        debug_assert!(
-            self.bytes.len() + bytes.len() <= self.length,
-            "the buffer would grow"
-        );
+        debug_assert!(self.bytes.len() + bytes.len() <= self.length, "the buffer would grow");
         self.bytes.extend_from_slice(bytes);
         self
     }

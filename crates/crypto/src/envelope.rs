@@ -31,17 +31,13 @@ use crate::primitives::{gcm_decrypt, gcm_encrypt, hkdf_sha256};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// Too short, too long, or of a format or algorithm that this version does not know.
-    #[error(
-        "the bytes are not a sealed message that this version can read; check the version that wrote them"
-    )]
+    #[error("the bytes are not a sealed message that this version can read; check the version that wrote them")]
     Format,
     /// The key is not the one that sealed this message, or the nonce or commitment in the header is damaged.
     #[error("the sealed message belongs to another key; check the term and the storage id")]
     WrongKey,
     /// The key is right. The ciphertext, the header or the associated data is not what was sealed.
-    #[error(
-        "the sealed message is damaged or was moved from another place; restore it from another node"
-    )]
+    #[error("the sealed message is damaged or was moved from another place; restore it from another node")]
     Corrupt,
 }
 
@@ -50,13 +46,7 @@ pub enum OpenError {
 /// # Panics
 /// If the plaintext is longer than [`PLAINTEXT_BYTES_MAX`], which is a bug of the caller.
 #[must_use]
-pub fn seal(
-    key: &SecretKey,
-    term: u32,
-    aad: &[u8],
-    plaintext: &[u8],
-    entropy: &dyn Entropy,
-) -> Vec<u8> {
+pub fn seal(key: &SecretKey, term: u32, aad: &[u8], plaintext: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
     let mut nonce = [0; NONCE_LEN];
     entropy.fill(&mut nonce);
     let header = [&[FORMAT, ALGORITHM], &term.to_be_bytes()[..], &nonce].concat();
@@ -118,37 +108,22 @@ impl MessageKey {
     }
 
     /// Opens `commitment | ciphertext | tag` that was sealed with this header.
-    pub(crate) fn open(
-        self,
-        header: &[u8],
-        aad: &[u8],
-        rest: &[u8],
-    ) -> Result<SecretBytes, OpenError> {
+    pub(crate) fn open(self, header: &[u8], aad: &[u8], rest: &[u8]) -> Result<SecretBytes, OpenError> {
         let (key, commitment) = self.parts();
-        let (found, rest) = rest
-            .split_at_checked(COMMITMENT_LEN)
-            .ok_or(OpenError::Format)?;
+        let (found, rest) = rest.split_at_checked(COMMITMENT_LEN).ok_or(OpenError::Format)?;
         let (ciphertext, tag) = rest.split_last_chunk().ok_or(OpenError::Format)?;
         if !equal(found, commitment) {
             return Err(OpenError::WrongKey);
         }
         let mut buffer = Zeroizing::new(ciphertext.to_vec());
-        if !gcm_decrypt(
-            key,
-            &[0; 12],
-            &associated(header, found, aad),
-            &mut buffer,
-            tag,
-        ) {
+        if !gcm_decrypt(key, &[0; 12], &associated(header, found, aad), &mut buffer, tag) {
             return Err(OpenError::Corrupt);
         }
         Ok(SecretBytes::new(core::mem::take(&mut *buffer)))
     }
 
     fn parts(&self) -> (&[u8; 32], &[u8]) {
-        self.0
-            .split_first_chunk()
-            .expect("the array is longer than 32 bytes")
+        self.0.split_first_chunk().expect("the array is longer than 32 bytes")
     }
 }
 

@@ -27,19 +27,14 @@ pub fn derive_key(ikm: &SecretKey, label: &str, context: &[u8]) -> SecretKey {
 #[must_use]
 pub fn mac(key: &SecretKey, parts: &[&[u8]]) -> [u8; 32] {
     let lengths: Vec<[u8; 8]> = parts.iter().map(|part| length(part)).collect();
-    let framed = lengths
-        .iter()
-        .zip(parts)
-        .flat_map(|(length, part)| [&length[..], part]);
+    let framed = lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]);
     primitives::hmac_sha256(key.expose(), framed)
 }
 
 /// The first 16 bytes of [`mac`]: for names and look-ups, where 128 bits of a keyed hash are unguessable and unique.
 #[must_use]
 pub fn mac16(key: &SecretKey, parts: &[&[u8]]) -> [u8; 16] {
-    *mac(key, parts)
-        .first_chunk()
-        .expect("a hash is longer than 16 bytes")
+    *mac(key, parts).first_chunk().expect("a hash is longer than 16 bytes")
 }
 
 /// SHA-256 (FIPS 180-4) of the parts, one after the other and **not** framed: the caller sees to it that no two messages

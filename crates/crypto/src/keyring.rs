@@ -96,9 +96,7 @@ impl Keyring {
         let length: usize = self.series.iter().map(Generations::encoded_len).sum();
         let mut writer = Writer::new(1 + length);
         writer.put(&[VERSION]);
-        self.series
-            .iter()
-            .for_each(|series| series.encode(&mut writer));
+        self.series.iter().for_each(|series| series.encode(&mut writer));
         SecretBytes::new(writer.finish())
     }
 
@@ -196,20 +194,11 @@ impl Keyring {
     ///
     /// # Errors
     /// [`RotationError::Full`].
-    pub fn rotate(
-        &mut self,
-        series: Series,
-        at: LogIndex,
-        entropy: &dyn Entropy,
-    ) -> Result<u32, RotationError> {
+    pub fn rotate(&mut self, series: Series, at: LogIndex, entropy: &dyn Entropy) -> Result<u32, RotationError> {
         let number = self.series[series as usize].push(at, entropy)?;
         match series {
-            Series::Data => self
-                .derived
-                .push(derive(number, self.of(series).current().1)),
-            Series::Checkpoint => {
-                self.checkpoint = SigningKey::from_seed(self.of(series).current().1)
-            }
+            Series::Data => self.derived.push(derive(number, self.of(series).current().1)),
+            Series::Checkpoint => self.checkpoint = SigningKey::from_seed(self.of(series).current().1),
             _ => {}
         }
         Ok(number)

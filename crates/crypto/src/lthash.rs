@@ -68,10 +68,7 @@ impl LtHash {
 
     fn combine(&mut self, key: &[u8], row: &[u8], combine: fn(u16, u16) -> u16) {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
-        hasher
-            .update(&(key.len() as u64).to_be_bytes())
-            .update(key)
-            .update(row);
+        hasher.update(&(key.len() as u64).to_be_bytes()).update(key).update(row);
         let mut expanded = [0; 2 * LANES];
         hasher.finalize_xof().fill(&mut expanded);
         let (pairs, _) = expanded.as_chunks();
@@ -90,9 +87,7 @@ impl Default for LtHash {
 impl fmt::Debug for LtHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LtHash(")?;
-        self.digest()
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.digest().iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
 }
@@ -117,10 +112,7 @@ mod tests {
             "4f371ec4f6d3db15ea7b54874e0439fcda54af12fdd68576c1c8ecdf939d273d"
         );
         hash.add(b"key", b"row");
-        assert_eq!(
-            hex(&hash.to_bytes()[..16]),
-            "13f751e414f73826ea09d0b02891c2df"
-        );
+        assert_eq!(hex(&hash.to_bytes()[..16]), "13f751e414f73826ea09d0b02891c2df");
         assert_eq!(
             hex(&hash.digest()),
             "568166a3431939d2eee596795d54db0b5b63ddd061b27fe014bf41e55f746582"

@@ -30,12 +30,7 @@ pub(crate) fn hkdf_sha256(salt: &[u8], input: &[u8], info: &[&[u8]], output: &mu
 }
 
 /// Encrypts the buffer in place with AES-256-GCM (SP 800-38D) and returns the tag.
-pub(crate) fn gcm_encrypt(
-    key: &[u8; 32],
-    nonce: &[u8; 12],
-    associated: &[u8],
-    buffer: &mut [u8],
-) -> [u8; 16] {
+pub(crate) fn gcm_encrypt(key: &[u8; 32], nonce: &[u8; 12], associated: &[u8], buffer: &mut [u8]) -> [u8; 16] {
     let cipher = Aes256Gcm::new(key.into());
     let tag = cipher.encrypt_inout_detached(nonce.into(), associated, buffer.into());
     tag.expect("no caller has a message of 64 GiB").into()
@@ -113,10 +108,7 @@ mod tests {
             let associated = unhex(associated);
             let mut buffer = unhex(plaintext);
             let made = gcm_encrypt(&key, &nonce, &associated, &mut buffer);
-            assert_eq!(
-                (hex(&buffer), hex(&made)),
-                (ciphertext.to_string(), tag.to_string())
-            );
+            assert_eq!((hex(&buffer), hex(&made)), (ciphertext.to_string(), tag.to_string()));
 
             let mut altered = made;
             altered[15] ^= 1;

@@ -94,11 +94,7 @@ pub fn wrap_keyring(
 ///
 /// # Errors
 /// [`UnwrapError`] if the root key is another one, or the bytes are no keyring of this storage.
-pub fn unwrap_keyring(
-    root: &SecretKey,
-    storage_id: StorageId,
-    wrapped: &[u8],
-) -> Result<Keyring, UnwrapError> {
+pub fn unwrap_keyring(root: &SecretKey, storage_id: StorageId, wrapped: &[u8]) -> Result<Keyring, UnwrapError> {
     let key = derive_key(root, KEYRING_LABEL, storage_id.as_bytes());
     let aad = [KEYRING_LABEL.as_bytes(), storage_id.as_bytes()].concat();
     let opened = envelope::open(&key, &aad, wrapped).map_err(UnwrapError::Envelope)?;
@@ -108,12 +104,7 @@ pub fn unwrap_keyring(
 /// The root key in a configuration, given the seed that the shares combine to.
 fn unwrap_root(config: &SealConfig, seed: &SecretKey) -> Option<SecretKey> {
     let key = key_encryption_key(seed, config.storage_id, config.epoch);
-    let aad = root_aad(
-        config.storage_id,
-        config.epoch,
-        config.threshold,
-        config.shares,
-    );
+    let aad = root_aad(config.storage_id, config.epoch, config.threshold, config.shares);
     let opened = envelope::open(&key, &aad, &config.wrapped_root).ok()?;
     let mut root = Zeroizing::new([0; 32]);
     (opened.len() == root.len()).then(|| root.copy_from_slice(opened.expose()))?;

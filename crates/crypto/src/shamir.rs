@@ -18,20 +18,11 @@ use zeroize::Zeroizing;
 /// Splits the secret into shares at x = 1, 2, ..., so the first is the share at 1.
 ///
 /// With one share and a threshold of 1 the polynomial is constant and the share is the secret.
-pub(crate) fn split(
-    secret: &SecretKey,
-    threshold: u8,
-    shares: u8,
-    entropy: &dyn Entropy,
-) -> Vec<SecretKey> {
-    assert!(
-        threshold >= 1 && threshold <= shares,
-        "the caller checks the threshold"
-    );
+pub(crate) fn split(secret: &SecretKey, threshold: u8, shares: u8, entropy: &dyn Entropy) -> Vec<SecretKey> {
+    assert!(threshold >= 1 && threshold <= shares, "the caller checks the threshold");
     let terms = usize::from(threshold);
     let mut values: Vec<_> = (0..shares).map(|_| Zeroizing::new([0; 32])).collect();
-    let mut polynomial =
-        Zeroizing::new(<Vec<Coefficient> as Polynomial<Coefficient>>::create(terms));
+    let mut polynomial = Zeroizing::new(<Vec<Coefficient> as Polynomial<Coefficient>>::create(terms));
     for (position, byte) in secret.expose().iter().enumerate() {
         let filled = polynomial.fill(&IdentifierGf256(Gf256(*byte)), Source(entropy), terms);
         filled.expect("the polynomial was created with this many terms");
@@ -40,10 +31,7 @@ pub(crate) fn split(
             value[position] = polynomial.evaluate(&at, terms).0.0;
         }
     }
-    values
-        .iter_mut()
-        .map(|value| SecretKey::take(value))
-        .collect()
+    values.iter_mut().map(|value| SecretKey::take(value)).collect()
 }
 
 /// The secret at x = 0 of the polynomials through these points; nothing if an x is zero or comes twice.

@@ -32,9 +32,7 @@ pub enum ShareError {
     #[error("the text is not a share: it begins with `{PREFIX}` and has letters and digits only")]
     Encoding,
     /// The checksum differs: a character was mistyped.
-    #[error(
-        "the share has a typing error: its checksum does not match; compare it with the original"
-    )]
+    #[error("the share has a typing error: its checksum does not match; compare it with the original")]
     Checksum,
     /// Written by a newer Aumbry.
     #[error("the share has format {found}, which this version does not know; use a newer version")]
@@ -43,14 +41,10 @@ pub enum ShareError {
         found: u8,
     },
     /// The share belongs to another cluster.
-    #[error(
-        "the share belongs to another cluster; look for the one that was made for this cluster"
-    )]
+    #[error("the share belongs to another cluster; look for the one that was made for this cluster")]
     Foreign,
     /// The share is of another epoch of the seal: from before the last rekey, or of a rekey that this node has not seen.
-    #[error(
-        "the share is of epoch {found}, and the seal is of epoch {current}; use the shares of the seal's epoch"
-    )]
+    #[error("the share is of epoch {found}, and the seal is of epoch {current}; use the shares of the seal's epoch")]
     Epoch {
         /// The epoch of the share.
         found: u32,
@@ -58,17 +52,13 @@ pub enum ShareError {
         current: u32,
     },
     /// No share has this number: zero, or more than there are.
-    #[error(
-        "no share of this seal has the number {found}; use a share that `init` or `rekey` printed"
-    )]
+    #[error("no share of this seal has the number {found}; use a share that `init` or `rekey` printed")]
     Index {
         /// The number of the share.
         found: u8,
     },
     /// The share looks right, and its digest is not the one that the seal holds.
-    #[error(
-        "share {index} is not the one that was made for this seal; find the right copy or another custodian"
-    )]
+    #[error("share {index} is not the one that was made for this seal; find the right copy or another custodian")]
     Wrong {
         /// The number of the share.
         index: u8,
@@ -80,9 +70,7 @@ pub enum ShareError {
         index: u8,
     },
     /// Enough right shares are there, and the root key does not open with them: the configuration was altered.
-    #[error(
-        "the shares are right but the wrapped root key is damaged; compare the seal configuration of the nodes"
-    )]
+    #[error("the shares are right but the wrapped root key is damaged; compare the seal configuration of the nodes")]
     Damaged,
 }
 
@@ -96,13 +84,7 @@ pub struct Share {
 }
 
 impl Share {
-    pub(crate) fn new(
-        storage_id: StorageId,
-        epoch: u32,
-        threshold: u8,
-        index: u8,
-        value: SecretKey,
-    ) -> Self {
+    pub(crate) fn new(storage_id: StorageId, epoch: u32, threshold: u8, index: u8, value: SecretKey) -> Self {
         Self {
             cluster_tag: cluster_tag(storage_id),
             epoch,
@@ -119,9 +101,7 @@ impl Share {
     /// number zero, [`ShareError::Index`].
     pub fn parse(text: &[u8]) -> Result<Self, ShareError> {
         let bytes = decode(text)?;
-        let (content, checksum) = bytes
-            .split_last_chunk()
-            .expect("the array is longer than 4 bytes");
+        let (content, checksum) = bytes.split_last_chunk().expect("the array is longer than 4 bytes");
         if crc32c::crc32c(content) != u32::from_be_bytes(*checksum) {
             return Err(ShareError::Checksum);
         }
@@ -205,9 +185,7 @@ impl Share {
             .put(&[VERSION])
             .put(&self.cluster_tag)
             .put(&self.epoch.to_be_bytes());
-        content
-            .put(&[self.threshold, self.index])
-            .put(self.value.expose());
+        content.put(&[self.threshold, self.index]).put(self.value.expose());
         let checksum = crc32c::crc32c(content.written());
         content.put(&checksum.to_be_bytes());
         Zeroizing::new(content.finish())
@@ -232,10 +210,7 @@ fn decode(text: &[u8]) -> Result<Zeroizing<[u8; BYTES]>, ShareError> {
     if !prefix.eq_ignore_ascii_case(PREFIX.as_bytes()) {
         return Err(ShareError::Encoding);
     }
-    let symbols = || {
-        rest.iter()
-            .filter(|byte| **byte != b'-' && !byte.is_ascii_whitespace())
-    };
+    let symbols = || rest.iter().filter(|byte| **byte != b'-' && !byte.is_ascii_whitespace());
     if symbols().any(|symbol| value_of(*symbol).is_none()) {
         return Err(ShareError::Encoding);
     }

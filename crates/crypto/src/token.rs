@@ -75,13 +75,10 @@ pub fn parse(text: &[u8]) -> Result<(TokenKind, u32), TokenError> {
     let &[letter] = kind else {
         return Err(TokenError::Form);
     };
-    let kind = TokenKind::ALL
-        .into_iter()
-        .find(|kind| kind.letter() == letter);
+    let kind = TokenKind::ALL.into_iter().find(|kind| kind.letter() == letter);
     let kind = kind.ok_or(TokenError::Form)?;
     let term = parse_term(term).ok_or(TokenError::Form)?;
-    let well_formed =
-        |part: &[u8], length| part.len() == length && part.iter().all(u8::is_ascii_alphanumeric);
+    let well_formed = |part: &[u8], length| part.len() == length && part.iter().all(u8::is_ascii_alphanumeric);
     if !well_formed(value, VALUE_SYMBOLS) || !well_formed(checksum, CHECKSUM_SYMBOLS) {
         return Err(TokenError::Form);
     }
@@ -114,8 +111,7 @@ impl TokenKind {
 }
 
 fn parse_term(text: &[u8]) -> Option<u32> {
-    let canonical =
-        matches!(text, [b'0'] | [b'1'..=b'9', ..]) && text.iter().all(u8::is_ascii_digit);
+    let canonical = matches!(text, [b'0'] | [b'1'..=b'9', ..]) && text.iter().all(u8::is_ascii_digit);
     let text = core::str::from_utf8(text).ok()?;
     if canonical { text.parse().ok() } else { None }
 }
@@ -161,10 +157,7 @@ mod tests {
     #[test]
     fn frozen_bytes() {
         let token = token(TokenKind::Service, 1);
-        assert_eq!(
-            token,
-            "aum.s.1.jqn3i8W019QpjpAEowqL9NUk0tTUSX6HBbj3oMKTsX3.3MOtHP"
-        );
+        assert_eq!(token, "aum.s.1.jqn3i8W019QpjpAEowqL9NUk0tTUSX6HBbj3oMKTsX3.3MOtHP");
         assert_eq!(
             hex(&digest(&key(1), token.as_bytes())),
             "6750446d7b30abc802b4a963015e73e9"

@@ -20,13 +20,7 @@ use crate::envelope::{self, COMMITMENT_LEN, MessageKey, OpenError, TAG_LEN};
 /// # Panics
 /// If the plaintext is longer than [`envelope::PLAINTEXT_BYTES_MAX`], which is a bug of the caller.
 #[must_use]
-pub fn seal(
-    wrap_key: &SecretKey,
-    term: u32,
-    aad: &[u8],
-    plaintext: &[u8],
-    entropy: &dyn Entropy,
-) -> Vec<u8> {
+pub fn seal(wrap_key: &SecretKey, term: u32, aad: &[u8], plaintext: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
     let data_key = SecretKey::make(entropy);
     let mut bytes = Vec::with_capacity(OVERHEAD + plaintext.len());
     bytes.push(FORMAT);
@@ -75,28 +69,11 @@ pub fn rewrap(
 ) -> Result<Vec<u8>, OpenError> {
     let (wrapped, body) = split(bytes)?;
     let data_key = unwrap(old_key, aad, wrapped)?;
-    Ok([
-        &[FORMAT],
-        &wrap(new_key, new_term, aad, &data_key, entropy)[..],
-        body,
-    ]
-    .concat())
+    Ok([&[FORMAT], &wrap(new_key, new_term, aad, &data_key, entropy)[..], body].concat())
 }
 
-fn wrap(
-    key: &SecretKey,
-    term: u32,
-    aad: &[u8],
-    data_key: &SecretKey,
-    entropy: &dyn Entropy,
-) -> Vec<u8> {
-    envelope::seal(
-        key,
-        term,
-        &[WRAP_LABEL, aad].concat(),
-        data_key.expose(),
-        entropy,
-    )
+fn wrap(key: &SecretKey, term: u32, aad: &[u8], data_key: &SecretKey, entropy: &dyn Entropy) -> Vec<u8> {
+    envelope::seal(key, term, &[WRAP_LABEL, aad].concat(), data_key.expose(), entropy)
 }
 
 fn unwrap(key: &SecretKey, aad: &[u8], wrapped: &[u8]) -> Result<SecretKey, OpenError> {
@@ -133,24 +110,12 @@ mod tests {
     use crate::testing::{hex, key};
 
     fn sealed(seed: u64) -> Vec<u8> {
-        seal(
-            &key(1),
-            7,
-            b"place",
-            b"plaintext",
-            &SimulatedEntropy::new(seed),
-        )
+        seal(&key(1), 7, b"place", b"plaintext", &SimulatedEntropy::new(seed))
     }
 
     fn check(key_byte: u8, aad: &[u8], bytes: &[u8], expect: Result<&[u8], OpenError>) {
         let opened = open(&key(key_byte), aad, bytes);
-        assert_eq!(
-            opened
-                .as_ref()
-                .map(SecretBytes::expose)
-                .map_err(|error| *error),
-            expect
-        );
+        assert_eq!(opened.as_ref().map(SecretBytes::expose).map_err(|error| *error), expect);
     }
 
     #[test]
@@ -180,10 +145,7 @@ mod tests {
             assert!(open(&key(1), b"place", &flipped).is_err(), "bit {bit}");
         }
         for length in 0..bytes.len() {
-            assert!(
-                open(&key(1), b"place", &bytes[..length]).is_err(),
-                "{length}"
-            );
+            assert!(open(&key(1), b"place", &bytes[..length]).is_err(), "{length}");
         }
     }
 
@@ -208,16 +170,7 @@ mod tests {
     #[test]
     fn rewrap_replaces_the_wrapped_key_alone() {
         let bytes = sealed(1);
-        let rewrap = |old, aad: &[u8]| {
-            rewrap(
-                &key(old),
-                &key(2),
-                8,
-                aad,
-                &bytes,
-                &SimulatedEntropy::new(3),
-            )
-        };
+        let rewrap = |old, aad: &[u8]| rewrap(&key(old), &key(2), 8, aad, &bytes, &SimulatedEntropy::new(3));
         let rewrapped = rewrap(1, b"place").expect("the old key opens");
         assert_eq!(rewrapped[1 + WRAPPED_LEN..], bytes[1 + WRAPPED_LEN..]);
         assert_eq!(term(&rewrapped), Ok(8));

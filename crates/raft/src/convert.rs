@@ -2,7 +2,9 @@
 
 use aumbry_api::peer::v1 as wire;
 use bytes::Bytes;
-use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest, VoteRequest, VoteResponse,
+};
 use tonic::Status;
 
 use crate::types::{
@@ -11,7 +13,11 @@ use crate::types::{
 };
 
 pub(crate) const fn log_id(id: &RaftLogId) -> wire::LogId {
-    wire::LogId { term: id.leader_id.term, node: id.leader_id.node_id, index: id.index }
+    wire::LogId {
+        term: id.leader_id.term,
+        node: id.leader_id.node_id,
+        index: id.index,
+    }
 }
 
 pub(crate) const fn from_log_id(id: &wire::LogId) -> RaftLogId {
@@ -19,13 +25,23 @@ pub(crate) const fn from_log_id(id: &wire::LogId) -> RaftLogId {
 }
 
 pub(crate) const fn vote(vote: &RaftVote) -> wire::Vote {
-    wire::Vote { term: vote.leader_id.term, node: vote.leader_id.node_id, committed: vote.committed }
+    wire::Vote {
+        term: vote.leader_id.term,
+        node: vote.leader_id.node_id,
+        committed: vote.committed,
+    }
 }
 
 pub(crate) fn from_vote(vote: Option<wire::Vote>) -> Result<RaftVote, Status> {
     let vote = vote.ok_or_else(malformed)?;
-    let leader_id = RaftLeader { term: vote.term, node_id: vote.node };
-    Ok(RaftVote { leader_id, committed: vote.committed })
+    let leader_id = RaftLeader {
+        term: vote.term,
+        node_id: vote.node,
+    };
+    Ok(RaftVote {
+        leader_id,
+        committed: vote.committed,
+    })
 }
 
 pub(crate) fn append(request: &AppendEntriesRequest<TypeConfig>) -> wire::AppendRequest {
@@ -53,7 +69,10 @@ fn entry(entry: &RaftEntry) -> wire::Entry {
         MEMBERSHIP => wire::entry::Payload::Membership(bytes),
         _ => wire::entry::Payload::Command(bytes),
     };
-    wire::Entry { id: Some(log_id(&entry.log_id)), payload: Some(payload) }
+    wire::Entry {
+        id: Some(log_id(&entry.log_id)),
+        payload: Some(payload),
+    }
 }
 
 fn from_entry(entry: wire::Entry) -> Result<RaftEntry, Status> {
@@ -64,7 +83,10 @@ fn from_entry(entry: wire::Entry) -> Result<RaftEntry, Status> {
         wire::entry::Payload::Command(bytes) => (COMMAND, bytes),
     };
     let payload = decode_payload(kind, bytes).map_err(|_| malformed())?;
-    Ok(RaftEntry { log_id: from_log_id(&id), payload })
+    Ok(RaftEntry {
+        log_id: from_log_id(&id),
+        payload,
+    })
 }
 
 pub(crate) fn append_reply(result: StreamAppendResult<TypeConfig>) -> wire::AppendReply {

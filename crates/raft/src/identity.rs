@@ -48,8 +48,20 @@ impl Identity {
         let Some(bytes) = data.read(FILE)? else { return Ok(None) };
         let bytes = zeroize::Zeroizing::new(bytes);
         let stored: Stored = crate::types::decode(&bytes).map_err(|_| IdentityError::Damaged)?;
-        let Stored { cluster, node, key, certificate, authority } = stored;
-        Ok(Some(Self { cluster, node, key, certificate, authority }))
+        let Stored {
+            cluster,
+            node,
+            key,
+            certificate,
+            authority,
+        } = stored;
+        Ok(Some(Self {
+            cluster,
+            node,
+            key,
+            certificate,
+            authority,
+        }))
     }
 
     /// Stores the identity, durably.

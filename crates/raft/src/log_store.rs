@@ -11,7 +11,9 @@ use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
-use crate::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig, decode, decode_entry, decode_entry_id, encode, encode_entry};
+use crate::types::{
+    RaftEntry, RaftLogId, RaftVote, TypeConfig, decode, decode_entry, decode_entry_id, encode, encode_entry,
+};
 
 /// The log of one node; clones share it.
 #[derive(Clone)]
@@ -26,12 +28,18 @@ impl LogStore {
 
     fn meta<T: serde::de::DeserializeOwned>(&self, meta: Meta) -> io::Result<Option<T>> {
         let stored = self.db.meta(meta);
-        stored.map(|bytes| decode(&bytes)).transpose().map_err(|_| damaged("a vote or mark of the log"))
+        stored
+            .map(|bytes| decode(&bytes))
+            .transpose()
+            .map_err(|_| damaged("a vote or mark of the log"))
     }
 
     fn read_range(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<RaftEntry>> {
         let entries = self.db.read(start..end, bytes_max);
-        entries.into_iter().map(|(_, bytes)| decode_entry(bytes).map_err(|_| damaged("an entry of the log"))).collect()
+        entries
+            .into_iter()
+            .map(|(_, bytes)| decode_entry(bytes).map_err(|_| damaged("an entry of the log")))
+            .collect()
     }
 
     /// All of the range, however large.
@@ -79,12 +87,18 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let last_purged_log_id: Option<RaftLogId> = self.meta(Meta::Purged)?;
-        let last = self.db.last_index().and_then(|last| self.db.read(last..last + 1, 1).pop());
+        let last = self
+            .db
+            .last_index()
+            .and_then(|last| self.db.read(last..last + 1, 1).pop());
         let last_log_id = match last {
             Some((_, bytes)) => Some(decode_entry_id(&bytes).map_err(|_| damaged("the last entry of the log"))?),
             None => last_purged_log_id,
         };
-        Ok(LogState { last_purged_log_id, last_log_id })
+        Ok(LogState {
+            last_purged_log_id,
+            last_log_id,
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -93,8 +107,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
         let (done, durable) = oneshot::channel();
-        self.db.put_meta(Meta::Vote, encode(vote), Some(Box::new(move |result| drop(done.send(result)))));
-        durable.await.map_err(|_| io::Error::other("the log's writer stopped"))?
+        self.db.put_meta(
+            Meta::Vote,
+            encode(vote),
+            Some(Box::new(move |result| drop(done.send(result)))),
+        );
+        durable
+            .await
+            .map_err(|_| io::Error::other("the log's writer stopped"))?
     }
 
     async fn save_committed(&mut self, committed: Option<RaftLogId>) -> io::Result<()> {
@@ -113,9 +133,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = RaftEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries: Vec<(u64, Bytes)> =
-            entries.into_iter().map(|entry| (entry.log_id.index, encode_entry(&entry))).collect();
-        self.db.append(entries, Box::new(move |result| callback.io_completed(result)));
+        let entries: Vec<(u64, Bytes)> = entries
+            .into_iter()
+            .map(|entry| (entry.log_id.index, encode_entry(&entry)))
+            .collect();
+        self.db
+            .append(entries, Box::new(move |result| callback.io_completed(result)));
         Ok(())
     }
 
@@ -131,7 +154,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 }
 
 fn damaged(what: &str) -> io::Error {
-    io::Error::other(format!("{what} cannot be read: wipe this node and join it again under a new id"))
+    io::Error::other(format!(
+        "{what} cannot be read: wipe this node and join it again under a new id"
+    ))
 }
 
 /// One step of reading entries for apply.

@@ -19,7 +19,8 @@ impl RaftNode {
         if known.is_some_and(|known| known.spki_pin != node.spki_pin) {
             return Err(MembershipError::Refused("the id belongs to another key".to_owned()));
         }
-        self.change(ChangeMembers::AddNodes(BTreeMap::from([(member.id.0, node)]))).await
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(member.id.0, node)])))
+            .await
     }
 
     /// Makes a voter of a learner whose log is within a few entries of the leader's, seen twice: once could be luck.
@@ -48,7 +49,8 @@ impl RaftNode {
             if voters.len() == 1 {
                 return Err(MembershipError::Refused("it is the only voter".to_owned()));
             }
-            self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node.0]))).await?;
+            self.change(ChangeMembers::RemoveVoters(BTreeSet::from([node.0])))
+                .await?;
         }
         if self.peer(node).is_some() && self.leads() {
             return self.change(ChangeMembers::RemoveNodes(BTreeSet::from([node.0]))).await;
@@ -64,21 +66,30 @@ impl RaftNode {
         let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
         let replication = metrics.replication.unwrap_or_default();
         let others = voters.iter().filter(|id| **id != self.node.0);
-        let matched = |id: &u64| replication.get(id).and_then(|matched| matched.as_ref().map(|id| id.index)).unwrap_or(0);
+        let matched = |id: &u64| {
+            replication
+                .get(id)
+                .and_then(|matched| matched.as_ref().map(|id| id.index))
+                .unwrap_or(0)
+        };
         let target = match to {
             Some(node) if node == self.node => return Ok(()),
             Some(node) if voters.contains(&node.0) => node.0,
             Some(_) => return Err(MembershipError::UnknownNode),
-            None => *others.max_by_key(|id| matched(id)).ok_or_else(|| {
-                MembershipError::Refused("there is no other voter".to_owned())
-            })?,
+            None => *others
+                .max_by_key(|id| matched(id))
+                .ok_or_else(|| MembershipError::Refused("there is no other voter".to_owned()))?,
         };
         // A dead target would cost a whole election, in which nobody leads.
         if self.lag(NodeId(target))? > LAG_MAX || self.peer_status(NodeId(target)).await.is_none() {
             return Err(MembershipError::Lagging);
         }
         let mut changed = self.raft.metrics();
-        self.raft.trigger().transfer_leader(target).await.map_err(|error| MembershipError::Unknown(error.to_string()))?;
+        self.raft
+            .trigger()
+            .transfer_leader(target)
+            .await
+            .map_err(|error| MembershipError::Unknown(error.to_string()))?;
         let handed_over = async {
             while changed.borrow_watched().current_leader != Some(target) {
                 if changed.changed().await.is_err() {
@@ -94,7 +105,9 @@ impl RaftNode {
     fn lag(&self, node: NodeId) -> Result<u64, MembershipError> {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let replication = metrics.replication.ok_or(MembershipError::NotLeader)?;
-        let matched = replication.get(&node.0).and_then(|matched| matched.as_ref().map(|id| id.index));
+        let matched = replication
+            .get(&node.0)
+            .and_then(|matched| matched.as_ref().map(|id| id.index));
         let last = metrics.last_log_index.unwrap_or(0);
         Ok(matched.map_or(u64::MAX, |matched| last.saturating_sub(matched)))
     }
@@ -113,7 +126,9 @@ impl RaftNode {
     async fn finish_joint(&self) -> Result<(), MembershipError> {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let membership = metrics.membership_config.membership();
-        let [_, next] = membership.get_joint_config().as_slice() else { return Ok(()) };
+        let [_, next] = membership.get_joint_config().as_slice() else {
+            return Ok(());
+        };
         let finishing = self.raft.change_membership(next.clone(), false);
         match tokio::time::timeout(CHANGE_TIMEOUT, finishing).await {
             Ok(Ok(_)) => Ok(()),
@@ -126,7 +141,9 @@ impl RaftNode {
 fn refused(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> MembershipError {
     match error {
         RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => MembershipError::NotLeader,
-        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => MembershipError::Refused(error.to_string()),
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => {
+            MembershipError::Refused(error.to_string())
+        }
         RaftError::APIError(error) => MembershipError::Unknown(error.to_string()),
         RaftError::Fatal(error) => MembershipError::Unknown(error.to_string()),
     }

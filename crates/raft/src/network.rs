@@ -37,7 +37,9 @@ impl Network {
     }
 
     fn connection(&self, target: u64, node: &PeerNode, purpose: Purpose) -> Connection {
-        Connection { client: self.peers.client(target, node, purpose) }
+        Connection {
+            client: self.peers.client(target, node, purpose),
+        }
     }
 }
 
@@ -74,7 +76,11 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let limit = option.hard_ttl();
         let one = async {
             let mut replies = self.client.append(request).await.map_err(classify)?.into_inner();
-            let reply = replies.message().await.map_err(classify)?.ok_or_else(|| classify(convert::malformed()))?;
+            let reply = replies
+                .message()
+                .await
+                .map_err(classify)?
+                .ok_or_else(|| classify(convert::malformed()))?;
             convert::from_append_reply(reply).map_err(classify)
         };
         Ok(within(limit, one).await?.into())
@@ -93,7 +99,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             // went away is noticed by the keep-alive of the connection, which fails the stream.
             let requests = input.map(|request| convert::append(&request));
             let opening = self.client.append(requests);
-            let replies = within(OPEN_TIMEOUT, async { opening.await.map_err(classify) }).await?.into_inner();
+            let replies = within(OPEN_TIMEOUT, async { opening.await.map_err(classify) })
+                .await?
+                .into_inner();
             let results = replies.map(|reply| reply.and_then(convert::from_append_reply).map_err(classify));
             Ok(Box::pin(results) as BoxStream<'s, _>)
         })
@@ -101,13 +109,19 @@ impl RaftNetworkV2<TypeConfig> for Connection {
 
     async fn vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
         let request = convert::vote_request(&rpc);
-        let reply = within(option.hard_ttl(), async { self.client.vote(request).await.map_err(classify) }).await?;
+        let reply = within(option.hard_ttl(), async {
+            self.client.vote(request).await.map_err(classify)
+        })
+        .await?;
         convert::from_vote_reply(reply.into_inner()).map_err(classify)
     }
 
     async fn pre_vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
         let request = convert::vote_request(&rpc);
-        let reply = within(option.hard_ttl(), async { self.client.pre_vote(request).await.map_err(classify) }).await?;
+        let reply = within(option.hard_ttl(), async {
+            self.client.pre_vote(request).await.map_err(classify)
+        })
+        .await?;
         convert::from_vote_reply(reply.into_inner()).map_err(classify)
     }
 
@@ -120,7 +134,12 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         let reading = tokio::spawn(read_chunks(vote, snapshot, sender));
-        let sending = async { self.client.snapshot(ReceiverStream::new(chunks)).await.map_err(classify) };
+        let sending = async {
+            self.client
+                .snapshot(ReceiverStream::new(chunks))
+                .await
+                .map_err(classify)
+        };
         let answer = tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
             answer = within(option.hard_ttl(), sending) => answer.map_err(StreamingError::from),
@@ -136,19 +155,26 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         option: RPCOption,
     ) -> Rpc<TransferLeaderResponse<TypeConfig>> {
         let request = convert::transfer(&request);
-        within(option.hard_ttl(), async { self.client.transfer(request).await.map_err(classify) }).await?;
+        within(option.hard_ttl(), async {
+            self.client.transfer(request).await.map_err(classify)
+        })
+        .await?;
         Ok(Ok(()))
     }
 
     fn backoff(&self) -> Option<Backoff> {
         let steps = [20, 40, 80, 160, 320].map(Duration::from_millis);
-        Some(Backoff::new(steps.into_iter().chain(std::iter::repeat(Duration::from_millis(500)))))
+        Some(Backoff::new(
+            steps.into_iter().chain(std::iter::repeat(Duration::from_millis(500))),
+        ))
     }
 }
 
 async fn read_chunks(vote: RaftVote, snapshot: Snapshot, sender: mpsc::Sender<wire::SnapshotChunk>) {
     use wire::snapshot_chunk::Part;
-    let Ok(mut file) = tokio::fs::File::open(&snapshot.snapshot).await else { return };
+    let Ok(mut file) = tokio::fs::File::open(&snapshot.snapshot).await else {
+        return;
+    };
     let bytes = file.metadata().await.map_or(0, |metadata| metadata.len());
     let head = wire::SnapshotHead {
         vote: Some(convert::vote(&vote)),
@@ -156,15 +182,29 @@ async fn read_chunks(vote: RaftVote, snapshot: Snapshot, sender: mpsc::Sender<wi
         membership: encode(&snapshot.meta.last_membership),
         bytes,
     };
-    if sender.send(wire::SnapshotChunk { part: Some(Part::Head(head)) }).await.is_err() {
+    if sender
+        .send(wire::SnapshotChunk {
+            part: Some(Part::Head(head)),
+        })
+        .await
+        .is_err()
+    {
         return;
     }
     loop {
         let mut chunk = vec![0; CHUNK_BYTES];
         // A file that cannot be read ends the stream early, and the receiver refuses what is not whole.
-        let Ok(read @ 1..) = file.read(&mut chunk).await else { return };
+        let Ok(read @ 1..) = file.read(&mut chunk).await else {
+            return;
+        };
         chunk.truncate(read);
-        if sender.send(wire::SnapshotChunk { part: Some(Part::Data(chunk.into())) }).await.is_err() {
+        if sender
+            .send(wire::SnapshotChunk {
+                part: Some(Part::Data(chunk.into())),
+            })
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -172,7 +212,9 @@ async fn read_chunks(vote: RaftVote, snapshot: Snapshot, sender: mpsc::Sender<wi
 
 async fn within<T>(limit: Duration, call: impl Future<Output = Rpc<T>>) -> Rpc<T> {
     tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
-        Err(RPCError::Network(NetworkError::from_string("the peer did not answer in time")))
+        Err(RPCError::Network(NetworkError::from_string(
+            "the peer did not answer in time",
+        )))
     })
 }
 

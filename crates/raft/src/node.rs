@@ -163,12 +163,19 @@ impl RaftNode {
     /// # Errors
     /// [`StartError::Raft`]
     pub async fn bootstrap(&self, member: &Member) -> Result<(), StartError> {
-        let initialised = self.raft.is_initialized().await.map_err(|error| StartError::Raft(error.to_string()))?;
+        let initialised = self
+            .raft
+            .is_initialized()
+            .await
+            .map_err(|error| StartError::Raft(error.to_string()))?;
         if initialised {
             return Ok(());
         }
         let members = BTreeMap::from([(self.node.0, PeerNode::from_member(member))]);
-        self.raft.initialize(members).await.map_err(|error| StartError::Raft(error.to_string()))
+        self.raft
+            .initialize(members)
+            .await
+            .map_err(|error| StartError::Raft(error.to_string()))
     }
 
     /// Takes another certificate and authority into use, when a cluster is initialised anew. The key must be the same.
@@ -183,7 +190,12 @@ impl RaftNode {
     ///
     /// # Errors
     /// [`ForwardError`]; what it says of the outcome can be relied on.
-    pub async fn forward(&self, leader: NodeId, call: Bytes, deadline: tokio::time::Instant) -> Result<Bytes, ForwardError> {
+    pub async fn forward(
+        &self,
+        leader: NodeId,
+        call: Bytes,
+        deadline: tokio::time::Instant,
+    ) -> Result<Bytes, ForwardError> {
         let peer = self.peer(leader).ok_or(ForwardError::NotSent)?;
         let mut client = self.peers.client(leader.0, &peer, Purpose::Forward);
         match tokio::time::timeout_at(deadline, client.forward(wire::ForwardRequest { call })).await {
@@ -201,7 +213,11 @@ impl RaftNode {
         let peer = self.peer(node)?;
         let mut client = self.peers.client(node.0, &peer, Purpose::Heartbeat);
         let call = client.status(wire::PeerStatusRequest {});
-        let reply = tokio::time::timeout(STATUS_TIMEOUT, call).await.ok()?.ok()?.into_inner();
+        let reply = tokio::time::timeout(STATUS_TIMEOUT, call)
+            .await
+            .ok()?
+            .ok()?
+            .into_inner();
         Some(PeerStatus {
             sealed: reply.sealed,
             wall: WallTime(reply.wall_ms),
@@ -268,7 +284,10 @@ impl RaftNode {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(tokio::spawn(task));
+        self.tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(tokio::spawn(task));
     }
 }
 
@@ -296,7 +315,10 @@ async fn serve(listener: TcpListener, tls: Arc<PeerTls>, service: Service, mut s
         // The sender lives as long as the node.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
-    if let Err(error) = server.serve_with_incoming_shutdown(tls::accept(listener, tls), stop).await {
+    if let Err(error) = server
+        .serve_with_incoming_shutdown(tls::accept(listener, tls), stop)
+        .await
+    {
         tracing::error!(%error, "the peer listener stopped");
     }
 }
@@ -339,9 +361,15 @@ async fn keep_log_short(node: Arc<RaftNode>) {
         }
         let metrics = node.raft.metrics().borrow_watched().clone();
         let Some(snapshot) = metrics.snapshot else { continue };
-        let needed = metrics.replication.iter().flatten().map(|(_, matched)| matched.as_ref().map_or(0, |id| id.index));
+        let needed = metrics
+            .replication
+            .iter()
+            .flatten()
+            .map(|(_, matched)| matched.as_ref().map_or(0, |id| id.index));
         let upto = needed.fold(snapshot.index, u64::min).saturating_sub(KEPT_ENTRIES);
-        if upto > 0 && let Err(error) = node.raft.trigger().purge_log(upto).await {
+        if upto > 0
+            && let Err(error) = node.raft.trigger().purge_log(upto).await
+        {
             tracing::warn!(%error, "the log was not purged");
         }
     }
@@ -370,7 +398,9 @@ fn settings(config: &Config) -> Result<openraft::Config, StartError> {
         backoff: "20ms 40ms 80ms 160ms 320ms 500ms".to_owned(),
         ..openraft::Config::default()
     };
-    settings.validate().map_err(|error| StartError::Config(error.to_string()))
+    settings
+        .validate()
+        .map_err(|error| StartError::Config(error.to_string()))
 }
 
 /// Whether the transport failed before the call left this node.
@@ -384,7 +414,6 @@ fn is_not_sent(status: &Status) -> bool {
     }
     false
 }
-
 
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);

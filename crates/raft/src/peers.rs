@@ -59,7 +59,12 @@ pub(crate) struct Peers {
 
 impl Peers {
     pub(crate) fn new(tls: Arc<PeerTls>, cluster: ClusterId, node: NodeId) -> Self {
-        Self { tls, cluster, node, channels: Mutex::default() }
+        Self {
+            tls,
+            cluster,
+            node,
+            channels: Mutex::default(),
+        }
     }
 
     /// A client of this peer; nothing is sent before it is used.

@@ -40,9 +40,14 @@ pub fn make_authority(cluster: ClusterId) -> Result<Authority, PkiError> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    params.distinguished_name.push(DnType::CommonName, format!("Aumbry cluster {cluster}"));
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("Aumbry cluster {cluster}"));
     let certificate = params.self_signed(&key)?.pem();
-    Ok(Authority { certificate, key: take_pem(&key) })
+    Ok(Authority {
+        certificate,
+        key: take_pem(&key),
+    })
 }
 
 /// Makes the key of a node.
@@ -51,7 +56,10 @@ pub fn make_authority(cluster: ClusterId) -> Result<Authority, PkiError> {
 /// [`PkiError`]
 pub fn make_node_key() -> Result<NodeKey, PkiError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    Ok(NodeKey { spki: key.subject_public_key_info(), key: take_pem(&key) })
+    Ok(NodeKey {
+        spki: key.subject_public_key_info(),
+        key: take_pem(&key),
+    })
 }
 
 /// The public key, DER (SPKI), of a private key in PEM.
@@ -78,7 +86,9 @@ pub fn sign_node(
     let issuer = Issuer::from_ca_cert_pem(authority, KeyPair::from_pem(pem)?)?;
     let public = SubjectPublicKeyInfo::from_der(spki)?;
     let mut params = CertificateParams::new(vec![node_name(cluster, node)])?;
-    params.distinguished_name.push(DnType::CommonName, format!("Aumbry node {node}"));
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("Aumbry node {node}"));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     Ok(params.signed_by(&public, &issuer)?.pem())

@@ -33,7 +33,11 @@ impl Consensus for RaftNode {
     fn propose(&self, leader: LeaderId, entry: Bytes) -> BoxFuture<'_, Result<Committed, ProposeError>> {
         async move {
             let (responder, _committed, completed) = ProgressResponder::<TypeConfig, _>::new();
-            let write = self.raft.write(Proposal(entry)).with_leader(from_leader(leader)).responder(responder);
+            let write = self
+                .raft
+                .write(Proposal(entry))
+                .with_leader(from_leader(leader))
+                .responder(responder);
             if write.await.is_err() {
                 return Err(ProposeError::Unknown("consensus has stopped"));
             }
@@ -44,10 +48,16 @@ impl Consensus for RaftNode {
                         first_seq: response.data.first_seq,
                         outcomes,
                     }),
-                    None => Err(ProposeError::Unknown("apply gave an outcome that this build does not know")),
+                    None => Err(ProposeError::Unknown(
+                        "apply gave an outcome that this build does not know",
+                    )),
                 },
-                Ok(Err(ClientWriteError::ForwardToLeader(_))) => Err(ProposeError::NotApplied("the leadership has changed")),
-                Ok(Err(_)) => Err(ProposeError::Unknown("the leadership changed while the entry was on its way")),
+                Ok(Err(ClientWriteError::ForwardToLeader(_))) => {
+                    Err(ProposeError::NotApplied("the leadership has changed"))
+                }
+                Ok(Err(_)) => Err(ProposeError::Unknown(
+                    "the leadership changed while the entry was on its way",
+                )),
                 Err(_) => Err(ProposeError::Unknown("consensus has stopped")),
             }
         }
@@ -65,7 +75,11 @@ impl Consensus for RaftNode {
         let membership = metrics.membership_config.membership();
         let voters: std::collections::BTreeSet<u64> = membership.voter_ids().collect();
         let members = membership.nodes().map(|(id, node)| {
-            let matched = metrics.replication.as_ref().and_then(|replication| replication.get(id)).map(|id| index(id.as_ref()).0);
+            let matched = metrics
+                .replication
+                .as_ref()
+                .and_then(|replication| replication.get(id))
+                .map(|id| index(id.as_ref()).0);
             node.to_member(*id, voters.contains(id), matched)
         });
         Status {

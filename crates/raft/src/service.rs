@@ -60,7 +60,10 @@ impl Service {
         }
     }
 
-    async fn receive(&self, mut chunks: Streaming<wire::SnapshotChunk>) -> Result<(wire::SnapshotHead, PathBuf), Status> {
+    async fn receive(
+        &self,
+        mut chunks: Streaming<wire::SnapshotChunk>,
+    ) -> Result<(wire::SnapshotHead, PathBuf), Status> {
         use wire::snapshot_chunk::Part;
         let Some(Part::Head(head)) = chunks.message().await?.and_then(|chunk| chunk.part) else {
             return Err(convert::malformed());
@@ -70,7 +73,9 @@ impl Service {
         let mut file = private_file(&path).await?;
         let mut received = 0;
         while let Some(chunk) = chunks.message().await? {
-            let Some(Part::Data(data)) = chunk.part else { return Err(convert::malformed()) };
+            let Some(Part::Data(data)) = chunk.part else {
+                return Err(convert::malformed());
+            };
             received += data.len() as u64;
             if received > head.bytes {
                 return Err(Status::invalid_argument("the snapshot is longer than announced"));
@@ -87,32 +92,54 @@ impl Service {
 
 async fn private_file(path: &std::path::Path) -> Result<tokio::fs::File, Status> {
     let mut options = tokio::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).open(path).await.map_err(storage)
+    options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .await
+        .map_err(storage)
 }
 
 #[tonic::async_trait]
 impl PeerService for Service {
     type AppendStream = Pin<Box<dyn Stream<Item = Result<wire::AppendReply, Status>> + Send>>;
 
-    async fn append(&self, request: Request<Streaming<wire::AppendRequest>>) -> Result<Response<Self::AppendStream>, Status> {
+    async fn append(
+        &self,
+        request: Request<Streaming<wire::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
         self.admit(&request)?;
         // A message that cannot be read ends the stream: skipping it would leave a hole.
-        let requests = request.into_inner().map(|message| message.and_then(convert::from_append));
+        let requests = request
+            .into_inner()
+            .map(|message| message.and_then(convert::from_append));
         let requests = requests.take_while(|message| futures::future::ready(message.is_ok()));
         let requests = requests.filter_map(|message| futures::future::ready(message.ok()));
         let replies = self.raft.stream_append(requests);
-        Ok(Response::new(Box::pin(replies.map(|reply| reply.map(convert::append_reply).map_err(fatal)))))
+        Ok(Response::new(Box::pin(
+            replies.map(|reply| reply.map(convert::append_reply).map_err(fatal)),
+        )))
     }
 
     async fn vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
         self.admit(&request)?;
-        let reply = self.raft.vote(convert::from_vote_request(request.into_inner())?).await.map_err(fatal)?;
+        let reply = self
+            .raft
+            .vote(convert::from_vote_request(request.into_inner())?)
+            .await
+            .map_err(fatal)?;
         Ok(Response::new(convert::vote_reply(&reply)))
     }
 
     async fn pre_vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
         self.admit(&request)?;
-        let reply = self.raft.pre_vote(convert::from_vote_request(request.into_inner())?).await.map_err(fatal)?;
+        let reply = self
+            .raft
+            .pre_vote(convert::from_vote_request(request.into_inner())?)
+            .await
+            .map_err(fatal)?;
         Ok(Response::new(convert::vote_reply(&reply)))
     }
 
@@ -124,23 +151,43 @@ impl PeerService for Service {
         Ok(Response::new(wire::TransferReply {}))
     }
 
-    async fn snapshot(&self, request: Request<Streaming<wire::SnapshotChunk>>) -> Result<Response<wire::SnapshotReply>, Status> {
+    async fn snapshot(
+        &self,
+        request: Request<Streaming<wire::SnapshotChunk>>,
+    ) -> Result<Response<wire::SnapshotReply>, Status> {
         self.admit(&request)?;
         let (head, snapshot) = self.receive(request.into_inner()).await?;
         let last_membership = decode(&head.membership).map_err(|_| convert::malformed())?;
-        let meta = SnapshotMeta { last_log_id: head.last.as_ref().map(convert::from_log_id), last_membership };
+        let meta = SnapshotMeta {
+            last_log_id: head.last.as_ref().map(convert::from_log_id),
+            last_membership,
+        };
         let vote = convert::from_vote(head.vote)?;
-        let installed = self.raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await.map_err(fatal)?;
-        Ok(Response::new(wire::SnapshotReply { vote: Some(convert::vote(&installed.vote)) }))
+        let installed = self
+            .raft
+            .install_full_snapshot(vote, Snapshot { meta, snapshot })
+            .await
+            .map_err(fatal)?;
+        Ok(Response::new(wire::SnapshotReply {
+            vote: Some(convert::vote(&installed.vote)),
+        }))
     }
 
-    async fn read_index(&self, request: Request<wire::ReadIndexRequest>) -> Result<Response<wire::ReadIndexReply>, Status> {
+    async fn read_index(
+        &self,
+        request: Request<wire::ReadIndexRequest>,
+    ) -> Result<Response<wire::ReadIndexReply>, Status> {
         self.admit(&request)?;
-        let index = crate::node::read_index(&self.raft).await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let index = crate::node::read_index(&self.raft)
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(Response::new(wire::ReadIndexReply { index }))
     }
 
-    async fn status(&self, request: Request<wire::PeerStatusRequest>) -> Result<Response<wire::PeerStatusReply>, Status> {
+    async fn status(
+        &self,
+        request: Request<wire::PeerStatusRequest>,
+    ) -> Result<Response<wire::PeerStatusReply>, Status> {
         self.admit(&request)?;
         Ok(Response::new((self.handlers.status)()))
     }

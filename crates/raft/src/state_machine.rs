@@ -58,9 +58,16 @@ impl StateMachine {
                 audit_directory,
                 snapshots,
                 db: RwLock::new(Arc::new(db)),
-                applied: Mutex::new(AppliedState { machine, last, membership }),
+                applied: Mutex::new(AppliedState {
+                    machine,
+                    last,
+                    membership,
+                }),
                 audit: RwLock::new(Arc::new(audit)),
-                change: watch::Sender::new(Change { applied: LogIndex(applied), ..Change::default() }),
+                change: watch::Sender::new(Change {
+                    applied: LogIndex(applied),
+                    ..Change::default()
+                }),
             }),
         })
     }
@@ -94,10 +101,13 @@ impl Shared {
     /// Applies entries in order, in one write batch.
     fn apply(&self, entries: &[RaftEntry]) -> io::Result<Vec<Response>> {
         let mut applied = self.applied();
-        let memberships: Vec<Option<Bytes>> = entries.iter().map(|entry| match &entry.payload {
-            EntryPayload::Membership(membership) => Some(encode(membership)),
-            EntryPayload::Blank | EntryPayload::Normal(_) => None,
-        }).collect();
+        let memberships: Vec<Option<Bytes>> = entries
+            .iter()
+            .map(|entry| match &entry.payload {
+                EntryPayload::Membership(membership) => Some(encode(membership)),
+                EntryPayload::Blank | EntryPayload::Normal(_) => None,
+            })
+            .collect();
         let inputs: Vec<Input<'_>> = entries
             .iter()
             .zip(&memberships)
@@ -111,7 +121,11 @@ impl Shared {
             })
             .collect();
         let db = self.db();
-        let Applied { mut rows, bodies, results } = applied
+        let Applied {
+            mut rows,
+            bodies,
+            results,
+        } = applied
             .machine
             .apply(&*db, &inputs)
             .unwrap_or_else(|error| fatal("applying the log", error));
@@ -176,7 +190,13 @@ impl Shared {
         writer.finish().map_err(io::Error::other)?;
         self.flush();
         remove_older_snapshots(&self.snapshots, index);
-        Ok(Snapshot { meta: SnapshotMeta { last_log_id: last, last_membership: membership }, snapshot: path })
+        Ok(Snapshot {
+            meta: SnapshotMeta {
+                last_log_id: last,
+                last_membership: membership,
+            },
+            snapshot: path,
+        })
     }
 
     /// Replaces the state by a snapshot that was received and lies in a file. Blocks.
@@ -212,13 +232,22 @@ impl Shared {
 
     /// The newest snapshot on disk, if it is whole.
     fn current(&self) -> io::Result<Option<Snapshot>> {
-        let Some(path) = newest_snapshot(&self.snapshots)? else { return Ok(None) };
+        let Some(path) = newest_snapshot(&self.snapshots)? else {
+            return Ok(None);
+        };
         let reader = SnapshotReader::open(&path).map_err(io::Error::other)?;
         let header = reader.header();
-        let membership = decode(&header.membership).map_err(|_| io::Error::other("a snapshot's membership cannot be read"))?;
+        let membership =
+            decode(&header.membership).map_err(|_| io::Error::other("a snapshot's membership cannot be read"))?;
         let [term, node, index] = header.last_log_id;
         let last_log_id = (index > 0).then(|| raft_log_id(term, node, index));
-        Ok(Some(Snapshot { meta: SnapshotMeta { last_log_id, last_membership: membership }, snapshot: path }))
+        Ok(Some(Snapshot {
+            meta: SnapshotMeta {
+                last_log_id,
+                last_membership: membership,
+            },
+            snapshot: path,
+        }))
     }
 }
 
@@ -296,7 +325,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 }
 
 fn read_applied(db: &StateDb) -> io::Result<(Option<RaftLogId>, StoredMembership)> {
-    let Some(bytes) = db.get(&APPLIED_KEY) else { return Ok((None, StoredMembership::default())) };
+    let Some(bytes) = db.get(&APPLIED_KEY) else {
+        return Ok((None, StoredMembership::default()));
+    };
     decode(&bytes).map_err(|_| io::Error::other("the applied mark cannot be read: wipe this node and join it again"))
 }
 
@@ -314,7 +345,9 @@ fn newest_snapshot(directory: &Path) -> io::Result<Option<PathBuf>> {
 /// A file that cannot be removed costs disk space, nothing else.
 fn remove_older_snapshots(directory: &Path, newest: u64) {
     let kept = directory.join(format!("{newest:020}.snap"));
-    let Ok(files) = std::fs::read_dir(directory) else { return };
+    let Ok(files) = std::fs::read_dir(directory) else {
+        return;
+    };
     for file in files.flatten().filter(|file| file.path() != kept) {
         if let Err(error) = std::fs::remove_file(file.path()) {
             tracing::warn!(%error, "an old snapshot could not be removed");

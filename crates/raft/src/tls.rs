@@ -60,7 +60,10 @@ pub(crate) struct PeerIdentity {
 
 impl PeerTls {
     pub(crate) fn new(identity: &Identity) -> Result<Self, TlsError> {
-        Ok(Self { sides: RwLock::new(Sides::new(identity)?), cluster: identity.cluster })
+        Ok(Self {
+            sides: RwLock::new(Sides::new(identity)?),
+            cluster: identity.cluster,
+        })
     }
 
     /// Takes another certificate and authority into use, for connections from now on.
@@ -80,9 +83,14 @@ impl PeerTls {
     /// Reads who a verified certificate says the peer is.
     pub(crate) fn identify(&self, chain: Option<&[CertificateDer<'_>]>) -> Option<PeerIdentity> {
         let certificate = webpki::EndEntityCert::try_from(chain?.first()?).ok()?;
-        let node = certificate.valid_dns_names().find_map(|name| parse_node_name(self.cluster, name))?;
+        let node = certificate
+            .valid_dns_names()
+            .find_map(|name| parse_node_name(self.cluster, name))?;
         let spki = certificate.subject_public_key_info();
-        Some(PeerIdentity { node, pin: aumbry_crypto::sha256(&[spki.as_ref()]) })
+        Some(PeerIdentity {
+            node,
+            pin: aumbry_crypto::sha256(&[spki.as_ref()]),
+        })
     }
 }
 
@@ -111,7 +119,9 @@ fn client_config(
 ) -> Result<ClientConfig, TlsError> {
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(provider)).build()?;
     let builder = ClientConfig::builder_with_provider(Arc::clone(provider)).with_protocol_versions(&[&TLS13])?;
-    let mut config = builder.with_webpki_verifier(verifier).with_client_auth_cert(chain, key)?;
+    let mut config = builder
+        .with_webpki_verifier(verifier)
+        .with_client_auth_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
 }
@@ -124,7 +134,9 @@ fn server_config(
 ) -> Result<ServerConfig, TlsError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider)).build()?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider)).with_protocol_versions(&[&TLS13])?;
-    let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key)?;
+    let mut config = builder
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
 }
@@ -135,7 +147,9 @@ pub(crate) fn accept(listener: TcpListener, tls: Arc<PeerTls>) -> PeerConnection
     let task = tokio::spawn(async move {
         let open = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         loop {
-            let Ok(permit) = Arc::clone(&open).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&open).acquire_owned().await else {
+                return;
+            };
             let Ok((tcp, _)) = listener.accept().await else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -147,7 +161,9 @@ pub(crate) fn accept(listener: TcpListener, tls: Arc<PeerTls>) -> PeerConnection
                 drop(permit);
                 let Ok(Ok(stream)) = handshake else { return };
                 // A certificate of the authority that names no node of this cluster is nobody.
-                let Some(identity) = tls.identify(stream.get_ref().1.peer_certificates()) else { return };
+                let Some(identity) = tls.identify(stream.get_ref().1.peer_certificates()) else {
+                    return;
+                };
                 let _ = sender.send(Ok(PeerConnection { stream, identity })).await;
             });
         }
@@ -190,7 +206,11 @@ impl Connected for PeerConnection {
 }
 
 impl AsyncRead for PeerConnection {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-
-use aumbry_state::{Member, Outcome};
 use aumbry_state::codec::{Malformed, Reader, Writer};
+use aumbry_state::{Member, Outcome};
 use aumbry_types::{LeaderId, LogId, LogIndex, NodeId, Term};
 use bytes::Bytes;
 use openraft::EntryPayload;
@@ -98,22 +97,34 @@ impl PeerNode {
 
 /// Our form of openraft's log id.
 pub(crate) const fn to_log_id(id: &RaftLogId) -> LogId {
-    LogId { leader: to_leader(&id.leader_id), index: LogIndex(id.index) }
+    LogId {
+        leader: to_leader(&id.leader_id),
+        index: LogIndex(id.index),
+    }
 }
 
 /// Our form of openraft's leader id.
 pub(crate) const fn to_leader(id: &RaftLeader) -> LeaderId {
-    LeaderId { term: Term(id.term), node: NodeId(id.node_id) }
+    LeaderId {
+        term: Term(id.term),
+        node: NodeId(id.node_id),
+    }
 }
 
 /// openraft's form of our leader id.
 pub(crate) const fn from_leader(id: LeaderId) -> RaftLeader {
-    RaftLeader { term: id.term.0, node_id: id.node.0 }
+    RaftLeader {
+        term: id.term.0,
+        node_id: id.node.0,
+    }
 }
 
 /// openraft's form of our log id.
 pub(crate) const fn raft_log_id(term: u64, node_id: u64, index: u64) -> RaftLogId {
-    RaftLogId { leader_id: RaftLeader { term, node_id }, index }
+    RaftLogId {
+        leader_id: RaftLeader { term, node_id },
+        index,
+    }
 }
 
 /// What stands in the log for an entry: its id, its kind, its bytes.
@@ -137,7 +148,10 @@ pub(crate) fn decode_entry(bytes: Bytes) -> Result<RaftEntry, Malformed> {
     }
     let log_id = raft_log_id(r.u64()?, r.u64()?, r.u64()?);
     let kind = r.u8()?;
-    Ok(RaftEntry { log_id, payload: decode_payload(kind, r.rest())? })
+    Ok(RaftEntry {
+        log_id,
+        payload: decode_payload(kind, r.rest())?,
+    })
 }
 
 /// The log id of an entry in the log, without the rest.

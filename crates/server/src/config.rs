@@ -98,7 +98,12 @@ pub struct Raft {
 
 impl Default for Raft {
     fn default() -> Self {
-        Self { heartbeat_ms: 100, election_min_ms: 300, election_max_ms: 600, snapshot_log_bytes: 256 << 20 }
+        Self {
+            heartbeat_ms: 100,
+            election_min_ms: 300,
+            election_max_ms: 600,
+            snapshot_log_bytes: 256 << 20,
+        }
     }
 }
 
@@ -125,7 +130,10 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned() }
+        Self {
+            format: LogFormat::Text,
+            level: "info".to_owned(),
+        }
     }
 }
 
@@ -143,7 +151,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { streams_per_connection: 256, connections: 4_096, request_ms: 30_000 }
+        Self {
+            streams_per_connection: 256,
+            connections: 4_096,
+            request_ms: 30_000,
+        }
     }
 }
 
@@ -182,39 +194,57 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] says what is wrong, where, and what to do.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
             message: error.to_string().trim().to_owned(),
         })?;
         match config.check() {
             Ok(()) => Ok(config),
-            Err(message) => Err(ConfigError::Value { path: path.to_owned(), message }),
+            Err(message) => Err(ConfigError::Value {
+                path: path.to_owned(),
+                message,
+            }),
         }
     }
 
     /// Where clients reach the node.
     #[must_use]
     pub fn client_advertise(&self) -> String {
-        self.client.advertise.clone().unwrap_or_else(|| self.client.address.to_string())
+        self.client
+            .advertise
+            .clone()
+            .unwrap_or_else(|| self.client.address.to_string())
     }
 
     /// Where peers reach the node.
     #[must_use]
     pub fn peer_advertise(&self) -> String {
-        self.peer.advertise.clone().unwrap_or_else(|| self.peer.address.to_string())
+        self.peer
+            .advertise
+            .clone()
+            .unwrap_or_else(|| self.peer.address.to_string())
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        let is_name = |text: &str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        let is_name =
+            |text: &str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         if self.name.is_empty() || !is_name(&self.name) || !is_name(&self.region) || !is_name(&self.zone) {
-            return Err("name, region and zone have at most 64 characters of A-Z, a-z, 0-9, `-`, `_`, `.`; a name is needed");
+            return Err(
+                "name, region and zone have at most 64 characters of A-Z, a-z, 0-9, `-`, `_`, `.`; a name is needed",
+            );
         }
         if self.data_dir.as_os_str().is_empty() {
             return Err("data_dir is empty; name a directory");
         }
-        if self.metrics.as_ref().is_some_and(|metrics| !metrics.address.ip().is_loopback()) {
+        if self
+            .metrics
+            .as_ref()
+            .is_some_and(|metrics| !metrics.address.ip().is_loopback())
+        {
             return Err("metrics.address must be a loopback address, such as 127.0.0.1:8202");
         }
         let raft = &self.raft;
@@ -228,7 +258,10 @@ impl Config {
             return Err("raft.snapshot_log_bytes is at least 1048576");
         }
         let limits = &self.limits;
-        if limits.streams_per_connection == 0 || limits.connections == 0 || !(100..=600_000).contains(&limits.request_ms) {
+        if limits.streams_per_connection == 0
+            || limits.connections == 0
+            || !(100..=600_000).contains(&limits.request_ms)
+        {
             return Err("limits: streams_per_connection and connections are at least 1, request_ms is 100 to 600000");
         }
         Ok(())

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aumbry_api::v1::{self, forward_answer};
 use aumbry_api::Reply as _;
+use aumbry_api::v1::{self, forward_answer};
 use aumbry_node::{Answer, Class, Consistency, Evidence, Failure, Operation, Request};
 use aumbry_raft::ForwardError;
 use aumbry_types::{NodeId, RequestId, SecretBytes};
@@ -24,7 +24,12 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Serves a call that a client made on this node.
-    pub(crate) async fn serve(&self, call: v1::Call, evidence: Evidence, deadline: Instant) -> Result<v1::Answer, v1::Failure> {
+    pub(crate) async fn serve(
+        &self,
+        call: v1::Call,
+        evidence: Evidence,
+        deadline: Instant,
+    ) -> Result<v1::Answer, v1::Failure> {
         let started = Instant::now();
         let (operation, answer) = self.route(call, evidence, deadline).await;
         let outcome = match &answer {
@@ -33,7 +38,10 @@ impl Gateway {
             Err(_) => "failed",
         };
         let metrics = self.lifecycle.metrics();
-        metrics.requests.get_or_create(&RequestLabels { operation, outcome }).inc();
+        metrics
+            .requests
+            .get_or_create(&RequestLabels { operation, outcome })
+            .inc();
         metrics.seconds.observe(started.elapsed().as_secs_f64());
         answer
     }
@@ -43,7 +51,10 @@ impl Gateway {
     pub(crate) async fn serve_forwarded(&self, forwarded: Bytes) -> Bytes {
         let answer = match v1::Forwarded::decode(forwarded) {
             Ok(forwarded) => self.serve_here(forwarded).await,
-            Err(_) => Err(wire_failure(&Failure::invalid("a malformed forwarded request"), RequestId::from_bytes([0; 16]))),
+            Err(_) => Err(wire_failure(
+                &Failure::invalid("a malformed forwarded request"),
+                RequestId::from_bytes([0; 16]),
+            )),
         };
         let outcome = match answer {
             Ok(answer) => forward_answer::Outcome::Answer(answer),
@@ -54,7 +65,10 @@ impl Gateway {
 
     async fn serve_here(&self, forwarded: v1::Forwarded) -> Result<v1::Answer, v1::Failure> {
         let none = RequestId::from_bytes([0; 16]);
-        let member = self.lifecycle.member().ok_or_else(|| wire_failure(&Failure::uninitialised(), none))?;
+        let member = self
+            .lifecycle
+            .member()
+            .ok_or_else(|| wire_failure(&Failure::uninitialised(), none))?;
         let evidence = forwarded.evidence.unwrap_or_default();
         let evidence = Evidence {
             token: SecretBytes::new(evidence.token.into()),
@@ -64,7 +78,9 @@ impl Gateway {
         };
         let deadline = Instant::now() + Duration::from_millis(forwarded.remaining_ms.min(FORWARDED_MS_MAX));
         let call = forwarded.call.unwrap_or_default();
-        let request = self.request(call, evidence, deadline).map_err(|failure| wire_failure(&failure, none))?;
+        let request = self
+            .request(call, evidence, deadline)
+            .map_err(|failure| wire_failure(&failure, none))?;
         let answer = member.node.serve(&request).await;
         let answer = answer.and_then(|answer| complete(&member, &request.operation, request.id, answer));
         answer.map_err(|failure| leader_failure(&member, &failure, request.id))
@@ -94,7 +110,11 @@ impl Gateway {
         loop {
             // A sealed node answers for nobody, and hands nothing on.
             if !member.node.is_unsealed() {
-                let failure = if member.node.seal_status().initialised { Failure::sealed() } else { Failure::uninitialised() };
+                let failure = if member.node.seal_status().initialised {
+                    Failure::sealed()
+                } else {
+                    Failure::uninitialised()
+                };
                 return (operation, Err(wire_failure(&failure, id)));
             }
             changed.mark_unchanged();
@@ -140,17 +160,23 @@ impl Gateway {
         let answer = member.raft.forward(leader, bytes, deadline).await.map_err(|error| {
             let failure = match error {
                 ForwardError::NotSent | ForwardError::Refused(_) => Failure::not_leader(None),
-                ForwardError::Unknown if request.operation.is_write() => {
-                    Failure::unknown(Class::Unavailable, "the leader did not answer; the request may have been applied")
+                ForwardError::Unknown if request.operation.is_write() => Failure::unknown(
+                    Class::Unavailable,
+                    "the leader did not answer; the request may have been applied",
+                ),
+                ForwardError::Unknown => {
+                    Failure::new(Class::Unavailable, "NOT_ANSWERED", "the leader did not answer").retry()
                 }
-                ForwardError::Unknown => Failure::new(Class::Unavailable, "NOT_ANSWERED", "the leader did not answer").retry(),
             };
             wire_failure(&failure, request.id)
         })?;
         match v1::ForwardAnswer::decode(answer).ok().and_then(|answer| answer.outcome) {
             Some(forward_answer::Outcome::Answer(answer)) => Ok(answer),
             Some(forward_answer::Outcome::Failure(failure)) => Err(failure),
-            None => Err(wire_failure(&Failure::unknown(Class::Internal, "the leader's answer cannot be read"), request.id)),
+            None => Err(wire_failure(
+                &Failure::unknown(Class::Internal, "the leader's answer cannot be read"),
+                request.id,
+            )),
         }
     }
 
@@ -163,9 +189,13 @@ impl Gateway {
         };
         let id = match header.request_id.as_str() {
             "" => RequestId::make(self.lifecycle.entropy()),
-            text => text.parse().map_err(|_| Failure::invalid("a request id is 32 hexadecimal digits"))?,
+            text => text
+                .parse()
+                .map_err(|_| Failure::invalid("a request id is 32 hexadecimal digits"))?,
         };
-        let op = call.op.ok_or_else(|| Failure::invalid("the request is empty, or of a newer version of Aumbry"))?;
+        let op = call
+            .op
+            .ok_or_else(|| Failure::invalid("the request is empty, or of a newer version of Aumbry"))?;
         Ok(Request {
             id,
             operation: convert::operation(op)?,
@@ -198,14 +228,21 @@ impl Gateway {
 fn complete(member: &Member, operation: &Operation, id: RequestId, answer: Answer) -> Result<v1::Answer, Failure> {
     let Answer { reply, position } = answer;
     let mut answer = match (operation, reply) {
-        (Operation::Members, _) => v1::MembersReply { header: None, members: member.members() }.into_answer(),
+        (Operation::Members, _) => v1::MembersReply {
+            header: None,
+            members: member.members(),
+        }
+        .into_answer(),
         (Operation::JoinTokenCreate(_), aumbry_node::Reply::JoinToken(secret)) => {
             let join_token = join_ticket(member, secret)?;
-            v1::JoinTokenCreateReply { header: None, join_token }.into_answer()
+            v1::JoinTokenCreateReply {
+                header: None,
+                join_token,
+            }
+            .into_answer()
         }
-        (operation, reply) => {
-            convert::answer(operation, reply).ok_or_else(|| Failure::internal("the reply does not go with the request"))?
-        }
+        (operation, reply) => convert::answer(operation, reply)
+            .ok_or_else(|| Failure::internal("the reply does not go with the request"))?,
     };
     answer.set_header(v1::ReplyHeader {
         index: position.index,
@@ -240,7 +277,10 @@ fn may_retry(request: &Request, failure: &v1::Failure) -> bool {
 }
 
 fn leader_failure(member: &Member, failure: &Failure, id: RequestId) -> v1::Failure {
-    let address = failure.leader.and_then(|leader| member.raft.client_address(leader)).unwrap_or_default();
+    let address = failure
+        .leader
+        .and_then(|leader| member.raft.client_address(leader))
+        .unwrap_or_default();
     convert::failure(failure, id, address)
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use aumbry_api::peer::v1::PeerStatusReply;
 use aumbry_api::v1;
-use aumbry_node::{GenesisFacts, InitError, InitOptions, Initialised, Node, Outside, genesis_facts, initialise, run_duties};
+use aumbry_node::{
+    GenesisFacts, InitError, InitOptions, Initialised, Node, Outside, genesis_facts, initialise, run_duties,
+};
 use aumbry_raft::{Config as RaftConfig, Handlers, Identity, IdentityError, RaftNode, StartError, pki};
 use aumbry_state::Consensus;
 use aumbry_storage::DataDir;
@@ -112,27 +114,39 @@ impl Lifecycle {
             return Ok(());
         }
         let Some(join) = &self.config.join else { return Ok(()) };
-        let read = |path: &PathBuf| std::fs::read(path).map_err(|error| {
-            MemberError::Join(format!("cannot read {}: {error}", path.display()))
-        });
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|error| MemberError::Join(format!("cannot read {}: {error}", path.display())))
+        };
         let token = SecretBytes::new(read(&join.token_file)?);
         let ca = read(&join.ca_file)?;
         self.join(token.expose(), &ca).await.map(|_| ())
     }
 
     /// Makes a new cluster of this node.
-    pub(crate) async fn init(&self, shares: u8, threshold: u8, root_token: Option<SecretBytes>) -> Result<(Initialised, ClusterId), MemberError> {
+    pub(crate) async fn init(
+        &self,
+        shares: u8,
+        threshold: u8,
+        root_token: Option<SecretBytes>,
+    ) -> Result<(Initialised, ClusterId), MemberError> {
         let mut listener = self.listener.lock().await;
         let member = self.member();
         let cluster = match &member {
             None => ClusterId::make(&*self.entropy),
-            Some(member) if member.node.seal_status().initialised && member.is_confirmed() => return Err(InitError::Already.into()),
+            Some(member) if member.node.seal_status().initialised && member.is_confirmed() => {
+                return Err(InitError::Already.into());
+            }
             Some(member) => member.identity.read().unwrap_or_else(PoisonError::into_inner).cluster,
         };
         let authority = pki::make_authority(cluster)?;
         let node = NodeId(1);
         let key = match &member {
-            Some(member) => member.identity.read().unwrap_or_else(PoisonError::into_inner).key.duplicate(),
+            Some(member) => member
+                .identity
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .key
+                .duplicate(),
             None => pki::make_node_key()?.key,
         };
         let spki = pki::public_key(&key)?;
@@ -182,7 +196,9 @@ impl Lifecycle {
         // The members are who the token says: it carries the digest of their authority's certificate.
         let authority = hex(&aumbry_crypto::sha256(&[reply.authority.as_bytes()]));
         if authority != ticket.authority || reply.cluster_id != ticket.cluster.to_string() {
-            return Err(MemberError::Join("the members are of another cluster than the join token".to_owned()));
+            return Err(MemberError::Join(
+                "the members are of another cluster than the join token".to_owned(),
+            ));
         }
         let identity = Identity {
             cluster: ticket.cluster,
@@ -253,7 +269,11 @@ impl Lifecycle {
         let consensus: Arc<dyn Consensus> = Arc::<RaftNode>::clone(&raft);
         let node = Node::new(consensus, Arc::clone(&self.clock), Arc::clone(&self.entropy), outside);
         tokio::spawn(run_duties(Arc::clone(&node), self.stop.subscribe()));
-        let member = Arc::new(Member { node, raft, identity: RwLock::new(identity) });
+        let member = Arc::new(Member {
+            node,
+            raft,
+            identity: RwLock::new(identity),
+        });
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&member));
         Ok(member)
     }
@@ -345,7 +365,10 @@ impl Member {
 
     pub(crate) fn status(&self, name: &str) -> v1::StatusReply {
         let status = self.raft.status();
-        let storage_id = self.facts().map(|facts| facts.storage_id.to_string()).unwrap_or_default();
+        let storage_id = self
+            .facts()
+            .map(|facts| facts.storage_id.to_string())
+            .unwrap_or_default();
         v1::StatusReply {
             header: None,
             node_id: status.node.0,

@@ -52,7 +52,11 @@ impl Metrics {
             log_fsyncs: Gauge::default(),
             registry: Registry::default(),
         };
-        registry.register("requests", "Requests by operation and outcome", metrics.requests.clone());
+        registry.register(
+            "requests",
+            "Requests by operation and outcome",
+            metrics.requests.clone(),
+        );
         registry.register("request_seconds", "Time from request to reply", metrics.seconds.clone());
         registry.register("forwarded", "Requests handed to the leader", metrics.forwarded.clone());
         registry.register("sealed", "1 while the node is sealed", metrics.sealed.clone());
@@ -72,12 +76,20 @@ impl Metrics {
 }
 
 /// Serves the metrics until dropped. `refresh` brings gauges up to date before each answer.
-pub(crate) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, refresh: impl Fn(&Metrics) + Send + Sync + 'static) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    refresh: impl Fn(&Metrics) + Send + Sync + 'static,
+) {
     let refresh = Arc::new(refresh);
     let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok(permit) = Arc::clone(&open).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok(permit) = Arc::clone(&open).acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
         let (metrics, refresh) = (Arc::clone(&metrics), Arc::clone(&refresh));
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
@@ -95,7 +107,8 @@ pub(crate) async fn serve(listener: TcpListener, metrics: Arc<Metrics>, refresh:
                 }
             });
             let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(std::time::Duration::from_secs(5));
+            http.timer(TokioTimer::new())
+                .header_read_timeout(std::time::Duration::from_secs(5));
             // A scraper that goes away is no event.
             let _ = http.serve_connection(TokioIo::new(stream), service).await;
             drop(permit);

@@ -33,14 +33,22 @@ pub(crate) async fn join(address: &str, ca: &[u8], request: JoinRequest) -> Resu
     let unreachable = |error: &dyn std::fmt::Display| CallError::Unreachable(error.to_string());
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca) {
-        roots.add(certificate.map_err(|_| CallError::Authority)?).map_err(|_| CallError::Authority)?;
+        roots
+            .add(certificate.map_err(|_| CallError::Authority)?)
+            .map_err(|_| CallError::Authority)?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = builder.map_err(|error| unreachable(&error))?.with_root_certificates(roots).with_no_client_auth();
+    let mut config = builder
+        .map_err(|error| unreachable(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let connector = TlsConnector::from(Arc::new(config));
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+    let host = address
+        .rsplit_once(':')
+        .map_or(address, |(host, _)| host)
+        .trim_matches(['[', ']']);
     let name = ServerName::try_from(host.to_owned()).map_err(|error| unreachable(&error))?;
     let target = address.to_owned();
     let connect = tower::service_fn(move |_: Uri| {
@@ -50,10 +58,17 @@ pub(crate) async fn join(address: &str, ca: &[u8], request: JoinRequest) -> Resu
             Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, tcp).await?))
         }
     });
-    let endpoint = Endpoint::from_static("http://member.aumbry.internal").connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT);
-    let channel = endpoint.connect_with_connector(connect).await.map_err(|error| unreachable(&error))?;
+    let endpoint = Endpoint::from_static("http://member.aumbry.internal")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(CALL_TIMEOUT);
+    let channel = endpoint
+        .connect_with_connector(connect)
+        .await
+        .map_err(|error| unreachable(&error))?;
     let reply = ClusterServiceClient::new(channel).join(request).await;
-    reply.map(tonic::Response::into_inner).map_err(|status| CallError::Refused(failure_of(&status).message))
+    reply
+        .map(tonic::Response::into_inner)
+        .map_err(|status| CallError::Refused(failure_of(&status).message))
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

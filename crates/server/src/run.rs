@@ -15,12 +15,12 @@ use tonic_health::ServingStatus;
 
 use crate::config::{Config, ConfigError};
 use crate::gateway::Gateway;
+use crate::harden::harden;
 use crate::lifecycle::{Lifecycle, MemberError, VERSION};
 use crate::metrics::{self, Metrics};
 use crate::services::Services;
-use crate::tls::{self, TlsError};
-use crate::harden::harden;
 use crate::telemetry;
+use crate::tls::{self, TlsError};
 
 /// Why a node did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -100,14 +100,21 @@ async fn serve(config: Config) -> Result<(), RunError> {
     let data = DataDir::open(&config.data_dir)?;
     let limits = config.limits.clone();
     let lifecycle = Lifecycle::new(config, data, peers, Arc::clone(&metrics));
-    let gateway = Arc::new(Gateway { lifecycle: Arc::clone(&lifecycle) });
+    let gateway = Arc::new(Gateway {
+        lifecycle: Arc::clone(&lifecycle),
+    });
     lifecycle.set_gateway(&gateway);
     lifecycle.resume().await?;
     if let Some(listener) = scrapes {
         let source = Arc::clone(&lifecycle);
-        tokio::spawn(metrics::serve(listener, metrics, move |metrics| refresh(metrics, &source)));
+        tokio::spawn(metrics::serve(listener, metrics, move |metrics| {
+            refresh(metrics, &source)
+        }));
     }
-    let services = Services { gateway, lifecycle: Arc::clone(&lifecycle) };
+    let services = Services {
+        gateway,
+        lifecycle: Arc::clone(&lifecycle),
+    };
     let (health, health_service) = tonic_health::server::health_reporter();
     tokio::spawn(report_health(health, Arc::clone(&lifecycle)));
     tracing::info!(
@@ -125,10 +132,16 @@ async fn serve(config: Config) -> Result<(), RunError> {
         .add_service(health_service)
         .add_service(sized!(v1::kv_service_server::KvServiceServer<Services>, services))
         .add_service(sized!(v1::token_service_server::TokenServiceServer<Services>, services))
-        .add_service(sized!(v1::policy_service_server::PolicyServiceServer<Services>, services))
+        .add_service(sized!(
+            v1::policy_service_server::PolicyServiceServer<Services>,
+            services
+        ))
         .add_service(sized!(v1::mount_service_server::MountServiceServer<Services>, services))
         .add_service(sized!(v1::sys_service_server::SysServiceServer<Services>, services))
-        .add_service(sized!(v1::cluster_service_server::ClusterServiceServer<Services>, services))
+        .add_service(sized!(
+            v1::cluster_service_server::ClusterServiceServer<Services>,
+            services
+        ))
         .add_service(sized!(v1::audit_service_server::AuditServiceServer<Services>, services));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let connections = tls::accept(clients, tls, limits.connections);
@@ -149,7 +162,9 @@ async fn serve(config: Config) -> Result<(), RunError> {
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| RunError::Listen { address, source })
 }
 
 async fn wait_for_signal() {
@@ -172,7 +187,11 @@ async fn report_health(reporter: tonic_health::server::HealthReporter, lifecycle
         let serves = lifecycle
             .member()
             .is_some_and(|member| member.node.is_unsealed() && member.raft.changed().borrow().leader.is_some());
-        let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let status = if serves {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
         reporter.set_service_status("aumbry", status).await;
     }
 }

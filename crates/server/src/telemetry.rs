@@ -17,7 +17,10 @@ pub(crate) fn start(log: &Log) {
             filter = filter.add_directive(directive);
         }
     }
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
     // A second start in one process (tests) keeps the first one's subscriber.
     let _ = match log.format {
         LogFormat::Text => builder.try_init(),

@@ -70,7 +70,10 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
+        .collect()
 }
 
 const PREFIX: &str = "aumbry-join-";
@@ -91,8 +94,17 @@ mod tests {
         };
         let text = ticket.to_text();
         let read = Ticket::parse(text.expose()).expect("is a join token");
-        assert_eq!((read.cluster, read.addresses, read.secret.expose()), (ticket.cluster, ticket.addresses, &[9; 32][..]));
-        for bad in [&b""[..], b"aumbry-join-", b"aumbry-join-zz", b"aumbry-join-7b7d", &text.expose()[..40]] {
+        assert_eq!(
+            (read.cluster, read.addresses, read.secret.expose()),
+            (ticket.cluster, ticket.addresses, &[9; 32][..])
+        );
+        for bad in [
+            &b""[..],
+            b"aumbry-join-",
+            b"aumbry-join-zz",
+            b"aumbry-join-7b7d",
+            &text.expose()[..40],
+        ] {
             assert!(Ticket::parse(bad).is_err());
         }
     }

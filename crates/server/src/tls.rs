@@ -72,7 +72,10 @@ pub(crate) fn client_config(listener: &ClientListener) -> Result<Arc<ServerConfi
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bad = |message: String| TlsError::File { path: path.to_owned(), message };
+    let bad = |message: String| TlsError::File {
+        path: path.to_owned(),
+        message,
+    };
     let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| bad(format!("{error}; it must hold certificates in PEM")))?;
@@ -105,7 +108,9 @@ pub(crate) fn accept(listener: TcpListener, config: Arc<ServerConfig>, connectio
         let open = Arc::new(Semaphore::new(connections_max));
         let acceptor = TlsAcceptor::from(config);
         loop {
-            let Ok(permit) = Arc::clone(&open).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&open).acquire_owned().await else {
+                return;
+            };
             // Out of file descriptors, or a client that left before it was accepted: the next one may do better.
             let Ok((tcp, address)) = listener.accept().await else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -115,10 +120,23 @@ pub(crate) fn accept(listener: TcpListener, config: Arc<ServerConfig>, connectio
             tokio::spawn(async move {
                 // Small replies must not wait for more bytes; a socket that cannot say so still works.
                 let _ = tcp.set_nodelay(true);
-                let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await else { return };
-                let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(fingerprint);
+                let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await else {
+                    return;
+                };
+                let certificate = stream
+                    .get_ref()
+                    .1
+                    .peer_certificates()
+                    .and_then(|chain| chain.first())
+                    .map(fingerprint);
                 let peer = Peer { address, certificate };
-                let _ = sender.send(Ok(Connection { stream, peer, _open: permit })).await;
+                let _ = sender
+                    .send(Ok(Connection {
+                        stream,
+                        peer,
+                        _open: permit,
+                    }))
+                    .await;
             });
         }
     });
@@ -159,7 +177,11 @@ impl Connected for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

@@ -31,10 +31,7 @@ pub(crate) struct Search {
 impl Canaries {
     /// The forms of these words, each given with what it is.
     pub(crate) fn new<'a>(words: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let patterns: Vec<Pattern> = words
-            .into_iter()
-            .flat_map(|(what, word)| forms(what, word))
-            .collect();
+        let patterns: Vec<Pattern> = words.into_iter().flat_map(|(what, word)| forms(what, word)).collect();
         let mut by_start: BTreeMap<[u8; 2], Vec<usize>> = BTreeMap::new();
         let mut starts = vec![false; 1 << 16];
         for (index, pattern) in patterns.iter().enumerate() {
@@ -127,10 +124,7 @@ fn forms(what: &str, word: &str) -> Vec<Pattern> {
     let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut forms = vec![
         ("as it is", raw.to_vec()),
-        (
-            "as UTF-16",
-            word.encode_utf16().flat_map(u16::to_le_bytes).collect(),
-        ),
+        ("as UTF-16", word.encode_utf16().flat_map(u16::to_le_bytes).collect()),
         ("as hex", hex.clone().into_bytes()),
         ("as upper-case hex", hex.to_uppercase().into_bytes()),
     ];
@@ -168,10 +162,7 @@ fn forms(what: &str, word: &str) -> Vec<Pattern> {
 fn base64(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for group in bytes.chunks(3) {
-        let bits = group
-            .iter()
-            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
-            << (8 * (3 - group.len()));
+        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
         out.extend((0..=group.len()).map(|i| ALPHABET[(bits >> (18 - 6 * i) & 63) as usize]));
     }
     out

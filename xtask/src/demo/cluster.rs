@@ -43,18 +43,9 @@ pub(crate) struct Node {
 
 impl Cluster {
     /// Starts three sealed nodes below `work` and waits until they are ready.
-    pub(crate) fn start(
-        aumbry: PathBuf,
-        work: &Path,
-        afterwards: Afterwards,
-    ) -> Result<Self, String> {
-        let (dir, file, log) = (
-            work.join("cluster"),
-            work.join("ready.json"),
-            work.join("dev.log"),
-        );
-        let output =
-            File::create(&log).map_err(|e| format!("cannot write {}: {e}", log.display()))?;
+    pub(crate) fn start(aumbry: PathBuf, work: &Path, afterwards: Afterwards) -> Result<Self, String> {
+        let (dir, file, log) = (work.join("cluster"), work.join("ready.json"), work.join("dev.log"));
+        let output = File::create(&log).map_err(|e| format!("cannot write {}: {e}", log.display()))?;
         let errors = output
             .try_clone()
             .map_err(|e| format!("cannot write {}: {e}", log.display()))?;
@@ -140,10 +131,7 @@ impl Cluster {
         let finished = self.call(nodes, token, arguments, input)?;
         let said = finished.said().to_lowercase();
         if finished.succeeded() {
-            Err(format!(
-                "`aumbry {}` should have been refused",
-                arguments.join(" ")
-            ))
+            Err(format!("`aumbry {}` should have been refused", arguments.join(" ")))
         } else if words.iter().any(|word| said.contains(word)) {
             Ok(finished)
         } else {
@@ -158,11 +146,7 @@ impl Cluster {
     /// Calls `aumbry` with no settings at all: what works so needs no server.
     pub(crate) fn offline(&self, arguments: &[&str]) -> Result<Finished, String> {
         let mut command = Command::new(&self.aumbry);
-        process::capture(
-            without_settings(&mut command).args(arguments),
-            "",
-            CALL_DEADLINE,
-        )
+        process::capture(without_settings(&mut command).args(arguments), "", CALL_DEADLINE)
     }
 
     /// The index of the node that leads, as the given nodes see it.
@@ -226,14 +210,7 @@ impl Cluster {
 
     fn dev_command(&self, verb: &str, node: usize) -> Result<(), String> {
         let dir = self.dir.display().to_string();
-        let finished = self.offline(&[
-            "dev",
-            verb,
-            "--dir",
-            &dir,
-            "--node",
-            &self.environment.nodes[node].id,
-        ])?;
+        let finished = self.offline(&["dev", verb, "--dir", &dir, "--node", &self.environment.nodes[node].id])?;
         if finished.succeeded() {
             Ok(())
         } else {
@@ -245,16 +222,11 @@ impl Cluster {
     pub(crate) fn stop(mut self) -> Result<(), String> {
         self.interrupt();
         if process::wait(&mut self.dev, STOP_DEADLINE)?.is_none() {
-            return Err(format!(
-                "`aumbry dev` did not stop within {STOP_DEADLINE:?}"
-            ));
+            return Err(format!("`aumbry dev` did not stop within {STOP_DEADLINE:?}"));
         }
         let left: Vec<&str> = self.pids().filter(|pid| self.runs(pid)).collect();
         if !left.is_empty() {
-            return Err(format!(
-                "`aumbry dev` left processes behind: {}",
-                left.join(", ")
-            ));
+            return Err(format!("`aumbry dev` left processes behind: {}", left.join(", ")));
         }
         self.released = true;
         Ok(())
@@ -315,8 +287,7 @@ impl Environment {
     }
 
     fn read(file: &Path) -> Result<Self, String> {
-        let text =
-            fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+        let text = fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
         let json = Json::parse(&text)?;
         let node = |json: &Json| {
             Ok(Node {
@@ -331,28 +302,17 @@ impl Environment {
             _ => Err("a share is no text".to_owned()),
         };
         Ok(Self {
-            nodes: json
-                .list("nodes")?
-                .iter()
-                .map(node)
-                .collect::<Result<_, String>>()?,
+            nodes: json.list("nodes")?.iter().map(node).collect::<Result<_, String>>()?,
             ca: json.text("ca")?,
             root_token: json.text("root_token")?,
-            shares: json
-                .list("shares")?
-                .iter()
-                .map(share)
-                .collect::<Result<_, String>>()?,
+            shares: json.list("shares")?.iter().map(share).collect::<Result<_, String>>()?,
             threshold: json.text("threshold")?,
         })
     }
 }
 
 /// Tries again until it works; the last failure, if it does not within the deadline.
-pub(crate) fn until<T>(
-    deadline: Duration,
-    mut attempt: impl FnMut() -> Result<T, String>,
-) -> Result<T, String> {
+pub(crate) fn until<T>(deadline: Duration, mut attempt: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let until = Instant::now() + deadline;
     loop {
         match attempt() {
@@ -368,10 +328,7 @@ pub(crate) fn until<T>(
 /// The user's own settings must not reach the demo, nor the demo the user's own servers.
 fn without_settings(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {
-        if name
-            .to_str()
-            .is_some_and(|name| name.starts_with("AUMBRY_"))
-        {
+        if name.to_str().is_some_and(|name| name.starts_with("AUMBRY_")) {
             command.env_remove(name);
         }
     }
@@ -385,9 +342,7 @@ fn wait_for_file(dev: &mut Child, file: &Path) -> Result<(), String> {
             return Err(format!("`aumbry dev` ended before it was ready ({status})"));
         }
         if Instant::now() >= until {
-            return Err(format!(
-                "`aumbry dev` was not ready within {READY_DEADLINE:?}"
-            ));
+            return Err(format!("`aumbry dev` was not ready within {READY_DEADLINE:?}"));
         }
         thread::sleep(PAUSE);
     }

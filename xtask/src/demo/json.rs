@@ -29,10 +29,7 @@ impl Json {
     /// The member of this name.
     pub(crate) fn member(&self, name: &str) -> Result<&Self, String> {
         match self {
-            Self::Object(members) => members
-                .iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value),
+            Self::Object(members) => members.iter().find(|(key, _)| key == name).map(|(_, value)| value),
             _ => None,
         }
         .ok_or_else(|| format!("the JSON has no member \"{name}\""))
@@ -42,9 +39,7 @@ impl Json {
     pub(crate) fn text(&self, name: &str) -> Result<String, String> {
         match self.member(name)? {
             Self::Text(text) | Self::Number(text) => Ok(text.clone()),
-            _ => Err(format!(
-                "the JSON member \"{name}\" is neither text nor a number"
-            )),
+            _ => Err(format!("the JSON member \"{name}\" is neither text nor a number")),
         }
     }
 
@@ -78,9 +73,7 @@ fn value(rest: &mut Peekable<Chars<'_>>, depth: usize) -> Option<Json> {
             })?;
             Some(Json::Object(members))
         }
-        '[' => Some(Json::List(elements(rest, ']', |rest| {
-            value(rest, depth + 1)
-        })?)),
+        '[' => Some(Json::List(elements(rest, ']', |rest| value(rest, depth + 1))?)),
         '"' => text(rest).map(Json::Text),
         _ => word(rest),
     }
@@ -167,10 +160,8 @@ mod tests {
 
     #[test]
     fn reads_what_it_should_and_refuses_the_rest() {
-        let read = Json::parse(
-            r#" {"a": [1, -2.5e3, true, null], "b": {"c": "x\n\"\u00e9"}, "d": {}, "e": []} "#,
-        )
-        .unwrap();
+        let read =
+            Json::parse(r#" {"a": [1, -2.5e3, true, null], "b": {"c": "x\n\"\u00e9"}, "d": {}, "e": []} "#).unwrap();
         assert_eq!(read.list("a").unwrap().len(), 4);
         assert_eq!(read.member("b").unwrap().text("c").unwrap(), "x\n\"é");
         assert!(read.member("z").is_err());

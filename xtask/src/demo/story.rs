@@ -11,11 +11,7 @@ use super::cluster::{Cluster, until};
 use super::json::Json;
 
 /// Tells everything; gives the cluster, still running.
-pub(crate) fn tell(
-    aumbry: PathBuf,
-    work: &Path,
-    afterwards: Afterwards,
-) -> Result<Cluster, String> {
+pub(crate) fn tell(aumbry: PathBuf, work: &Path, afterwards: Afterwards) -> Result<Cluster, String> {
     let mut tell = Teller {
         started: Instant::now(),
     };
@@ -65,17 +61,9 @@ struct World {
 const ALL: [usize; 3] = [0, 1, 2];
 
 impl World {
-    fn start(
-        aumbry: PathBuf,
-        work: &Path,
-        afterwards: Afterwards,
-        tell: &mut Teller,
-    ) -> Result<Self, String> {
+    fn start(aumbry: PathBuf, work: &Path, afterwards: Afterwards, tell: &mut Teller) -> Result<Self, String> {
         tell.title("1. Three nodes, initialised and sealed");
-        let (directory, policy) = (
-            format!("team-{}", random_word()?),
-            format!("policy-{}", random_word()?),
-        );
+        let (directory, policy) = (format!("team-{}", random_word()?), format!("policy-{}", random_word()?));
         let before = Instant::now();
         let cluster = Cluster::start(aumbry, work, afterwards)?;
         let environment = &cluster.environment;
@@ -89,13 +77,7 @@ impl World {
         ));
         for node in ALL {
             let arguments = ["kv", "get", "secret/anything"];
-            cluster.must_not(
-                &[node],
-                &environment.root_token,
-                &arguments,
-                "",
-                &["sealed"],
-            )?;
+            cluster.must_not(&[node], &environment.root_token, &arguments, "", &["sealed"])?;
         }
         tell.line("sealed nodes refuse to read, even for the root token");
         Ok(Self {
@@ -128,17 +110,9 @@ impl World {
     fn unseal(&self, node: usize, first: usize, tell: &mut Teller) -> Result<(), String> {
         let before = Instant::now();
         for share in &self.cluster.environment.shares[first..first + 3] {
-            same(
-                "seal before the last share",
-                self.cluster.status(node)?.0,
-                true,
-            )?;
-            self.cluster.must(
-                &[node],
-                "",
-                &["operator", "unseal", "-"],
-                &format!("{share}\n"),
-            )?;
+            same("seal before the last share", self.cluster.status(node)?.0, true)?;
+            self.cluster
+                .must(&[node], "", &["operator", "unseal", "-"], &format!("{share}\n"))?;
         }
         let sealed = || match self.cluster.status(node)? {
             (true, _) => Err("the node is still sealed after three shares".to_owned()),
@@ -163,12 +137,8 @@ impl World {
             self.directory
         );
         until(SETTLE, || {
-            self.cluster.must(
-                &ALL,
-                &self.root,
-                &["policy", "write", &self.policy, "-"],
-                &rules,
-            )
+            self.cluster
+                .must(&ALL, &self.root, &["policy", "write", &self.policy, "-"], &rules)
         })?;
         let arguments = [
             "token",
@@ -217,9 +187,9 @@ impl World {
         let got = self.get(&ALL, &self.root, &foreign)?.0;
         same("the value that root reads", &got, &value)?;
         for node in ALL {
-            let refused =
-                self.cluster
-                    .must_not(&[node], &self.app, &["kv", "get", &foreign], "", &DENIED)?;
+            let refused = self
+                .cluster
+                .must_not(&[node], &self.app, &["kv", "get", &foreign], "", &DENIED)?;
             if refused.said().contains(&value) {
                 return Err("the refusal holds the value".to_owned());
             }
@@ -250,10 +220,7 @@ impl World {
         ));
         let next = self.cluster.leader(&left)?;
         if next == leader {
-            return Err(format!(
-                "node {} is dead and is said to lead",
-                self.id(leader)
-            ));
+            return Err(format!("node {} is dead and is said to lead", self.id(leader)));
         }
         tell.line(&format!("node {} leads now", self.id(next)));
         self.answered += 2;
@@ -275,13 +242,8 @@ impl World {
             "sealed, it has caught up with the log (index {index}) after {:.2} s: that needs no key",
             before.elapsed().as_secs_f64()
         ));
-        self.cluster.must_not(
-            &[node],
-            &self.root,
-            &["kv", "get", &self.secrets[0].0],
-            "",
-            &["sealed"],
-        )?;
+        self.cluster
+            .must_not(&[node], &self.root, &["kv", "get", &self.secrets[0].0], "", &["sealed"])?;
         self.unseal(node, 2, tell)?;
         self.read_all(&[node])?;
         tell.line("it serves all secrets again, the one that it missed included");
@@ -305,41 +267,25 @@ impl World {
                 self.answered
             ));
         }
-        if !DENIED
-            .iter()
-            .any(|word| log.stdout.to_lowercase().contains(word))
-        {
+        if !DENIED.iter().any(|word| log.stdout.to_lowercase().contains(word)) {
             return Err("the log holds no refusal".to_owned());
         }
-        if self
-            .secrets
-            .iter()
-            .any(|(_, value)| log.stdout.contains(value))
-        {
+        if self.secrets.iter().any(|(_, value)| log.stdout.contains(value)) {
             return Err("a value is in the audit log".to_owned());
         }
         tell.line(&format!(
             "{records} records, refusals included, no value among them; the last ones:"
         ));
-        let table = self
-            .cluster
-            .must(&ALL, &self.root, &["audit", "log"], "")?
-            .stdout;
+        let table = self.cluster.must(&ALL, &self.root, &["audit", "log"], "")?.stdout;
         let lines: Vec<&str> = table.lines().collect();
         for line in &lines[lines.len().saturating_sub(RECORDS_SHOWN)..] {
-            println!(
-                "             {}",
-                line.chars().take(WIDTH).collect::<String>()
-            );
+            println!("             {}", line.chars().take(WIDTH).collect::<String>());
         }
         self.verify(tell)
     }
 
     fn verify(&self, tell: &mut Teller) -> Result<(), String> {
-        let (whole, cut) = (
-            self.work.join("audit.jsonl"),
-            self.work.join("audit-cut.jsonl"),
-        );
+        let (whole, cut) = (self.work.join("audit.jsonl"), self.work.join("audit-cut.jsonl"));
         let (whole_name, cut_name) = (whole.display().to_string(), cut.display().to_string());
         self.cluster
             .must(&ALL, &self.root, &["audit", "export", &whole_name], "")?;
@@ -352,12 +298,10 @@ impl World {
             verified.took.as_millis()
         ));
 
-        let text =
-            fs::read_to_string(&whole).map_err(|e| format!("cannot read {whole_name}: {e}"))?;
+        let text = fs::read_to_string(&whole).map_err(|e| format!("cannot read {whole_name}: {e}"))?;
         let mut lines: Vec<&str> = text.lines().collect();
         lines.remove(lines.len() / 2);
-        fs::write(&cut, lines.join("\n") + "\n")
-            .map_err(|e| format!("cannot write {cut_name}: {e}"))?;
+        fs::write(&cut, lines.join("\n") + "\n").map_err(|e| format!("cannot write {cut_name}: {e}"))?;
         let verified = self.cluster.offline(&["audit", "verify", &cut_name])?;
         if verified.succeeded() {
             return Err("a log without one of its records verifies".to_owned());
@@ -386,12 +330,7 @@ impl World {
             ("the root token", longest_part(&self.root)),
             ("a token", longest_part(&self.app)),
         ];
-        keys.extend(
-            environment
-                .shares
-                .iter()
-                .map(|share| ("a share", longest_part(share))),
-        );
+        keys.extend(environment.shares.iter().map(|share| ("a share", longest_part(share))));
 
         let everywhere = Canaries::new(words.iter().copied());
         let in_data = Canaries::new(words.iter().chain(&keys).copied());
@@ -442,19 +381,11 @@ impl World {
     }
 
     /// Values go by a file: a command line is readable for every user of the machine.
-    fn put(
-        &self,
-        nodes: &[usize],
-        token: &str,
-        path: &str,
-        value: &str,
-    ) -> Result<Duration, String> {
+    fn put(&self, nodes: &[usize], token: &str, path: &str, value: &str) -> Result<Duration, String> {
         let file = self.work.join("value");
         fs::write(&file, value).map_err(|e| format!("cannot write {}: {e}", file.display()))?;
         let field = format!("password=@{}", file.display());
-        let finished = self
-            .cluster
-            .must(nodes, token, &["kv", "put", path, &field], "");
+        let finished = self.cluster.must(nodes, token, &["kv", "put", path, &field], "");
         let _ = fs::remove_file(&file);
         Ok(finished?.took)
     }
@@ -502,10 +433,7 @@ fn flip_last(share: &str) -> Result<String, String> {
         .rev()
         .find(|c| c.is_ascii_alphanumeric() && *c != last)
         .ok_or("a share is too short")?;
-    Ok(format!(
-        "{}{other}\n",
-        &share[..share.len() - last.len_utf8()]
-    ))
+    Ok(format!("{}{other}\n", &share[..share.len() - last.len_utf8()]))
 }
 
 /// The part of a token or share that tells it from others, without what all of them begin with.

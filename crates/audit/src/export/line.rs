@@ -74,16 +74,9 @@ pub(super) struct LeafLine<E> {
 
 impl<'a> LeafLine<Shown<'a>> {
     /// `event` is the decoded `content`.
-    pub(super) fn new(
-        leaf: &Leaf,
-        content: &Content,
-        event: Shown<'a>,
-        unverified: Unverified,
-    ) -> Self {
+    pub(super) fn new(leaf: &Leaf, content: &Content, event: Shown<'a>, unverified: Unverified) -> Self {
         let (salt, record, clear) = match content {
-            Content::Record { record, salt } => {
-                (Some(hex::encode(salt)), Some(STANDARD.encode(record)), None)
-            }
+            Content::Record { record, salt } => (Some(hex::encode(salt)), Some(STANDARD.encode(record)), None),
             Content::Clear(bytes) => (None, None, Some(STANDARD.encode(bytes))),
         };
         Self {

@@ -30,14 +30,7 @@ fn bodies(storage_id: &StorageId, history: History) -> Vec<Body> {
         (1, &[(0, Outcome::Clear)]),
         (2, &[(0, Outcome::Ok), (1, Outcome::Conflict)]),
         (4, &[(0, Outcome::Rejected)]),
-        (
-            5,
-            &[
-                (0, Outcome::Ok),
-                (1, Outcome::Exhausted),
-                (3, Outcome::Expired),
-            ],
-        ),
+        (5, &[(0, Outcome::Ok), (1, Outcome::Exhausted), (3, Outcome::Expired)]),
     ];
     let mut first_seq = 0;
     let mut bodies = Vec::new();
@@ -125,9 +118,7 @@ fn export(storage_id: &StorageId, history: History, start: Frontier) -> String {
             .body(&body, &body.open(&audit_key(), storage_id).unwrap())
             .unwrap();
         if [3, 7].contains(&writer.tree().size()) {
-            let note = Checkpoint::new(storage_id, writer.tree())
-                .sign(&signer(7))
-                .unwrap();
+            let note = Checkpoint::new(storage_id, writer.tree()).sign(&signer(7)).unwrap();
             writer.checkpoint(&note, signer(7).verifying_key()).unwrap();
         }
     }
@@ -139,10 +130,7 @@ fn main_export() -> String {
 }
 
 fn lines() -> Vec<String> {
-    main_export()
-        .split_inclusive('\n')
-        .map(str::to_owned)
-        .collect()
+    main_export().split_inclusive('\n').map(str::to_owned).collect()
 }
 
 fn run(lines: &[String]) -> Result<Verified, VerifyError> {
@@ -153,10 +141,7 @@ fn run(lines: &[String]) -> Result<Verified, VerifyError> {
 fn check(what: &str, lines: &[String], line: u64, seq: Option<u64>, reason: &str) {
     let error = run(lines).expect_err(what);
     assert_eq!((error.line, error.seq), (line, seq), "{what}: {error:?}");
-    assert!(
-        format!("{:?}", error.reason).starts_with(reason),
-        "{what}: {error:?}"
-    );
+    assert!(format!("{:?}", error.reason).starts_with(reason), "{what}: {error:?}");
 }
 
 /// The line of each leaf, counted from 0: line 0 is the header, lines 4 and 9 are checkpoints.
@@ -165,32 +150,20 @@ const LEAF_LINES: [usize; 7] = [1, 2, 3, 5, 6, 7, 8];
 #[test]
 fn an_export_verifies() {
     let verified = run(&lines()).unwrap();
-    assert_eq!(
-        (verified.first_seq, verified.records, verified.size),
-        (0, 7, 7)
-    );
+    assert_eq!((verified.first_seq, verified.records, verified.size), (0, 7, 7));
     assert_eq!(verified.storage_id, store(1));
     assert_eq!(verified.key_fingerprint, fingerprint(7));
-    assert_eq!(
-        verified.log_times,
-        Some((1_700_000_000_001, 1_700_000_000_005))
-    );
+    assert_eq!(verified.log_times, Some((1_700_000_000_001, 1_700_000_000_005)));
     assert_eq!(verify(main_export().as_bytes(), None).unwrap(), verified);
 
     // Every partial export leads to the same root, also one that starts inside an entry.
     let mut start = Frontier::new();
-    for leaf in bodies(&store(1), History::Main)
-        .iter()
-        .flat_map(Body::leaves)
-    {
+    for leaf in bodies(&store(1), History::Main).iter().flat_map(Body::leaves) {
         start.push(leaf.hash());
         let partial = export(&store(1), History::Main, start.clone());
         if start.size() < 7 {
             let partial = verify(partial.as_bytes(), None).unwrap();
-            assert_eq!(
-                (partial.first_seq, partial.records),
-                (start.size(), 7 - start.size())
-            );
+            assert_eq!((partial.first_seq, partial.records), (start.size(), 7 - start.size()));
             assert_eq!(partial.root, verified.root);
         }
     }
@@ -235,11 +208,7 @@ fn a_record_deleted_repeated_or_moved_is_named() {
 
         let mut deleted = lines();
         deleted.remove(at);
-        let reason = if is_last_before_checkpoint {
-            "Size"
-        } else {
-            "Missing"
-        };
+        let reason = if is_last_before_checkpoint { "Size" } else { "Missing" };
         check("delete", &deleted, number, Some(seq), reason);
 
         let mut repeated = lines();
@@ -248,11 +217,7 @@ fn a_record_deleted_repeated_or_moved_is_named() {
 
         let mut moved = lines();
         moved.swap(at, at + 1);
-        let reason = if is_last_before_checkpoint {
-            "Size"
-        } else {
-            "Missing"
-        };
+        let reason = if is_last_before_checkpoint { "Size" } else { "Missing" };
         check("swap with the next line", &moved, number, Some(seq), reason);
 
         let mut spliced = lines();
@@ -262,13 +227,7 @@ fn a_record_deleted_repeated_or_moved_is_named() {
             .collect();
         spliced[at].clone_from(&other[at]);
         if !spliced[at].contains("\"clear\":") {
-            check(
-                "splice from another store",
-                &spliced,
-                number,
-                Some(seq),
-                "Commitment",
-            );
+            check("splice from another store", &spliced, number, Some(seq), "Commitment");
         }
     }
 }
@@ -323,10 +282,7 @@ fn an_edit_of_each_part_of_a_line_is_named() {
             Content::Clear(bytes) => clear_commitment(bytes),
         };
         let mut edited = lines();
-        let unverified = Unverified {
-            term: 1,
-            wall_time: 0,
-        };
+        let unverified = Unverified { term: 1, wall_time: 0 };
         edited[at] = leaf_line(
             &crate::Leaf {
                 outcome,
@@ -344,24 +300,12 @@ fn an_edit_of_each_part_of_a_line_is_named() {
         salt: [4; 16],
     };
     let reason = "Root { first: 3, last: 6 }";
-    check(
-        "outcome",
-        &whole(6, honest, Outcome::Conflict),
-        10,
-        None,
-        reason,
-    );
+    check("outcome", &whole(6, honest, Outcome::Conflict), 10, None, reason);
     let lie = Content::Record {
         record: sample().encode(),
         salt: [4; 16],
     };
-    check(
-        "another record",
-        &whole(6, lie, Outcome::Ok),
-        10,
-        None,
-        reason,
-    );
+    check("another record", &whole(6, lie, Outcome::Ok), 10, None, reason);
     check(
         "made clear",
         &whole(6, Content::Clear(b"x".to_vec()), Outcome::Clear),
@@ -384,20 +328,8 @@ fn a_cut_or_spliced_file_is_refused() {
     check("nothing", &[], 1, None, "Malformed");
     check("header alone", &all[..1], 2, None, "NoCheckpoint");
     check("no header", &all[1..], 1, None, "Malformed");
-    check(
-        "two headers",
-        &[&all[..1], &all[..]].concat(),
-        2,
-        Some(0),
-        "Malformed",
-    );
-    check(
-        "checkpoint left out at the end",
-        &all[..9],
-        10,
-        None,
-        "NoCheckpoint",
-    );
+    check("two headers", &[&all[..1], &all[..]].concat(), 2, Some(0), "Malformed");
+    check("checkpoint left out at the end", &all[..9], 10, None, "NoCheckpoint");
     check(
         "cut before the last checkpoint",
         &[&all[..8], &all[9..]].concat(),
@@ -478,10 +410,7 @@ fn another_key_or_another_start_is_refused() {
     resigned[9] = checkpoint_line(&note, signer(8).verifying_key());
     check("another key", &resigned, 10, None, "Key");
     let unpinned = verify(resigned.concat().as_bytes(), None).unwrap_err();
-    assert!(
-        matches!(unpinned.reason, Reason::Key { .. }),
-        "one export has one key"
-    );
+    assert!(matches!(unpinned.reason, Reason::Key { .. }), "one export has one key");
     resigned[9] = checkpoint_line(&note, signer(7).verifying_key());
     check(
         "another key under the name of the first",
@@ -529,10 +458,7 @@ fn no_byte_can_change_unseen() {
         }
         let mut changed = text.clone().into_bytes();
         changed[at] ^= 1;
-        assert!(
-            verify(&changed[..], Some(fingerprint(7))).is_err(),
-            "byte {at}"
-        );
+        assert!(verify(&changed[..], Some(fingerprint(7))).is_err(), "byte {at}");
     }
 }
 
@@ -548,18 +474,12 @@ fn a_writer_refuses_what_would_not_verify() {
     let mut writer = Writer::new(Vec::new(), header()).unwrap();
     assert!(matches!(
         writer.body(&bodies[1], &opened),
-        Err(WriteError::Gap {
-            expected: 0,
-            found: 1
-        })
+        Err(WriteError::Gap { expected: 0, found: 1 })
     ));
     writer.body(&bodies[0], &[]).unwrap();
     assert!(matches!(
         writer.body(&bodies[0], &[]),
-        Err(WriteError::Gap {
-            expected: 1,
-            found: 0
-        })
+        Err(WriteError::Gap { expected: 1, found: 0 })
     ));
     assert!(matches!(
         writer.body(&bodies[1], &opened[..1]),
@@ -582,17 +502,7 @@ fn a_writer_refuses_what_would_not_verify() {
         record: b"junk".to_vec(),
         salt: [0; 16],
     };
-    assert_eq!(
-        leaf_line(
-            &leaf,
-            &junk,
-            Unverified {
-                term: 1,
-                wall_time: 0
-            }
-        ),
-        None
-    );
+    assert_eq!(leaf_line(&leaf, &junk, Unverified { term: 1, wall_time: 0 }), None);
 }
 
 fn set(line: &str, key: &str, value: &str) -> String {

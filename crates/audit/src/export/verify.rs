@@ -6,14 +6,10 @@ use aumbry_crypto::signature::VerifyingKey;
 use aumbry_types::StorageId;
 use serde::Deserialize;
 
-use super::line::{
-    CHECKPOINT_START, CheckpointLine, HEADER_START, HeaderLine, LEAF_START, LeafLine, Shown,
-};
+use super::line::{CHECKPOINT_START, CheckpointLine, HEADER_START, HeaderLine, LEAF_START, LeafLine, Shown};
 use super::writer::line;
 use super::{Content, Header, LINE_BYTES_MAX, checkpoint_line, header_line};
-use crate::{
-    Checkpoint, CheckpointError, Frontier, Leaf, Outcome, Record, clear_commitment, commitment, hex,
-};
+use crate::{Checkpoint, CheckpointError, Frontier, Leaf, Outcome, Record, clear_commitment, commitment, hex};
 
 /// What a verified export showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,9 +101,7 @@ pub enum Reason {
         found: u64,
     },
     /// The root is another one.
-    #[error(
-        "the root is not the one signed: one of records {first} to {last}, or what came before them, was altered"
-    )]
+    #[error("the root is not the one signed: one of records {first} to {last}, or what came before them, was altered")]
     Root {
         /// The first record since the checkpoint before.
         first: u64,
@@ -225,10 +219,7 @@ impl Verifier {
         let expected = self.tree.size();
         let at_expected = |reason| (Some(expected), reason);
         let stated: LeafLine<serde_json::Value> = json(text).map_err(at_expected)?;
-        let (leaf, content) = stated
-            .parse()
-            .ok_or(Reason::Malformed)
-            .map_err(at_expected)?;
+        let (leaf, content) = stated.parse().ok_or(Reason::Malformed).map_err(at_expected)?;
         if leaf.seq != expected {
             let found = leaf.seq;
             return Err(if found > expected {
@@ -238,8 +229,7 @@ impl Verifier {
             });
         }
         self.order(&leaf).map_err(at_expected)?;
-        self.content(&leaf, &content, &stated, text)
-            .map_err(at_expected)?;
+        self.content(&leaf, &content, &stated, text).map_err(at_expected)?;
         self.tree.push(leaf.hash());
         self.first_log_time.get_or_insert(leaf.log_time);
         self.last = Some(leaf);

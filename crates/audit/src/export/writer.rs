@@ -30,9 +30,7 @@ pub enum WriteError {
         index: u64,
     },
     /// A record is not one that this version can read.
-    #[error(
-        "record {seq} is malformed or too long to export; the node that wrote it was faulty or is newer"
-    )]
+    #[error("record {seq} is malformed or too long to export; the node that wrote it was faulty or is newer")]
     Record {
         /// The position of the leaf.
         seq: u64,
@@ -63,11 +61,7 @@ impl<W: Write> Writer<W> {
     pub fn new(mut output: W, header: Header) -> Result<Self, WriteError> {
         output.write_all(header_line(&header).as_bytes())?;
         let tree = header.start.clone();
-        Ok(Self {
-            output,
-            header,
-            tree,
-        })
+        Ok(Self { output, header, tree })
     }
 
     /// Writes the leaves of one entry. `records` is what [`Body::open`] gave. Leaves before the start of the export are
@@ -89,9 +83,7 @@ impl<W: Write> Writer<W> {
             let content = if body.is_clear(leaf.outcome) {
                 Content::Clear(body.clear.clone())
             } else {
-                let (record, salt) = records
-                    .next()
-                    .ok_or(WriteError::Records { index: body.index })?;
+                let (record, salt) = records.next().ok_or(WriteError::Records { index: body.index })?;
                 Content::Record {
                     record: record.clone(),
                     salt: *salt,
@@ -110,8 +102,7 @@ impl<W: Write> Writer<W> {
                 term: body.term,
                 wall_time: body.wall_time,
             };
-            let line = leaf_line(&leaf, &content, unverified)
-                .ok_or(WriteError::Record { seq: leaf.seq })?;
+            let line = leaf_line(&leaf, &content, unverified).ok_or(WriteError::Record { seq: leaf.seq })?;
             self.output.write_all(line.as_bytes())?;
             self.tree.push(leaf.hash());
         }
@@ -135,9 +126,7 @@ impl<W: Write> Writer<W> {
         if Checkpoint::verify(note, key)? != own {
             return Err(WriteError::Uncovered { size: own.size });
         }
-        Ok(self
-            .output
-            .write_all(checkpoint_line(note, key).as_bytes())?)
+        Ok(self.output.write_all(checkpoint_line(note, key).as_bytes())?)
     }
 
     /// The tree up to here, for a checkpoint of it.
@@ -169,19 +158,9 @@ pub fn leaf_line(leaf: &Leaf, content: &Content, unverified: Unverified) -> Opti
     let text = match content {
         Content::Record { record, .. } => {
             let record = Record::decode(record)?;
-            line(&LeafLine::new(
-                leaf,
-                content,
-                Shown::Record(&record),
-                unverified,
-            ))
+            line(&LeafLine::new(leaf, content, Shown::Record(&record), unverified))
         }
-        Content::Clear(bytes) => line(&LeafLine::new(
-            leaf,
-            content,
-            Shown::Clear(bytes),
-            unverified,
-        )),
+        Content::Clear(bytes) => line(&LeafLine::new(leaf, content, Shown::Clear(bytes), unverified)),
     };
     (text.len() <= LINE_BYTES_MAX).then_some(text)
 }

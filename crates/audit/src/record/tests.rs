@@ -64,12 +64,7 @@ fn what_is_too_long_is_cut_visibly() {
         path: "é".repeat(5_000),
         deciding_policies: vec!["p".repeat(300); NAMES_MAX + 10],
         fields: (0..FIELDS_MAX + 10)
-            .map(|i| {
-                (
-                    format!("{i:03}{}", "n".repeat(100)),
-                    Field::Clear("v".repeat(9_000)),
-                )
-            })
+            .map(|i| (format!("{i:03}{}", "n".repeat(100)), Field::Clear("v".repeat(9_000))))
             .collect(),
         ..sample()
     };
@@ -78,15 +73,9 @@ fn what_is_too_long_is_cut_visibly() {
     let cut = Record::decode(&bytes).unwrap();
     assert!(cut.path.len() <= PATH_BYTES_MAX && cut.path.ends_with("é…"));
     assert_eq!(cut.deciding_policies.len(), NAMES_MAX);
-    assert_eq!(
-        cut.deciding_policies.last().map(String::as_str),
-        Some("… 11 more")
-    );
+    assert_eq!(cut.deciding_policies.last().map(String::as_str), Some("… 11 more"));
     assert_eq!(cut.fields.len(), FIELDS_MAX);
-    assert!(
-        cut.fields
-            .contains(&("…".into(), Field::Clear("… 11 more".into())))
-    );
+    assert!(cut.fields.contains(&("…".into(), Field::Clear("… 11 more".into()))));
 }
 
 #[test]
@@ -98,14 +87,8 @@ fn a_second_encoding_of_a_record_is_refused() {
             b"\x03cas\x00\x013".as_slice(),
             [b"\x08password\x01".as_slice(), &[0xcd; 16]].concat(),
         );
-        let (sorted, other) = (
-            [cas, &password].concat(),
-            [password.as_slice(), cas].concat(),
-        );
-        let at = bytes
-            .windows(sorted.len())
-            .position(|part| part == sorted)
-            .unwrap();
+        let (sorted, other) = ([cas, &password].concat(), [password.as_slice(), cas].concat());
+        let at = bytes.windows(sorted.len()).position(|part| part == sorted).unwrap();
         [&bytes[..at], &other, &bytes[at + sorted.len()..]].concat()
     };
     let oversized = Record {
@@ -113,10 +96,7 @@ fn a_second_encoding_of_a_record_is_refused() {
         ..sample()
     }
     .encode();
-    let at = oversized
-        .windows(2)
-        .position(|part| part == b"\x40r")
-        .unwrap();
+    let at = oversized.windows(2).position(|part| part == b"\x40r").unwrap();
     let oversized = [&oversized[..at], b"\x41r", &oversized[at + 1..]].concat();
     let longer = [sample().encode(), vec![0]].concat();
     let version = [&[2], &sample().encode()[1..]].concat();
@@ -176,14 +156,12 @@ fn principal() -> impl Strategy<Value = Option<Principal>> {
         prop::collection::vec(".{0,9}", 0..70),
         any::<Option<[u8; 16]>>(),
     );
-    prop::option::of(
-        parts.prop_map(|(accessor, display_name, policies, entity)| Principal {
-            accessor,
-            display_name,
-            policies,
-            entity: entity.map(ObjectId::from_bytes),
-        }),
-    )
+    prop::option::of(parts.prop_map(|(accessor, display_name, policies, entity)| Principal {
+        accessor,
+        display_name,
+        policies,
+        entity: entity.map(ObjectId::from_bytes),
+    }))
 }
 
 proptest! {

@@ -7,13 +7,7 @@ use super::*;
 use crate::testing::{hex, key};
 
 fn sealed() -> Vec<u8> {
-    seal(
-        &key(1),
-        7,
-        b"place",
-        b"plaintext",
-        &SimulatedEntropy::new(1),
-    )
+    seal(&key(1), 7, b"place", b"plaintext", &SimulatedEntropy::new(1))
 }
 
 #[test]
@@ -31,13 +25,7 @@ fn opens_in_its_place_only() {
     assert_eq!(term(&sealed), Ok(7));
     let check = |key_byte: u8, aad: &[u8], expect: Result<&[u8], OpenError>| {
         let opened = open(&key(key_byte), aad, &sealed);
-        assert_eq!(
-            opened
-                .as_ref()
-                .map(SecretBytes::expose)
-                .map_err(|error| *error),
-            expect
-        );
+        assert_eq!(opened.as_ref().map(SecretBytes::expose).map_err(|error| *error), expect);
     };
     check(1, b"place", Ok(b"plaintext"));
     check(2, b"place", Err(OpenError::WrongKey));
@@ -67,17 +55,11 @@ fn every_flipped_bit_is_noticed() {
 fn every_cut_is_noticed() {
     let sealed = sealed();
     for length in 0..sealed.len() {
-        assert!(
-            open(&key(1), b"place", &sealed[..length]).is_err(),
-            "{length}"
-        );
+        assert!(open(&key(1), b"place", &sealed[..length]).is_err(), "{length}");
     }
     assert_eq!(term(&[FORMAT; OVERHEAD - 1]), Err(OpenError::Format));
     let longer = [&sealed[..], b"\0"].concat();
-    assert_eq!(
-        open(&key(1), b"place", &longer).map(|_| ()),
-        Err(OpenError::Corrupt)
-    );
+    assert_eq!(open(&key(1), b"place", &longer).map(|_| ()), Err(OpenError::Corrupt));
 }
 
 #[test]
@@ -104,15 +86,10 @@ mod other {
     fn derive(key: &[u8; 32], nonce: &[u8]) -> (LessSafeKey, [u8; 16]) {
         let mut output = [0; 48];
         let extracted = Salt::new(HKDF_SHA256, nonce).extract(key);
-        let expanded = extracted
-            .expand(&[b"aumbry/envelope/1"], Length)
-            .expect("48 bytes");
+        let expanded = extracted.expand(&[b"aumbry/envelope/1"], Length).expect("48 bytes");
         expanded.fill(&mut output).expect("48 bytes");
         let key = UnboundKey::new(&AES_256_GCM, &output[..32]).expect("32 bytes");
-        (
-            LessSafeKey::new(key),
-            output[32..].try_into().expect("16 bytes"),
-        )
+        (LessSafeKey::new(key), output[32..].try_into().expect("16 bytes"))
     }
 
     fn associated(header: &[u8], aad: &[u8]) -> Vec<u8> {
@@ -122,13 +99,7 @@ mod other {
         all
     }
 
-    pub(super) fn seal(
-        key: &[u8; 32],
-        term: u32,
-        nonce: &[u8; 24],
-        aad: &[u8],
-        text: &[u8],
-    ) -> Vec<u8> {
+    pub(super) fn seal(key: &[u8; 32], term: u32, nonce: &[u8; 24], aad: &[u8], text: &[u8]) -> Vec<u8> {
         let (cipher, commitment) = derive(key, nonce);
         let mut out = vec![1, 1];
         out.extend_from_slice(&term.to_be_bytes());

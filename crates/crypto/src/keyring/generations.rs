@@ -42,9 +42,7 @@ impl Generations {
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = (u32, &SecretKey)> {
-        self.0
-            .iter()
-            .map(|generation| (generation.number, &generation.key))
+        self.0.iter().map(|generation| (generation.number, &generation.key))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, LogIndex)> {
@@ -54,11 +52,7 @@ impl Generations {
     }
 
     /// Adds a key, which becomes the current one, and returns its number.
-    pub(super) fn push(
-        &mut self,
-        created_at: LogIndex,
-        entropy: &dyn Entropy,
-    ) -> Result<u32, RotationError> {
+    pub(super) fn push(&mut self, created_at: LogIndex, entropy: &dyn Entropy) -> Result<u32, RotationError> {
         let number = self.current().0.checked_add(1).ok_or(RotationError::Full)?;
         if self.0.len() >= GENERATIONS_MAX {
             return Err(RotationError::Full);

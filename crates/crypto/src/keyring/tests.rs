@@ -21,8 +21,7 @@ fn frozen_bytes() {
         "af60bef4afc28aa224ab8092ec6a38abdb30cb330bf926b70b6544d0914c0d45"
     );
     let keyring = keyring();
-    let derived =
-        Purpose::ALL.map(|purpose| *keyring.data_key(purpose, 1).expect("term 1").expose());
+    let derived = Purpose::ALL.map(|purpose| *keyring.data_key(purpose, 1).expect("term 1").expose());
     assert_eq!(
         hex(&sha256(&[derived.as_flattened()])),
         "ae0fe0b92a91445c5715107ec1ce4aa7516a9f25699a9f5a92b79edb7e99e285"
@@ -43,16 +42,10 @@ fn reads_back_after_rotations() {
     keyring.retire(Series::Audit, 2).expect("is old");
     let read = Keyring::decode(keyring.encode().expose()).expect("reads back");
     for series in Series::ALL {
-        assert!(
-            read.generations(series).eq(keyring.generations(series)),
-            "{series:?}"
-        );
+        assert!(read.generations(series).eq(keyring.generations(series)), "{series:?}");
     }
     assert_eq!(read.encode().expose(), keyring.encode().expose());
-    assert_eq!(
-        read.checkpoint().verifying_key(),
-        keyring.checkpoint().verifying_key()
-    );
+    assert_eq!(read.checkpoint().verifying_key(), keyring.checkpoint().verifying_key());
     assert_eq!((read.term(), read.audit_epoch()), (1, 5));
     assert!(read.audit(2).is_none() && read.audit(3).is_some());
 }
@@ -72,10 +65,7 @@ fn only_the_canonical_form_is_read() {
     // The number of the first generation is zero.
     check(|bytes| bytes[6] = 0);
     for length in 0..good.len() {
-        assert!(
-            Keyring::decode(&good.expose()[..length]).is_err(),
-            "{length}"
-        );
+        assert!(Keyring::decode(&good.expose()[..length]).is_err(), "{length}");
     }
     // Two generations with one number.
     let mut keyring = keyring();
@@ -113,17 +103,10 @@ fn every_key_serves_one_purpose_of_one_term() {
 fn rotation_keeps_old_keys_until_they_retire() {
     let entropy = SimulatedEntropy::new(4);
     let mut keyring = Keyring::make(&entropy);
-    let old = keyring
-        .data_key(Purpose::Meta, 1)
-        .expect("term 1")
-        .duplicate();
+    let old = keyring.data_key(Purpose::Meta, 1).expect("term 1").duplicate();
     let checkpoint = *keyring.checkpoint().verifying_key();
-    keyring
-        .rotate(Series::Data, LogIndex(5), &entropy)
-        .expect("has room");
-    keyring
-        .rotate(Series::Data, LogIndex(6), &entropy)
-        .expect("has room");
+    keyring.rotate(Series::Data, LogIndex(5), &entropy).expect("has room");
+    keyring.rotate(Series::Data, LogIndex(6), &entropy).expect("has room");
     keyring
         .rotate(Series::Checkpoint, LogIndex(7), &entropy)
         .expect("has room");
@@ -134,10 +117,7 @@ fn rotation_keeps_old_keys_until_they_retire() {
         Some(old.expose())
     );
 
-    let third = keyring
-        .data_key(Purpose::Meta, 3)
-        .expect("term 3")
-        .duplicate();
+    let third = keyring.data_key(Purpose::Meta, 3).expect("term 3").duplicate();
     assert_eq!(keyring.retire(Series::Data, 3), Err(RotationError::Current));
     assert_eq!(keyring.retire(Series::Data, 1), Ok(()));
     assert_eq!(keyring.retire(Series::Data, 1), Err(RotationError::Unknown));
@@ -155,19 +135,13 @@ fn a_series_is_bounded() {
     let entropy = SimulatedEntropy::new(5);
     let mut keyring = Keyring::make(&entropy);
     for number in 2..=1_024 {
-        assert_eq!(
-            keyring.rotate(Series::Tokens, LogIndex(1), &entropy),
-            Ok(number)
-        );
+        assert_eq!(keyring.rotate(Series::Tokens, LogIndex(1), &entropy), Ok(number));
     }
     assert_eq!(
         keyring.rotate(Series::Tokens, LogIndex(1), &entropy),
         Err(RotationError::Full)
     );
     keyring.retire(Series::Tokens, 1).expect("is old");
-    assert_eq!(
-        keyring.rotate(Series::Tokens, LogIndex(1), &entropy),
-        Ok(1_025)
-    );
+    assert_eq!(keyring.rotate(Series::Tokens, LogIndex(1), &entropy), Ok(1_025));
     assert!(keyring.tokens_of(1).is_none() && keyring.tokens_of(2).is_some());
 }

@@ -38,8 +38,7 @@ impl SealConfig {
     /// The bytes to store. A configuration has one encoding.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer =
-            Writer::new(FIXED_LEN + 32 * self.share_digests.len() + self.wrapped_root.len());
+        let mut writer = Writer::new(FIXED_LEN + 32 * self.share_digests.len() + self.wrapped_root.len());
         writer
             .put(&[VERSION])
             .put(self.storage_id.as_bytes())

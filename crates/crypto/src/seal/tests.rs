@@ -31,9 +31,7 @@ fn frozen_bytes() {
     let text = shares[1].expose_text();
     assert_eq!(
         text.expose_str(),
-        Some(
-            "aumbry-share-07y0x0gz28f38kg0000060g2n13n6rx73b47dz73rm9pex1cnv97dcxrsdbzkda5rs8r2jnyxxmpdk6cbc"
-        )
+        Some("aumbry-share-07y0x0gz28f38kg0000060g2n13n6rx73b47dz73rm9pex1cnv97dcxrsdbzkda5rs8r2jnyxxmpdk6cbc")
     );
     let keyring = Keyring::make(&SimulatedEntropy::new(1));
     let wrapped = wrap_keyring(&key(1), ID, &keyring, 3, &SimulatedEntropy::new(2));
@@ -88,10 +86,7 @@ fn any_threshold_of_shares_opens() {
         let mut unseal = Unseal::new(config.clone());
         for (i, at) in chosen.into_iter().enumerate() {
             let root = submit(&mut unseal, &shares[at]).expect("is right");
-            assert_eq!(
-                root.as_ref().map(SecretKey::expose),
-                (i == 2).then_some(&[0x42; 32])
-            );
+            assert_eq!(root.as_ref().map(SecretKey::expose), (i == 2).then_some(&[0x42; 32]));
         }
         assert_eq!(unseal.have(), 0, "the shares are wiped");
     }
@@ -105,25 +100,12 @@ fn a_wrong_share_is_named_and_changes_nothing() {
     let (config, shares) = seal(5, 3);
     let mut unseal = Unseal::new(config);
     submit(&mut unseal, &shares[1]).expect("is right");
-    let other =
-        |id: StorageId, epoch, threshold, index| Share::new(id, epoch, threshold, index, key(1));
+    let other = |id: StorageId, epoch, threshold, index| Share::new(id, epoch, threshold, index, key(1));
     let foreign = other(StorageId::from_bytes([6; 16]), 3, 3, 1);
     let cases = [
         (foreign, ShareError::Foreign),
-        (
-            other(ID, 2, 3, 1),
-            ShareError::Epoch {
-                found: 2,
-                current: 3,
-            },
-        ),
-        (
-            other(ID, 4, 3, 1),
-            ShareError::Epoch {
-                found: 4,
-                current: 3,
-            },
-        ),
+        (other(ID, 2, 3, 1), ShareError::Epoch { found: 2, current: 3 }),
+        (other(ID, 4, 3, 1), ShareError::Epoch { found: 4, current: 3 }),
         (other(ID, 3, 3, 0), ShareError::Index { found: 0 }),
         (other(ID, 3, 3, 6), ShareError::Index { found: 6 }),
         (other(ID, 3, 3, 255), ShareError::Index { found: 255 }),
@@ -155,16 +137,8 @@ fn a_wrong_share_is_named_and_changes_nothing() {
     let mut typed = good.expose().to_vec();
     typed[40] = if typed[40] == b'7' { b'8' } else { b'7' };
     check(&mut unseal, &typed, ShareError::Checksum);
-    check(
-        &mut unseal,
-        &good.expose()[..50],
-        ShareError::Length { found: 37 },
-    );
-    check(
-        &mut unseal,
-        &good.expose().repeat(2)[..150],
-        ShareError::Encoding,
-    );
+    check(&mut unseal, &good.expose()[..50], ShareError::Length { found: 37 });
+    check(&mut unseal, &good.expose().repeat(2)[..150], ShareError::Encoding);
     check(
         &mut unseal,
         &vec![b'a'; 10_000_000],

@@ -65,10 +65,7 @@ impl Unseal {
             return Ok(Submitted::Progress { have, need });
         }
         let shares = core::mem::take(&mut self.shares);
-        let points: Vec<_> = shares
-            .iter()
-            .map(|share| (share.index(), share.value()))
-            .collect();
+        let points: Vec<_> = shares.iter().map(|share| (share.index(), share.value())).collect();
         let seed = shamir::combine(&points).ok_or(ShareError::Damaged)?;
         let root = unwrap_root(&self.config, &seed).ok_or(ShareError::Damaged)?;
         Ok(Submitted::Opened(root))

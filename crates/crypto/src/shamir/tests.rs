@@ -5,10 +5,7 @@ use super::*;
 use crate::testing::{hex, key};
 
 fn points<'a>(shares: &'a [SecretKey], chosen: &[u8]) -> Vec<(u8, &'a SecretKey)> {
-    chosen
-        .iter()
-        .map(|x| (*x, &shares[usize::from(*x) - 1]))
-        .collect()
+    chosen.iter().map(|x| (*x, &shares[usize::from(*x) - 1])).collect()
 }
 
 #[test]
@@ -61,9 +58,7 @@ fn shares_below_the_threshold_are_uniform() {
         for _ in 0..SPLITS {
             let shares = split(&key(secret), threshold, threshold, &entropy);
             let last = &shares[usize::from(threshold) - 2];
-            last.expose()
-                .iter()
-                .for_each(|byte| counts[usize::from(*byte)] += 1);
+            last.expose().iter().for_each(|byte| counts[usize::from(*byte)] += 1);
         }
         let expect = f64::from(SPLITS * 32) / 256.0;
         let square = |count: &u32| (f64::from(*count) - expect).powi(2) / expect;

@@ -8,11 +8,7 @@ fn share() -> Share {
 }
 
 fn text_of(share: &Share) -> String {
-    share
-        .expose_text()
-        .expose_str()
-        .expect("is ASCII")
-        .to_string()
+    share.expose_text().expose_str().expect("is ASCII").to_string()
 }
 
 #[test]
@@ -47,10 +43,7 @@ fn reads_what_a_person_types() {
         let read = Share::parse(form.as_bytes()).unwrap_or_else(|error| panic!("{form}: {error}"));
         assert_eq!(text_of(&read), text);
         assert_eq!((read.epoch(), read.threshold(), read.index()), (3, 2, 1));
-        assert_eq!(
-            read.cluster_tag(),
-            &cluster_tag(StorageId::from_bytes([5; 16]))
-        );
+        assert_eq!(read.cluster_tag(), &cluster_tag(StorageId::from_bytes([5; 16])));
     }
 }
 
@@ -68,14 +61,8 @@ fn says_what_is_wrong() {
     check(format!("{text}0").as_bytes(), length(SYMBOLS + 1));
     check(&vec![b'0'; 10_000_000], length(10_000_000));
     check(&text.as_bytes()[1..], ShareError::Encoding);
-    check(
-        text.replace("aumbry", "vault_").as_bytes(),
-        ShareError::Encoding,
-    );
-    check(
-        format!("{}u", &text[..text.len() - 1]).as_bytes(),
-        ShareError::Encoding,
-    );
+    check(text.replace("aumbry", "vault_").as_bytes(), ShareError::Encoding);
+    check(format!("{}u", &text[..text.len() - 1]).as_bytes(), ShareError::Encoding);
     check(
         format!("{}\u{e9}", &text[..text.len() - 2]).as_bytes(),
         ShareError::Encoding,

@@ -11,13 +11,22 @@ use bytes::Bytes;
 /// Checks a call and turns it into an operation.
 pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
     Ok(match op {
-        Op::KvPut(put) => Operation::Kv(kv::Request::Put { path: path(&put.path)?, data: secret(put.data), cas: put.cas }),
-        Op::KvPatch(patch) => {
-            Operation::Kv(kv::Request::Patch { path: path(&patch.path)?, data: secret(patch.data), cas: patch.cas })
-        }
+        Op::KvPut(put) => Operation::Kv(kv::Request::Put {
+            path: path(&put.path)?,
+            data: secret(put.data),
+            cas: put.cas,
+        }),
+        Op::KvPatch(patch) => Operation::Kv(kv::Request::Patch {
+            path: path(&patch.path)?,
+            data: secret(patch.data),
+            cas: patch.cas,
+        }),
         Op::KvGet(get) => {
             let version = (get.version > 0).then_some(get.version);
-            Operation::Kv(kv::Request::Get { path: path(&get.path)?, version })
+            Operation::Kv(kv::Request::Get {
+                path: path(&get.path)?,
+                version,
+            })
         }
         Op::KvBatchGet(get) => {
             if get.paths.is_empty() || get.paths.len() > 100 {
@@ -27,26 +36,36 @@ pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
             Operation::Kv(kv::Request::BatchGet { paths })
         }
         Op::KvList(list) => Operation::Kv(list_request(&list)?),
-        Op::KvDelete(delete) => {
-            Operation::Kv(kv::Request::Delete { path: path(&delete.path)?, versions: versions(delete.versions)? })
-        }
-        Op::KvUndelete(undelete) => {
-            Operation::Kv(kv::Request::Undelete { path: path(&undelete.path)?, versions: versions(undelete.versions)? })
-        }
-        Op::KvDestroy(destroy) => {
-            Operation::Kv(kv::Request::Destroy { path: path(&destroy.path)?, versions: versions(destroy.versions)? })
-        }
+        Op::KvDelete(delete) => Operation::Kv(kv::Request::Delete {
+            path: path(&delete.path)?,
+            versions: versions(delete.versions)?,
+        }),
+        Op::KvUndelete(undelete) => Operation::Kv(kv::Request::Undelete {
+            path: path(&undelete.path)?,
+            versions: versions(undelete.versions)?,
+        }),
+        Op::KvDestroy(destroy) => Operation::Kv(kv::Request::Destroy {
+            path: path(&destroy.path)?,
+            versions: versions(destroy.versions)?,
+        }),
         Op::KvGetMetadata(get) => Operation::Kv(kv::Request::ReadMetadata { path: path(&get.path)? }),
         Op::KvPutMetadata(put) => {
             let change = kv::MetadataChange {
                 max_versions: put.max_versions,
                 cas_required: put.cas_required,
                 delete_version_after_s: put.delete_version_after_s,
-                custom: put.set_custom_metadata.then(|| put.custom_metadata.into_iter().collect()),
+                custom: put
+                    .set_custom_metadata
+                    .then(|| put.custom_metadata.into_iter().collect()),
             };
-            Operation::Kv(kv::Request::WriteMetadata { path: path(&put.path)?, change })
+            Operation::Kv(kv::Request::WriteMetadata {
+                path: path(&put.path)?,
+                change,
+            })
         }
-        Op::KvDeleteMetadata(delete) => Operation::Kv(kv::Request::DeleteMetadata { path: path(&delete.path)? }),
+        Op::KvDeleteMetadata(delete) => Operation::Kv(kv::Request::DeleteMetadata {
+            path: path(&delete.path)?,
+        }),
         Op::TokenCreate(create) => Operation::TokenCreate(token_create(create)),
         Op::TokenLookup(lookup) => Operation::TokenLookup(token_name(lookup.token)?),
         Op::TokenRenew(renew) => Operation::TokenRenew(token_name(renew.token)?, renew.increment_s),
@@ -97,7 +116,11 @@ fn list_request(list: &v1::KvListRequest) -> Result<kv::Request, Failure> {
     }
     let directory = list.path.strip_suffix('/').unwrap_or(&list.path);
     let path = Some(path(directory)?);
-    Ok(kv::Request::List { path, after: list.after.clone(), limit: page(list.limit, 1_000) })
+    Ok(kv::Request::List {
+        path,
+        after: list.after.clone(),
+        limit: page(list.limit, 1_000),
+    })
 }
 
 fn token_create(create: v1::TokenCreateRequest) -> Create {

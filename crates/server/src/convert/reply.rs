@@ -13,24 +13,60 @@ use bytes::Bytes;
 pub(crate) fn answer(operation: &Operation, reply: Reply) -> Option<v1::Answer> {
     Some(match reply {
         Reply::Kv(reply) => return kv_answer(operation, reply),
-        Reply::NewToken(new) => {
-            v1::TokenCreateReply { header: None, token: bytes(new.token), info: Some(token(new.info)) }.into_answer()
+        Reply::NewToken(new) => v1::TokenCreateReply {
+            header: None,
+            token: bytes(new.token),
+            info: Some(token(new.info)),
         }
+        .into_answer(),
         Reply::Token(info) => match operation {
-            Operation::TokenRenew(..) => v1::TokenRenewReply { header: None, info: Some(token(info)) }.into_answer(),
-            _ => v1::TokenLookupReply { header: None, info: Some(token(info)) }.into_answer(),
+            Operation::TokenRenew(..) => v1::TokenRenewReply {
+                header: None,
+                info: Some(token(info)),
+            }
+            .into_answer(),
+            _ => v1::TokenLookupReply {
+                header: None,
+                info: Some(token(info)),
+            }
+            .into_answer(),
         },
         Reply::Policy(policy) => v1::PolicyGetReply { header: None, policy }.into_answer(),
         Reply::Names(names) => v1::PolicyListReply { header: None, names }.into_answer(),
-        Reply::Mounts(mounts) => {
-            v1::MountListReply { header: None, mounts: mounts.into_iter().map(mount).collect() }.into_answer()
+        Reply::Mounts(mounts) => v1::MountListReply {
+            header: None,
+            mounts: mounts.into_iter().map(mount).collect(),
         }
-        Reply::JoinToken(token) => v1::JoinTokenCreateReply { header: None, join_token: bytes(token) }.into_answer(),
-        Reply::Joined(Joined { node_id, cluster_id, certificate, authority }) => {
-            v1::JoinReply { header: None, node_id, cluster_id, certificate, authority }.into_answer()
+        .into_answer(),
+        Reply::JoinToken(token) => v1::JoinTokenCreateReply {
+            header: None,
+            join_token: bytes(token),
         }
-        Reply::Audit(rows) => v1::AuditReadReply { header: None, rows: rows.into_iter().map(row).collect() }.into_answer(),
-        Reply::Checkpoint { note, size, storage_id, verifying_key } => v1::AuditCheckpointReply {
+        .into_answer(),
+        Reply::Joined(Joined {
+            node_id,
+            cluster_id,
+            certificate,
+            authority,
+        }) => v1::JoinReply {
+            header: None,
+            node_id,
+            cluster_id,
+            certificate,
+            authority,
+        }
+        .into_answer(),
+        Reply::Audit(rows) => v1::AuditReadReply {
+            header: None,
+            rows: rows.into_iter().map(row).collect(),
+        }
+        .into_answer(),
+        Reply::Checkpoint {
+            note,
+            size,
+            storage_id,
+            verifying_key,
+        } => v1::AuditCheckpointReply {
             header: None,
             note,
             size,
@@ -73,19 +109,40 @@ fn kv_answer(operation: &Operation, reply: kv::Reply) -> Option<v1::Answer> {
             custom_metadata: custom.into_iter().collect(),
         }
         .into_answer(),
-        kv::Reply::Item(found) => v1::KvGetReply { header: None, item: Some(item(first(), Some(found))) }.into_answer(),
-        kv::Reply::Items(items) => {
-            let items = paths.iter().zip(items).map(|(path, found)| item((*path).to_owned(), found));
-            v1::KvBatchGetReply { header: None, items: items.collect() }.into_answer()
+        kv::Reply::Item(found) => v1::KvGetReply {
+            header: None,
+            item: Some(item(first(), Some(found))),
         }
-        kv::Reply::Names { names, more } => v1::KvListReply { header: None, names, more }.into_answer(),
+        .into_answer(),
+        kv::Reply::Items(items) => {
+            let items = paths
+                .iter()
+                .zip(items)
+                .map(|(path, found)| item((*path).to_owned(), found));
+            v1::KvBatchGetReply {
+                header: None,
+                items: items.collect(),
+            }
+            .into_answer()
+        }
+        kv::Reply::Names { names, more } => v1::KvListReply {
+            header: None,
+            names,
+            more,
+        }
+        .into_answer(),
         kv::Reply::Metadata(metadata) => metadata_reply(metadata).into_answer(),
         kv::Reply::Done => v1::KvDoneReply::default().into_answer(),
     })
 }
 
 fn item(path: String, found: Option<kv::Item>) -> v1::KvItem {
-    let Some(found) = found else { return v1::KvItem { path, ..v1::KvItem::default() } };
+    let Some(found) = found else {
+        return v1::KvItem {
+            path,
+            ..v1::KvItem::default()
+        };
+    };
     v1::KvItem {
         path,
         found: true,
@@ -145,7 +202,12 @@ fn token(info: Info) -> v1::TokenInfo {
 }
 
 fn mount(info: MountInfo) -> v1::Mount {
-    v1::Mount { path: info.path, r#type: info.kind, description: info.description, accessor: info.accessor }
+    v1::Mount {
+        path: info.path,
+        r#type: info.kind,
+        description: info.description,
+        accessor: info.accessor,
+    }
 }
 
 fn row(row: AuditRow) -> v1::AuditRow {

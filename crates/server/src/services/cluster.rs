@@ -21,13 +21,23 @@ impl ClusterService for Services {
         self.call(request).await
     }
 
-    async fn join_cluster(&self, request: Request<v1::JoinClusterRequest>) -> Result<Response<v1::JoinClusterReply>, Status> {
+    async fn join_cluster(
+        &self,
+        request: Request<v1::JoinClusterRequest>,
+    ) -> Result<Response<v1::JoinClusterReply>, Status> {
         let join = request.into_inner();
         let token = SecretBytes::new(join.join_token.into());
-        let joined = self.lifecycle.join(token.expose(), &join.ca).await.map_err(|error| member_status(&error))?;
+        let joined = self
+            .lifecycle
+            .join(token.expose(), &join.ca)
+            .await
+            .map_err(|error| member_status(&error))?;
         let (node, cluster) = joined;
         tracing::info!(%cluster, %node, "the node has joined; unseal it with the cluster's shares");
-        Ok(Response::new(v1::JoinClusterReply { node_id: node.0, cluster_id: cluster.to_string() }))
+        Ok(Response::new(v1::JoinClusterReply {
+            node_id: node.0,
+            cluster_id: cluster.to_string(),
+        }))
     }
 
     async fn members(&self, request: Request<v1::MembersRequest>) -> Result<Response<v1::MembersReply>, Status> {

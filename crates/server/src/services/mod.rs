@@ -33,7 +33,8 @@ impl Services {
         let call = request.into_inner().into_call();
         let answer = self.gateway.serve(call, evidence, deadline).await;
         let answer = answer.map_err(|failure| status_of(&failure))?;
-        let reply = O::Reply::from_answer(answer).ok_or_else(|| Status::internal("the answer does not go with the request"))?;
+        let reply =
+            O::Reply::from_answer(answer).ok_or_else(|| Status::internal("the answer does not go with the request"))?;
         Ok(Response::new(reply))
     }
 
@@ -43,14 +44,20 @@ impl Services {
             token: token(request.metadata())?,
             client_address: peer.map(|peer| peer.address.to_string()).unwrap_or_default(),
             tls_identity: peer.and_then(|peer| peer.certificate.clone()).unwrap_or_default(),
-            received_by: self.lifecycle.member().map_or(aumbry_types::NodeId(0), |member| member.raft_id()),
+            received_by: self
+                .lifecycle
+                .member()
+                .map_or(aumbry_types::NodeId(0), |member| member.raft_id()),
         })
     }
 
     /// The client's deadline, within the limit of the configuration.
     fn deadline(&self, metadata: &MetadataMap) -> Instant {
         let limit = Duration::from_millis(self.lifecycle.config().limits.request_ms);
-        let wanted = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(parse_timeout);
+        let wanted = metadata
+            .get("grpc-timeout")
+            .and_then(|value| value.to_str().ok())
+            .and_then(parse_timeout);
         Instant::now() + wanted.map_or(limit, |wanted| wanted.min(limit))
     }
 }
@@ -58,12 +65,18 @@ impl Services {
 /// The token in `authorization: Bearer`. Two are one too many: which of them counts must not be a matter of order.
 fn token(metadata: &MetadataMap) -> Result<SecretBytes, Status> {
     let mut values = metadata.get_all("authorization").iter();
-    let Some(value) = values.next() else { return Ok(SecretBytes::default()) };
+    let Some(value) = values.next() else {
+        return Ok(SecretBytes::default());
+    };
     if values.next().is_some() {
         return Err(Status::invalid_argument("send one authorization header"));
     }
-    let token = value.as_bytes().strip_prefix(b"Bearer ").filter(|token| token.len() <= TOKEN_BYTES_MAX);
-    let token = token.ok_or_else(|| Status::unauthenticated("the authorization header must be `Bearer` and a token"))?;
+    let token = value
+        .as_bytes()
+        .strip_prefix(b"Bearer ")
+        .filter(|token| token.len() <= TOKEN_BYTES_MAX);
+    let token =
+        token.ok_or_else(|| Status::unauthenticated("the authorization header must be `Bearer` and a token"))?;
     Ok(SecretBytes::new(token.to_vec()))
 }
 

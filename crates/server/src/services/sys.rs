@@ -13,7 +13,11 @@ use crate::lifecycle::{MemberError, VERSION};
 impl Services {
     fn seal_status_reply(&self) -> v1::SealStatusReply {
         let Some(member) = self.lifecycle.member() else {
-            return v1::SealStatusReply { sealed: true, version: VERSION.to_owned(), ..v1::SealStatusReply::default() };
+            return v1::SealStatusReply {
+                sealed: true,
+                version: VERSION.to_owned(),
+                ..v1::SealStatusReply::default()
+            };
         };
         let status = member.node.seal_status();
         v1::SealStatusReply {
@@ -25,6 +29,7 @@ impl Services {
             epoch: status.epoch,
             version: VERSION.to_owned(),
             cluster_id: member.cluster().to_string(),
+            applied_index: member.raft.changed().borrow().applied.0,
         }
     }
 }
@@ -33,17 +38,28 @@ impl Services {
 impl SysService for Services {
     async fn init(&self, request: Request<v1::InitRequest>) -> Result<Response<v1::InitReply>, Status> {
         let init = request.into_inner();
-        let number = |n: u32| u8::try_from(n).map_err(|_| Status::invalid_argument("shares and threshold are 1 to 255"));
+        let number =
+            |n: u32| u8::try_from(n).map_err(|_| Status::invalid_argument("shares and threshold are 1 to 255"));
         let (shares, threshold) = (number(init.shares)?, number(init.threshold)?);
         if !init.root_token.is_empty() && !(4..=128).contains(&init.root_token.len()) {
-            return Err(Status::invalid_argument("a root token of your choice has 4 to 128 bytes"));
+            return Err(Status::invalid_argument(
+                "a root token of your choice has 4 to 128 bytes",
+            ));
         }
         let root_token = (!init.root_token.is_empty()).then(|| SecretBytes::new(init.root_token.into()));
-        let done = self.lifecycle.init(shares, threshold, root_token).await.map_err(|error| member_status(&error))?;
+        let done = self
+            .lifecycle
+            .init(shares, threshold, root_token)
+            .await
+            .map_err(|error| member_status(&error))?;
         let (initialised, cluster) = done;
         tracing::info!(%cluster, shares, threshold, "the cluster was initialised; unseal this node with the shares");
         Ok(Response::new(v1::InitReply {
-            shares: initialised.shares.iter().map(|share| Bytes::copy_from_slice(share.expose())).collect(),
+            shares: initialised
+                .shares
+                .iter()
+                .map(|share| Bytes::copy_from_slice(share.expose()))
+                .collect(),
             root_token: Bytes::copy_from_slice(initialised.root_token.expose()),
             checkpoint_fingerprint: initialised.checkpoint_fingerprint,
             cluster_id: cluster.to_string(),
@@ -58,7 +74,11 @@ impl SysService for Services {
             return Ok(Response::new(self.seal_status_reply()));
         }
         // The shares are checked against what the cluster has committed, not against what this disk happens to remember.
-        member.raft.barrier().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        member
+            .raft
+            .barrier()
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
         match member.node.unseal(share.expose()) {
             Ok(status) if !status.sealed => tracing::info!("the node is unsealed"),
             Ok(_) => {}
@@ -80,7 +100,9 @@ impl SysService for Services {
         let member = self.lifecycle.member();
         let leader = member.as_ref().and_then(|member| member.raft.changed().borrow().leader);
         Ok(Response::new(v1::HealthReply {
-            initialized: member.as_ref().is_some_and(|member| member.node.seal_status().initialised),
+            initialized: member
+                .as_ref()
+                .is_some_and(|member| member.node.seal_status().initialised),
             sealed: member.as_ref().is_none_or(|member| !member.node.is_unsealed()),
             leader_known: leader.is_some(),
             is_leader: member.is_some_and(|member| leader == Some(member.raft_id())),
@@ -102,7 +124,9 @@ impl SysService for Services {
 }
 
 fn uninitialised() -> Status {
-    Status::failed_precondition("the node belongs to no cluster yet; run `aumbry operator init`, or `aumbry operator join`")
+    Status::failed_precondition(
+        "the node belongs to no cluster yet; run `aumbry operator init`, or `aumbry operator join`",
+    )
 }
 
 pub(super) fn member_status(error: &MemberError) -> Status {
