@@ -26,7 +26,7 @@ fn main() -> Result<()> {
 async fn measure() -> Result<()> {
     let cluster = Cluster::start(3)?;
     let leader = cluster.node(cluster.leader().await?)?;
-    let client = cluster.client_as(cluster.root_token(), &[leader.client.clone()])?;
+    let client = cluster.client_as(cluster.root_token(), std::slice::from_ref(&leader.client))?;
     for n in 0..KEYS {
         client.call(put(n)).await?;
     }
@@ -47,7 +47,7 @@ async fn row(cluster: &Cluster, leader: &NodeEnv, work: Work, in_flight: usize) 
     let next = Arc::new(AtomicU64::new(0));
     let connections = in_flight.min(CONNECTIONS);
     let clients: Vec<Client> = (0..connections)
-        .map(|_| cluster.client_as(cluster.root_token(), &[leader.client.clone()]))
+        .map(|_| cluster.client_as(cluster.root_token(), std::slice::from_ref(&leader.client)))
         .collect::<Result<_>>()?;
     let loops = (0..in_flight).map(|n| {
         let (client, next) = (clients[n % connections].clone(), Arc::clone(&next));

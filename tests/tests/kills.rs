@@ -140,7 +140,7 @@ async fn check(client: &Client, writer: usize, ledger: &Ledger) -> Result<()> {
             );
         }
     }
-    let values: Vec<u64> = seen.iter().map(|(_, version)| *version).collect();
+    let values: Vec<u64> = seen.values().copied().collect();
     ensure!(
         values.windows(2).all(|pair| pair[0] < pair[1]),
         "writer {writer}: versions are not in the order of the writes"

@@ -36,7 +36,7 @@ async fn no_name_and_no_value_is_readable_anywhere() -> Result<()> {
         };
         client.call(metadata).await?;
         let node = &cluster.nodes()[n % 3];
-        let reader = cluster.client_as(cluster.root_token(), &[node.client.clone()])?;
+        let reader = cluster.client_as(cluster.root_token(), std::slice::from_ref(&node.client))?;
         reader
             .call(v1::KvGetRequest {
                 path: path.clone(),

@@ -51,7 +51,7 @@ async fn races_have_exact_ends() -> Result<()> {
     let clients: Vec<Client> = cluster
         .nodes()
         .iter()
-        .map(|node| cluster.client_as(cluster.root_token(), &[node.client.clone()]))
+        .map(|node| cluster.client_as(cluster.root_token(), std::slice::from_ref(&node.client)))
         .collect::<Result<_>>()?;
     let creates = (0..64).map(|n| clients[n % 3].call(put("secret/once", &format!("{{\"n\":{n}}}"), Some(0))));
     let reasons: Vec<String> = join_all(creates).await.into_iter().map(reason).collect();
@@ -87,7 +87,7 @@ async fn races_have_exact_ends() -> Result<()> {
     let users: Vec<Client> = cluster
         .nodes()
         .iter()
-        .map(|node| cluster.client_as(counted.duplicate(), &[node.client.clone()]))
+        .map(|node| cluster.client_as(counted.duplicate(), std::slice::from_ref(&node.client)))
         .collect::<Result<_>>()?;
     let uses = (0..64).map(|n| users[n % 3].call(get("secret/once")));
     let reasons: Vec<String> = join_all(uses).await.into_iter().map(reason).collect();
@@ -146,7 +146,7 @@ async fn revocation_and_policies_hold_at_once_everywhere() -> Result<()> {
         cluster
             .nodes()
             .iter()
-            .map(|node| cluster.client_as(who.duplicate(), &[node.client.clone()]))
+            .map(|node| cluster.client_as(who.duplicate(), std::slice::from_ref(&node.client)))
             .collect()
     };
     for who in [&parent, &child, &bystander] {

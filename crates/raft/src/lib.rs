@@ -25,5 +25,5 @@ mod tls;
 mod types;
 
 pub use identity::{Identity, IdentityError};
-pub use node::{Config, ForwardError, Handlers, PeerStatus, RaftNode, StartError};
+pub use node::{Config, Forward, ForwardError, Handlers, PeerStatus, RaftNode, StartError};
 pub use tls::TlsError;

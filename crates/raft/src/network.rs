@@ -1,4 +1,5 @@
 //! openraft's network: what a node says to its peers.
+#![expect(clippy::result_large_err, reason = "openraft's traits name this error type")]
 
 use std::future::Future;
 use std::sync::Arc;

@@ -42,11 +42,14 @@ pub struct Config {
     pub snapshot_log_bytes: u64,
 }
 
+/// Serves a request that a peer hands over: who hands it over, and its bytes.
+pub type Forward = dyn Fn(NodeId, Bytes) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync;
+
 /// What the server above answers to peers.
 #[derive(Clone)]
 pub struct Handlers {
     /// Serves a request that a peer hands over: who hands it over, and its bytes.
-    pub forward: Arc<dyn Fn(NodeId, Bytes) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync>,
+    pub forward: Arc<Forward>,
     /// Tells of this node.
     pub status: Arc<dyn Fn() -> wire::PeerStatusReply + Send + Sync>,
 }
