@@ -18,7 +18,10 @@
 //! 4. What no rule allows is refused.
 //! 5. `LIST` and `SCAN` look at `a/private` and `a/private/` alike, whichever was asked: refused if rule 3 refuses
 //!    either form, allowed if either is allowed and neither denied. Otherwise one slash would walk around a deny.
-//! 6. A root-protected path needs `sudo` and the plain capability, both of the deciding pattern.
+//! 6. `SCAN` shows a whole tree, so it must besides be free of denies in all of it: one that could match anything below
+//!    refuses the scan, unless the rule that allows it ends in `*` and is more specific than the deny.
+//! 7. A root-protected path needs `sudo` and the plain capability, both of the deciding pattern. Nothing implies `sudo`: a rule on
+//!    `*` with all other capabilities does not give it.
 //!
 //! # Syntax
 //! HCL with literals only, or JSON (the first character is `{`):
@@ -30,8 +33,18 @@
 //! ```
 //!
 //! A `secret` block speaks of secrets of a versioned key-value engine rather than of its routes. The mount is the first
-//! segment, or the attribute `mount`; each capability becomes rules on `MOUNT/data/`, `MOUNT/metadata/` and their like
-//! (`secret.rs` has the table). The old `policy = "read"`, `"write"`, `"sudo"`, `"deny"` is accepted in a `path` block.
+//! segment, or the attribute `mount`, which repeats the beginning of the pattern for a mount of several segments:
+//!
+//! | capability | becomes |
+//! | --- | --- |
+//! | `read`, `create`, `update`, `patch` | the same on `MOUNT/data/` |
+//! | `list`, `scan` | the same on `MOUNT/metadata/` |
+//! | `delete` | `delete` on `data/` and `metadata/`; `update` on `delete/`, `undelete/` and `destroy/` |
+//! | `deny` | `deny` on all of these, and on `subkeys/` |
+//!
+//! Reading or changing metadata takes a `path` block: whoever lowers the number of kept versions destroys values, and
+//! `update` of a secret is not meant to. If a `path` block of the same policy has a pattern that an expansion yields, the
+//! two are united as if they were of two policies. The old `policy = "read"`, `"write"`, `"sudo"`, `"deny"` is accepted in a `path` block.
 //!
 //! # Guarantees
 //! - [`PolicySet::decide`] is a function of the policies and the access alone: no clock, no random source, no map's order.
@@ -47,6 +60,7 @@ mod access;
 mod document;
 mod error;
 mod hcl;
+mod index;
 mod json;
 mod pattern;
 mod policy;

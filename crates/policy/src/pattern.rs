@@ -64,49 +64,22 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether it matches one path at most.
+    /// Whether it ends in `*`: then it also matches whatever is below a path that it matches.
     #[must_use]
-    pub fn is_exact(&self) -> bool {
-        self.plus_count == 0 && !self.is_prefix()
-    }
-
-    /// Whether it matches this path.
-    #[must_use]
-    pub fn matches(&self, path: &str) -> bool {
-        let (plain, is_prefix) = match self.text.strip_suffix('*') {
-            Some(plain) => (plain, true),
-            None => (self.text.as_str(), false),
-        };
-        if self.plus_count == 0 {
-            return if is_prefix {
-                path.starts_with(plain)
-            } else {
-                path == plain
-            };
-        }
-        let mut rest = path;
-        let mut segments = plain.split('/').peekable();
-        while let Some(segment) = segments.next() {
-            if segments.peek().is_none() {
-                return match segment {
-                    "+" => !rest.is_empty() && !rest.contains('/'),
-                    _ if is_prefix => rest.starts_with(segment),
-                    _ => rest == segment,
-                };
-            }
-            let Some((head, tail)) = rest.split_once('/') else {
-                return false;
-            };
-            if head != segment && (segment != "+" || head.is_empty()) {
-                return false;
-            }
-            rest = tail;
-        }
-        false
-    }
-
-    fn is_prefix(&self) -> bool {
+    pub fn is_prefix(&self) -> bool {
         self.text.ends_with('*')
+    }
+
+    /// The whole segments, and for a prefix the beginning of the segment after them, which may be empty.
+    pub(crate) fn segments_and_prefix(&self) -> (impl Iterator<Item = &str>, Option<&str>) {
+        let (whole, prefix) = match self.text.strip_suffix('*') {
+            None => (Some(self.text.as_str()), None),
+            Some(plain) => match plain.rsplit_once('/') {
+                Some((whole, prefix)) => (Some(whole), Some(prefix)),
+                None => (None, Some(plain)),
+            },
+        };
+        (whole.into_iter().flat_map(|whole| whole.split('/')), prefix)
     }
 
     /// What the order compares, most important first.

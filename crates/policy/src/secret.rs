@@ -1,12 +1,5 @@
-//! What a `secret` block means: rules on the routes of a versioned key-value engine.
-//!
-//! | capability | becomes |
-//! | --- | --- |
-//! | `read` | `data/` read, `metadata/` read |
-//! | `create`, `update`, `patch` | the same on `data/` and `metadata/` |
-//! | `delete` | `data/` delete; `delete/`, `undelete/` and `destroy/` update; `metadata/` delete |
-//! | `list`, `scan` | the same on `metadata/` |
-//! | `deny` | deny on every route, `subkeys/` too |
+//! What a `secret` block means: rules on the routes of a versioned key-value engine. The crate's documentation has
+//! the table.
 
 use aumbry_types::{Capabilities, Capability};
 
@@ -68,10 +61,9 @@ fn meaning(capability: Capability, route: Route) -> Result<Option<Capability>, R
     use Capability::{Create, Delete, Deny, List, Patch, Read, Scan, Subscribe, Sudo, Update};
     Ok(match (capability, route) {
         (Deny, _) => Some(Deny),
-        (Read | Create | Update | Patch, Route::Data | Route::Metadata) => Some(capability),
+        (Read | Create | Update | Patch, Route::Data) | (List | Scan, Route::Metadata) => Some(capability),
         (Delete, Route::Data | Route::Metadata) => Some(Delete),
         (Delete, Route::Delete | Route::Undelete | Route::Destroy) => Some(Update),
-        (List | Scan, Route::Metadata) => Some(capability),
         (Sudo | Subscribe, _) => return Err(Reason::NotForSecrets),
         _ => None,
     })

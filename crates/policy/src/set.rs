@@ -6,20 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use aumbry_types::{Capabilities, Capability};
 
 use crate::access::{Access, Decision};
+use crate::index::Index;
 use crate::pattern::Pattern;
 use crate::policy::Policy;
 
 /// Policies that are decided together. See the crate's documentation for the semantics.
 ///
-/// An access that is allowed costs one look-up and a walk to the first wildcard that matches; a refusal walks all.
+/// A decision costs the length of the path times the branches that `+` opens, and the rules that match; not all rules.
 pub struct PolicySet {
     /// Whether everything is allowed.
     is_root: bool,
     /// Invariant: sorted; a rule's policies are places in it.
     names: Vec<String>,
-    exact: BTreeMap<String, Merged>,
-    /// Invariant: from the most specific to the least, no pattern twice, none exact.
-    wildcards: Vec<(Pattern, Merged)>,
+    /// Invariant: from the most specific pattern to the least, none twice.
+    rules: Vec<(Pattern, Merged)>,
+    /// Invariant: of the patterns of `rules`.
+    index: Index,
 }
 
 impl PolicySet {
@@ -29,8 +31,8 @@ impl PolicySet {
         Self {
             is_root: true,
             names: vec![ROOT.to_owned()],
-            exact: BTreeMap::new(),
-            wildcards: Vec::new(),
+            rules: Vec::new(),
+            index: Index::new(core::iter::empty()),
         }
     }
 
@@ -48,20 +50,16 @@ impl PolicySet {
                 of_pattern.add(place, rule.capabilities());
             }
         }
-        let mut exact = BTreeMap::new();
-        let mut wildcards = Vec::new();
-        for (pattern, of_pattern) in merged.into_iter().rev() {
-            if pattern.is_exact() {
-                exact.insert(pattern.as_str().to_owned(), of_pattern);
-            } else {
-                wildcards.push((pattern.clone(), of_pattern));
-            }
-        }
+        let rules: Vec<_> = merged
+            .into_iter()
+            .rev()
+            .map(|(pattern, of_pattern)| (pattern.clone(), of_pattern))
+            .collect();
         Self {
             is_root: false,
             names: policies.iter().map(|(name, _)| (*name).to_owned()).collect(),
-            exact,
-            wildcards,
+            index: Index::new(rules.iter().map(|(pattern, _)| pattern)),
+            rules,
         }
     }
 
@@ -90,52 +88,66 @@ impl PolicySet {
             None => Cow::Owned(format!("{}/", access.path)),
         };
         let other = self.decide_form(&other_form, needed);
-        if other.verdict > asked.verdict {
-            self.explain(&other, needed)
-        } else {
-            self.explain(&asked, needed)
+        let decided = if other.verdict > asked.verdict { other } else { asked };
+        if access.capability == Capability::Scan && decided.verdict == Verdict::Allowed {
+            let directory = access.path.strip_suffix('/').unwrap_or(access.path);
+            if let Some(denied) = self.deny_below(directory, [asked, other]) {
+                return self.explain(&denied, needed);
+            }
         }
+        self.explain(&decided, needed)
     }
 
     /// Decides on one spelling of a path.
-    fn decide_form(&self, path: &str, needed: Capabilities) -> FormDecision<'_> {
-        let mut matching = self.matching(path);
-        let Some(most_specific) = matching.next() else {
+    fn decide_form(&self, path: &str, needed: Capabilities) -> FormDecision {
+        let matching = self.index.matching(path);
+        let Some(most_specific) = matching.first().copied() else {
             return FormDecision {
                 verdict: Verdict::Unmatched,
-                rule: None,
+                place: None,
             };
         };
-        let (verdict, rule) = if most_specific.1.denies() {
+        let given = self.rules[most_specific].1.union;
+        let (verdict, place) = if given.contains(Capability::Deny) {
             (Verdict::Denied, most_specific)
-        } else if needed.iter().all(|c| most_specific.1.union.contains(c)) {
+        } else if needed.iter().all(|c| given.contains(c)) {
             (Verdict::Allowed, most_specific)
-        } else if let Some(deny) = matching.find(|(_, merged)| merged.denies()) {
+        } else if let Some(deny) = matching.into_iter().find(|place| self.denies(*place)) {
             (Verdict::Denied, deny)
         } else {
             (Verdict::Lacking, most_specific)
         };
         FormDecision {
             verdict,
-            rule: Some(rule),
+            place: Some(place),
         }
     }
 
-    /// What matches a path, from the most specific pattern.
-    fn matching(&self, path: &str) -> impl Iterator<Item = (&str, &Merged)> {
-        // An exact pattern has no wildcard, so it stands before all that have one.
-        let exact = self.exact.get_key_value(path);
-        let wildcards = self.wildcards.iter();
-        exact.map(|(text, merged)| (text.as_str(), merged)).into_iter().chain(
-            wildcards
-                .filter(move |(pattern, _)| pattern.matches(path))
-                .map(|(pattern, merged)| (pattern.as_str(), merged)),
-        )
+    /// The most specific deny of anything in a tree, unless the rule that allows the whole tree is more specific still.
+    fn deny_below(&self, directory: &str, forms: [FormDecision; 2]) -> Option<FormDecision> {
+        // Only a prefix that matches the directory is sure to match all that is below.
+        let allowing = forms
+            .into_iter()
+            .filter(|form| form.verdict == Verdict::Allowed)
+            .filter_map(|form| form.place)
+            .filter(|place| self.rules[*place].0.is_prefix())
+            .min();
+        let denying = self.index.matching_below(directory);
+        let place = denying.into_iter().find(|place| self.denies(*place))?;
+        let is_lifted = allowing.is_some_and(|allowing| allowing < place);
+        (!is_lifted).then_some(FormDecision {
+            verdict: Verdict::Denied,
+            place: Some(place),
+        })
+    }
+
+    fn denies(&self, place: usize) -> bool {
+        self.rules[place].1.union.contains(Capability::Deny)
     }
 
     /// Names the policies that made the decision what it is.
-    fn explain(&self, decided: &FormDecision<'_>, needed: Capabilities) -> Decision {
-        let Some((text, merged)) = decided.rule else {
+    fn explain(&self, decided: &FormDecision, needed: Capabilities) -> Decision {
+        let Some((pattern, merged)) = decided.place.map(|place| &self.rules[place]) else {
             return Decision {
                 allowed: false,
                 policies: Vec::new(),
@@ -155,7 +167,7 @@ impl PolicySet {
         Decision {
             allowed: decided.verdict == Verdict::Allowed,
             policies: names.into_iter().cloned().collect(),
-            rule: Some(text.to_owned()),
+            rule: Some(pattern.as_str().to_owned()),
         }
     }
 }
@@ -172,17 +184,14 @@ impl Merged {
         self.union = self.union.union(capabilities);
         self.by_policy.push((place, capabilities));
     }
-
-    fn denies(&self) -> bool {
-        self.union.contains(Capability::Deny)
-    }
 }
 
 /// The decision on one spelling of a path.
-struct FormDecision<'a> {
+#[derive(Clone, Copy)]
+struct FormDecision {
     verdict: Verdict,
-    /// Invariant: there, unless unmatched.
-    rule: Option<(&'a str, &'a Merged)>,
+    /// The place of the deciding rule. Invariant: there, unless unmatched; the lower the more specific.
+    place: Option<usize>,
 }
 
 /// In the order in which one spelling of a listed path overrules the other.
