@@ -7,11 +7,11 @@ use crate::pattern::PatternError;
 /// The text was refused: where, and why.
 ///
 /// It repeats patterns, which are what the author of the policy has to find, and nothing else of the text.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct ParseError {
     /// The line, from 1, where it is known.
     pub line: Option<usize>,
-    /// The pattern of the block, with special characters escaped, where it is inside one.
+    /// The pattern of the block where it is inside one, with special characters escaped and cut after 128 characters.
     pub pattern: Option<String>,
     /// What is wrong.
     pub reason: Reason,
@@ -95,6 +95,16 @@ impl fmt::Display for ParseError {
     }
 }
 
+// A pattern holds names of secrets: the author sees them by `Display`, logs do not by `Debug`.
+impl fmt::Debug for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParseError")
+            .field("line", &self.line)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
+
 impl core::error::Error for ParseError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         // The display above has said it already.
@@ -121,3 +131,16 @@ impl Reason {
         }
     }
 }
+
+/// A pattern as an error shows it.
+pub(crate) fn shown(pattern: &str) -> String {
+    let mut escaped = pattern.escape_debug();
+    let mut shown: String = escaped.by_ref().take(PATTERN_CHARS_SHOWN_MAX).collect();
+    if escaped.next().is_some() {
+        shown.push('\u{2026}');
+    }
+    shown
+}
+
+/// Enough to find the block by; errors travel in headers, which hold a few KiB, and a refused pattern may have 64.
+const PATTERN_CHARS_SHOWN_MAX: usize = 128;

@@ -49,16 +49,22 @@ impl Index {
         found
     }
 
-    /// The places of the patterns that match `directory` or anything below it, whether it is there or not, in ascending
-    /// order. The directory is given without the slash at its end.
+    /// The places of the patterns that match anything that begins with `directory` and a slash, whether it is there or
+    /// not, in ascending order. The directory is given without that slash.
     pub(crate) fn matching_below(&self, directory: &str) -> Vec<usize> {
         let (mut found, mut reached) = self.walk(directory);
-        while let Some(at) = reached.pop() {
-            let node = &self.nodes[at];
-            found.extend(node.exact);
+        // What ends at a node that was reached matches the directory alone.
+        let ends_above = reached.len();
+        let mut next = 0;
+        while let Some(at) = reached.get(next) {
+            let node = &self.nodes[*at];
+            if next >= ends_above {
+                found.extend(node.exact);
+            }
             found.extend(node.prefixes.all());
             reached.extend(node.literal.values());
             reached.extend(node.plus);
+            next += 1;
         }
         found.sort_unstable();
         found

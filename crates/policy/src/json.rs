@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde_json::error::Category;
 
 use crate::document::{Attribute, Block, Kind, Value};
-use crate::error::{ParseError, Reason};
+use crate::error::{ParseError, Reason, shown};
 
 /// Reads the blocks of a text that the scan has passed.
 ///
@@ -31,7 +31,7 @@ pub(crate) fn read(text: &str) -> Result<Vec<Block>, ParseError> {
         for (pattern, attributes) in patterns {
             let Tree::Object(attributes) = attributes else {
                 return Err(ParseError {
-                    pattern: Some(pattern.escape_debug().to_string()),
+                    pattern: Some(shown(&pattern)),
                     ..Reason::WrongType("what is said of a pattern is an object").into()
                 });
             };

@@ -18,8 +18,8 @@
 //! 4. What no rule allows is refused.
 //! 5. `LIST` and `SCAN` look at `a/private` and `a/private/` alike, whichever was asked: refused if rule 3 refuses
 //!    either form, allowed if either is allowed and neither denied. Otherwise one slash would walk around a deny.
-//! 6. `SCAN` shows a whole tree, so it must besides be free of denies in all of it: one that could match anything below
-//!    refuses the scan, unless the rule that allows it ends in `*` and is more specific than the deny.
+//! 6. `SCAN` of `a` shows the whole tree, so a deny that could match anything that begins with `a/` refuses it too, unless
+//!    the rule that allows the scan ends in `*` and is more specific than that deny.
 //! 7. A root-protected path needs `sudo` and the plain capability, both of the deciding pattern. Nothing implies `sudo`: a rule on
 //!    `*` with all other capabilities does not give it.
 //!

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aumbry_types::{Capabilities, Capability};
 
 use crate::document::{Attribute, Block, Kind, Value};
-use crate::error::{ParseError, Reason};
+use crate::error::{ParseError, Reason, shown};
 use crate::pattern::Pattern;
 use crate::scan::{self, Language};
 use crate::secret::Target;
@@ -53,7 +53,7 @@ impl Policy {
             };
             rules.extend(of_block.map_err(|error| ParseError {
                 line: error.line.or(block.line),
-                pattern: Some(block.pattern.escape_debug().to_string()),
+                pattern: Some(shown(&block.pattern)),
                 reason: error.reason,
             })?);
             if rules.len() > RULES_MAX {
@@ -188,5 +188,5 @@ const UNSUPPORTED: [&str; 11] = [
 ];
 /// A policy is replicated and parsed whole; what is longer is generated, and can be split.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
-/// A refusal walks all rules with a wildcard, so this bounds its work a policy.
+/// Many times what a person writes; it bounds the memory of a compiled set and the work of a decision, a policy.
 const RULES_MAX: usize = 1_000;

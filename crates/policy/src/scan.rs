@@ -24,12 +24,13 @@ pub(crate) fn check(text: &str, language: Language) -> Result<(), ParseError> {
     let mut place = Place::Code;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
+        let next = chars.peek().copied();
         if c == '\n' {
             line += 1;
-        } else if is_forbidden(c) {
+        } else if is_forbidden(c) || (c == '\r' && next != Some('\n')) {
+            // A return alone lets a terminal show one line over another, as a comment over a rule.
             return Err(Reason::Forbidden.at(line));
         }
-        let next = chars.peek().copied();
         match place {
             Place::LineComment if c == '\n' => place = Place::Code,
             Place::BlockComment if c == '*' && next == Some('/') => {

@@ -118,6 +118,65 @@ fn sudo_needs_both_capabilities() {
 }
 
 #[test]
+fn abuse_019_sudo_is_never_implied() {
+    let all = "* create,read,update,patch,delete,list,scan,subscribe";
+    let protected = ["sudo update sys/seal", "sudo read sys/audit-log", "sudo list a"];
+    check(&[&[all]], &["update sys/seal", "read sys/audit-log"], &protected);
+    check(&[&[all], &["sys/seal sudo"]], &[], &protected);
+    check(&[&[all], &["* sudo"]], &protected, &[]);
+    check(&[&["* sudo"]], &[], &protected);
+}
+
+#[test]
+fn abuse_015_a_scan_covers_the_whole_tree() {
+    let both = ["scan a", "scan a/"];
+    let check_deny = |deny: &str, allowed: &[&str], refused: &[&str]| {
+        check(&[&["a/* scan,list", "b/* scan,list", deny]], allowed, refused);
+    };
+    for deny in ["a/b/* deny", "a/b deny", "a/b/+/c deny", "a/b* deny", "a/+/+/x/y deny"] {
+        check_deny(deny, &["scan b", "list a", "list a/c"], &both);
+    }
+    check_deny("a/b/* deny", &["scan a/c", "scan a/bb"], &["scan a/b", "scan a/b/c"]);
+    check_deny("a/b* deny", &["scan a/c"], &["scan a/bb"]);
+    check_deny("a/+/x deny", &["scan a/b/c"], &["scan a/b", "scan a/b/x"]);
+    // What the deny loses to anyway, and only where that holds in the whole tree.
+    check(&[&["a/* deny", "a/b/* scan"]], &["scan a/b/c"], &["scan a", "scan a/b"]);
+    check(
+        &[&["a/* deny", "a/b/* scan", "a/b scan"]],
+        &["scan a/b", "scan a/b/c"],
+        &both,
+    );
+    check(&[&["a/* deny", "a/b scan"]], &[], &["scan a/b"]);
+    // A deny of the path itself says nothing about the tree.
+    check(&[&["a scan", "+ deny"]], &both, &["scan b"]);
+    check(&[&["a scan", "+/+ deny"]], &[], &both);
+    check(
+        &[&["* deny", "a/* scan", "a scan", "a/b/c deny"]],
+        &["scan a/c"],
+        &["scan a", "scan a/b"],
+    );
+}
+
+#[test]
+fn prefixes_of_one_segment() {
+    let set = set(&[&["ab* read", "abc* update", "abd* list", "ac* patch", "* delete"]]);
+    let check = |path: &str, rule: &str| {
+        let decision = decide(&set, &format!("read {path}"));
+        assert_eq!(decision.rule.as_deref(), Some(rule), "{path}");
+    };
+    check("ab", "ab*");
+    check("abb", "ab*");
+    check("abcd/e", "abc*");
+    check("abe", "ab*");
+    check("abd", "abd*");
+    check("abz", "ab*");
+    check("acz", "ac*");
+    check("ad", "*");
+    check("a", "*");
+    check("b/ab", "*");
+}
+
+#[test]
 fn decisions_are_explained() {
     let set = set(&[&["a read", "b/* deny"], &["a update"], &["a read", "b/c list"]]);
     let check = |question: &str, policies: &[&str], rule: Option<&str>| {

@@ -42,25 +42,17 @@ fn secret_blocks() {
         let text = format!("secret \"{pattern}\" {{\n{rest}\n}}");
         assert_eq!(rules(&policy(&text)), expect, "{text}");
     };
-    check(
-        "kv/app/*",
-        "capabilities = [\"read\"]",
-        &["kv/data/app/* read", "kv/metadata/app/* read"],
-    );
+    check("kv/app/*", "capabilities = [\"read\"]", &["kv/data/app/* read"]);
     check(
         "kv/a",
         "capabilities = [\"list\", \"scan\"]",
         &["kv/metadata/a list,scan"],
     );
-    check(
-        "kv/*",
-        "capabilities = [\"create\"]",
-        &["kv/data/* create", "kv/metadata/* create"],
-    );
+    check("kv/*", "capabilities = [\"create\"]", &["kv/data/* create"]);
     check(
         "team/kv/+/x",
         "mount = \"team/kv/\"\n capabilities = [\"update\", \"patch\"]",
-        &["team/kv/data/+/x update,patch", "team/kv/metadata/+/x update,patch"],
+        &["team/kv/data/+/x update,patch"],
     );
     check(
         "kv/a",
@@ -176,6 +168,9 @@ fn refused() {
     );
     check("# a\n# \u{202e}", Reason::Forbidden, line);
     check("# a\n\0", Reason::Forbidden, line);
+    check("\n# a\rpath \"a\" {}", Reason::Forbidden, line);
+    check("\n{\r}", Reason::Forbidden, line);
+    check("\u{feff}{}", Reason::Forbidden, first);
     check("path \"a\" {\n= 1 }", Reason::Syntax, line);
     for pattern in ["kv", "kv*", "+/a", "*"] {
         let text = format!("secret \"{pattern}\" {{ capabilities = [\"read\"] }}");
@@ -218,6 +213,61 @@ fn refused() {
 }
 
 #[test]
+fn depth_bombs_are_refused_before_the_parsers() {
+    let attribute = "path \"a\" { capabilities = ";
+    for (begin, unit, expect) in [
+        (attribute, "[", Reason::TooDeep),
+        (attribute, "{a=", Reason::TooDeep),
+        (attribute, "[\"]\",", Reason::TooDeep),
+        (attribute, "[\"\\\"]\",", Reason::TooDeep),
+        (attribute, "[/*]*/", Reason::TooDeep),
+        (attribute, "[#]\n", Reason::TooDeep),
+        (attribute, "[//]\r\n", Reason::TooDeep),
+        (attribute, "(", Reason::NotLiteral),
+        (attribute, "!", Reason::NotLiteral),
+        (attribute, "-", Reason::NotLiteral),
+        (attribute, "a?", Reason::NotLiteral),
+        (attribute, "\"${", Reason::NotLiteral),
+        (attribute, "\"%{if a}", Reason::NotLiteral),
+        (attribute, "1==", Reason::Syntax),
+        ("", "a \"b\" {", Reason::TooDeep),
+        ("{", "\"a\":{", Reason::TooDeep),
+        ("{\"a\":", "[", Reason::TooDeep),
+        ("{\"a\":", "[\"\\\\\",\"]\\\"\",", Reason::TooDeep),
+    ] {
+        let text = format!("{begin}{}", unit.repeat(60_000 / unit.len()));
+        let error = Policy::parse(&text).expect_err(unit);
+        assert_eq!(error.reason, expect, "{begin}{unit}");
+    }
+}
+
+#[test]
+fn abuse_021_what_is_wrong_is_refused_at_write() {
+    let blocks = |count: usize| -> String {
+        (0..count)
+            .map(|at| format!("path \"{at}\"{{policy=\"read\"}}\n"))
+            .collect()
+    };
+    let of = |name: &str| format!("path \"a\" {{ capabilities = [\"{name}\"] }}");
+    let equal_keys = r#"{"path": {"a": {"policy": "read"}, "\u0061": {"policy": "deny"}}}"#;
+    for (text, expect) in [
+        (of("raed"), aumbry_types::UnknownCapability.into()),
+        (of("Read"), aumbry_types::UnknownCapability.into()),
+        (blocks(1).repeat(2), Reason::DuplicateBlock),
+        (equal_keys.to_owned(), Reason::DuplicateKey),
+        (
+            "path \"a\" {\n policy = \"read\"\n policy = \"deny\"\n}".to_owned(),
+            Reason::Syntax,
+        ),
+        (blocks(2_000), Reason::TooManyRules),
+        (blocks(10_000), Reason::TooLong),
+    ] {
+        let error = Policy::parse(&text).expect_err("is wrong");
+        assert_eq!(error.reason, expect, "{}", &text[..text.len().min(80)]);
+    }
+}
+
+#[test]
 fn bounds() {
     let blocks = |count: usize| -> String {
         (0..count)
@@ -248,6 +298,14 @@ fn errors_repeat_the_pattern_and_nothing_else() {
     ] {
         assert!(!show(text).contains("canary"), "{text}");
     }
+}
+
+#[test]
+fn errors_are_short_and_their_debug_hides_patterns() {
+    let text = format!("path \"canary{}\" {{}}", "\u{e9}".repeat(30_000));
+    let error = Policy::parse(&text).expect_err("is too long");
+    assert!(error.to_string().len() < 512, "{error}");
+    assert!(!format!("{error:?}").contains("canary"));
 }
 
 fn fragments() -> impl Strategy<Value = String> {
@@ -281,6 +339,9 @@ fn fragments() -> impl Strategy<Value = String> {
         "1",
         "\\u00",
         "é",
+        "==",
+        "\r",
+        "\\\"",
     ]);
     prop::collection::vec(fragment, 0..60).prop_map(|parts| parts.concat())
 }

@@ -21,6 +21,18 @@ fn matches(pattern: &[u8], path: &[u8]) -> bool {
     }
 }
 
+/// Whether a pattern matches anything that begins with these bytes, by trying every way to read it.
+fn matches_below(pattern: &[u8], begin: &[u8]) -> bool {
+    match (pattern, begin) {
+        (_, []) | (b"*", _) => true,
+        ([b'+', pattern @ ..], begin) => (1..=begin.len())
+            .filter(|end| !begin[..*end].contains(&b'/'))
+            .any(|end| matches_below(pattern, &begin[end..])),
+        ([p, pattern @ ..], [c, begin @ ..]) => p == c && matches_below(pattern, begin),
+        ([], _) => false,
+    }
+}
+
 /// Whether the first pattern is strictly more specific: the five rules, one after the other.
 fn beats(one: &str, other: &str) -> bool {
     let wildcard = |text: &str| text.chars().position(|c| c == '+' || c == '*').unwrap_or(1_000);
@@ -40,8 +52,8 @@ fn beats(one: &str, other: &str) -> bool {
     one > other
 }
 
-/// Whether a path is refused by a deny, and whether it is allowed.
-fn decide_form(policies: &[Rules], path: &str, needed: &[&str]) -> (bool, bool) {
+/// Whether a path is refused by a deny, and the pattern that allows it.
+fn decide_form<'a>(policies: &'a [Rules], path: &str, needed: &[&str]) -> (bool, Option<&'a str>) {
     let matching: Vec<_> = policies
         .iter()
         .flatten()
@@ -56,22 +68,34 @@ fn decide_form(policies: &[Rules], path: &str, needed: &[&str]) -> (bool, bool) 
     let denied = matching
         .iter()
         .any(|(pattern, names)| names.contains(&"deny") && !allowing.is_some_and(|(allow, _)| beats(allow, pattern)));
-    (denied, allowing.is_some() && !denied)
+    (
+        denied,
+        allowing.filter(|_| !denied).map(|(pattern, _)| pattern.as_str()),
+    )
 }
 
 fn decide(policies: &[Rules], path: &str, capability: &str, sudo: bool) -> bool {
     let needed: &[&str] = if sudo { &[capability, "sudo"] } else { &[capability] };
     let (denied, allowed) = decide_form(policies, path, needed);
     if capability != "list" && capability != "scan" {
-        return allowed;
+        return allowed.is_some();
     }
     let other = path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned);
     let (other_denied, other_allowed) = decide_form(policies, &other, needed);
-    (allowed || other_allowed) && !denied && !other_denied
+    if denied || other_denied || (allowed.is_none() && other_allowed.is_none()) {
+        return false;
+    }
+    let begin = format!("{}/", path.strip_suffix('/').unwrap_or(path));
+    let covers = |deny: &str| {
+        let mut allowing = [allowed, other_allowed].into_iter().flatten();
+        allowing.any(|allow| allow.ends_with('*') && beats(allow, deny))
+    };
+    let mut denies = policies.iter().flatten().filter(|(_, names)| names.contains(&"deny"));
+    capability == "list" || denies.all(|(deny, _)| !matches_below(deny.as_bytes(), begin.as_bytes()) || covers(deny))
 }
 
 fn patterns() -> impl Strategy<Value = String> {
-    let segments = prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "+"]), 1..4);
+    let segments = prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "abb", "+"]), 1..4);
     let end = prop::sample::select(vec!["", "", "/", "/*", "*"]);
     (segments, end).prop_map(|(segments, end)| {
         let text = format!("{}{end}", segments.join("/"));
@@ -80,14 +104,14 @@ fn patterns() -> impl Strategy<Value = String> {
 }
 
 fn policies() -> impl Strategy<Value = Vec<Rules>> {
-    let names = prop::sample::subsequence(vec!["read", "update", "list", "sudo"], 1..=3);
+    let names = prop::sample::subsequence(vec!["read", "update", "list", "scan", "sudo"], 1..=4);
     let names = prop_oneof![4 => names, 1 => Just(vec!["deny"]), 1 => Just(vec!["read", "list", "deny"])];
     let rules = prop::collection::btree_map(patterns(), names, 0..6);
     prop::collection::vec(rules.prop_map(|rules| rules.into_iter().collect()), 0..4)
 }
 
 fn paths() -> impl Strategy<Value = String> {
-    let segments = prop::collection::vec(prop::sample::select(vec!["a", "b", "ab"]), 1..5);
+    let segments = prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "abb", "aba"]), 1..5);
     (segments, prop::bool::ANY)
         .prop_map(|(segments, slash)| format!("{}{}", segments.join("/"), if slash { "/" } else { "" }))
 }
