@@ -19,8 +19,6 @@ pub mod pki;
 mod propose;
 mod service;
 mod state_machine;
-#[cfg(test)]
-mod suite;
 mod tls;
 mod types;
 
