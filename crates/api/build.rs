@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Relative to the package, which is where Cargo runs this: a path fixed at compile time would be that of another checkout when
+    // two share a target directory.
+    let root = Path::new("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
     let mut files = Vec::new();
-    find(&root, &mut files)?;
+    find(root, &mut files)?;
     files.sort();
     for file in &files {
         println!("cargo:rerun-if-changed={}", file.display());
     }
-    let descriptors = protox::compile(&files, [&root])?;
+    let descriptors = protox::compile(&files, [root])?;
     tonic_prost_build::configure()
         .bytes(".")
         .btree_map(".")

@@ -5,12 +5,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
-/// The checkout.
+/// The checkout, as Cargo tells it at run time: with a path fixed at compile time, two checkouts that share a target directory would
+/// work on each other's files.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the checkout")
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let root = package.as_deref().and_then(Path::parent).map(Path::to_owned);
+        root.expect("xtask is started with `cargo xtask`")
+    });
+    &ROOT
 }
 
 /// The target directory: this program lies in `<target>/xtask/`, whatever named the place.

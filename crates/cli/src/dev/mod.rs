@@ -138,9 +138,9 @@ mod tests {
     /// The reference configuration is one, as it stands and with every default written out.
     #[test]
     fn the_reference_configuration_is_true() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/aumbry.toml");
-        let plain = Config::load(&file).unwrap();
-        let text = std::fs::read_to_string(&file).unwrap();
+        let file = Path::new("../../deploy/aumbry.toml");
+        let plain = Config::load(file).unwrap();
+        let text = std::fs::read_to_string(file).unwrap();
         let written_out: Vec<&str> = text
             .lines()
             .map(|line| match line.strip_prefix('#') {
