@@ -19,6 +19,8 @@ pub mod pki;
 mod propose;
 mod service;
 mod state_machine;
+#[cfg(test)]
+mod suite;
 mod tls;
 mod types;
 
