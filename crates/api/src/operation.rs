@@ -139,6 +139,8 @@ operations! {
     PromoteRequest, Promote => PromoteReply;
     RemoveRequest, Remove => RemoveReply;
     TransferRequest, Transfer => TransferReply;
+    SnapshotSaveRequest, SnapshotSave => SnapshotSaveReply;
+    SnapshotReleaseRequest, SnapshotRelease => SnapshotReleaseReply;
     AuditReadRequest, AuditRead => AuditReadReply;
     AuditCheckpointRequest, AuditCheckpoint => AuditCheckpointReply;
 }
@@ -170,6 +172,8 @@ replies! {
     PromoteReply, Promote;
     RemoveReply, Remove;
     TransferReply, Transfer;
+    SnapshotSaveReply, SnapshotSave;
+    SnapshotReleaseReply, SnapshotRelease;
     AuditReadReply, AuditRead;
     AuditCheckpointReply, AuditCheckpoint;
 }

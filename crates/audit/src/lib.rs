@@ -34,7 +34,7 @@ mod checkpoint;
 mod codec;
 mod commitment;
 mod event;
-mod hex;
+use aumbry_types::hex;
 mod leaf;
 mod merkle;
 mod record;

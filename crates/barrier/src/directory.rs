@@ -66,6 +66,17 @@ impl ListCache {
     }
 }
 
+/// Why a name was not entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InsertError {
+    /// The container has [`CHILDREN_MAX`] children.
+    #[error("{DIRECTORY_FULL}")]
+    Full,
+    /// A stored row is damaged.
+    #[error(transparent)]
+    Damaged(#[from] DamagedRow),
+}
+
 #[derive(Serialize, Deserialize)]
 struct Entry {
     id: ObjectId,
@@ -95,10 +106,16 @@ impl Txn<'_> {
     /// Enters a name, which must not be there: the plan is refused if it is by then, or if the container was revoked.
     ///
     /// # Errors
-    /// [`DamagedRow`]
-    pub fn insert(&mut self, container: ObjectId, name: &str, kind: Kind, id: ObjectId) -> Result<(), DamagedRow> {
+    /// [`InsertError`]
+    pub fn insert(&mut self, container: ObjectId, name: &str, kind: Kind, id: ObjectId) -> Result<(), InsertError> {
         let row_key = key::directory(container, self.barrier().hash_name(container, name));
-        self.read_row(&row_key)?;
+        let is_new = self.read_row(&row_key)?.is_none();
+        // Tokens are never listed.
+        if is_new && kind != Kind::Token && self.container(container)?.children >= CHILDREN_MAX {
+            // The refusal must not be told if it rests on a child in flight that is lost.
+            self.fence_scan(container)?;
+            return Err(InsertError::Full);
+        }
         self.fence_generation(container)?;
         let entry = record::encode(
             ENTRY_VERSION,
@@ -161,15 +178,15 @@ impl Txn<'_> {
         Ok(list)
     }
 
-    /// Some children, at most so many, in no order that means anything. Unrecorded: for sweeps of containers that nobody enters.
-    ///
-    /// # Errors
-    /// [`DamagedRow`]
-    pub fn some_children(&self, container: ObjectId, limit: usize) -> Result<Vec<Child>, DamagedRow> {
+    /// Some children with their rows, at most so many, in no order that means anything. Unrecorded: for sweeps of containers that
+    /// nobody enters. A damaged row is given as such, so that a sweep can go past it.
+    #[must_use]
+    pub fn some_children(&self, container: ObjectId, limit: usize) -> Vec<(Bytes, Result<Child, DamagedRow>)> {
         let page = self.scan_rows(&key::directory_prefix(container), None, limit);
-        let children = page.iter().map(|(row_key, row)| {
-            let row = Row::decode(row).map_err(|_| DamagedRow)?;
-            self.open_child(row_key, &row)
+        let children = page.into_iter().map(|(row_key, row)| {
+            let row = Row::decode(&row).map_err(|_| DamagedRow);
+            let child = row.and_then(|row| self.open_child(&row_key, &row));
+            (row_key, child)
         });
         children.collect()
     }
@@ -186,10 +203,16 @@ impl Txn<'_> {
     }
 }
 
+/// The most children of one directory. A listing reads, opens and sorts all of them in one step that every other plan waits for, and
+/// only a list of at most so many names is kept for the next page.
+pub const CHILDREN_MAX: u64 = 1_000_000;
+/// What is wrong with a full directory, and what to do.
+pub const DIRECTORY_FULL: &str =
+    "the directory holds 1,000,000 names, the most it can; use a subdirectory, or delete names first";
 const ENTRY_VERSION: u8 = 1;
 /// How many rows one step of a listing reads.
 const SCAN_ROWS: usize = 1_024;
-/// About 100 MB of names at their usual length.
-const CACHED_NAMES_MAX: usize = 1_000_000;
+/// One full directory: about 100 MB of names at their usual length.
+const CACHED_NAMES_MAX: usize = CHILDREN_MAX as usize;
 /// Directories listed at about the same time.
 const CACHED_LISTS_MAX: usize = 4_096;

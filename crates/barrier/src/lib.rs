@@ -15,6 +15,6 @@ pub mod record;
 mod txn;
 
 pub use barrier::{Barrier, DamagedRow};
-pub use directory::{Child, ListCache};
+pub use directory::{CHILDREN_MAX, Child, DIRECTORY_FULL, InsertError, ListCache};
 pub use kind::Kind;
 pub use txn::{Object, ObjectOptions, Txn};

@@ -199,16 +199,14 @@ impl<'a> Txn<'a> {
 
     /// Seals and writes a row by its key.
     pub fn put_row(&mut self, row_key: Bytes, kind: Kind, plain: &[u8], options: ObjectOptions) {
-        let (key_term, body) = self.barrier.seal(&row_key, kind, plain, self.entropy);
-        self.write(Write::Put(Put {
-            key: row_key,
-            kind: kind as u8,
-            expires_at: options.expires_at,
-            counters: options.counters,
-            key_term,
-            container: options.container,
-            body,
-        }));
+        let put = self.seal_row(row_key, kind, plain, options);
+        self.write(put);
+    }
+
+    /// As [`Self::put_row`], but the row is written even if the plan is abandoned.
+    pub fn fence_row(&mut self, row_key: Bytes, kind: Kind, plain: &[u8], options: ObjectOptions) {
+        let put = self.seal_row(row_key, kind, plain, options);
+        self.fence_write(put);
     }
 
     /// Adds a change as it is.
@@ -301,6 +299,12 @@ impl<'a> Txn<'a> {
             .map_err(|_| DamagedRow)
     }
 
+    /// Whether a change of the row is in flight, or may be: what is read of it may not come to pass.
+    #[must_use]
+    pub fn is_in_flight(&self, row_key: &[u8]) -> bool {
+        self.state.is_changed(row_key)
+    }
+
     /// Rows with this prefix, unrecorded.
     #[must_use]
     pub fn scan_rows(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<(Bytes, Bytes)> {
@@ -346,6 +350,19 @@ impl<'a> Txn<'a> {
             writes,
             commitment,
         }
+    }
+
+    fn seal_row(&self, row_key: Bytes, kind: Kind, plain: &[u8], options: ObjectOptions) -> Write {
+        let (key_term, body) = self.barrier.seal(&row_key, kind, plain, self.entropy);
+        Write::Put(Put {
+            key: row_key,
+            kind: kind as u8,
+            expires_at: options.expires_at,
+            counters: options.counters,
+            key_term,
+            container: options.container,
+            body,
+        })
     }
 
     fn open_object(&self, row_key: &[u8], row: &Row, kind: Kind) -> Result<Object, DamagedRow> {

@@ -9,7 +9,7 @@ use aumbry_audit::export::{Content, Header, Unverified, checkpoint_line, header_
 use aumbry_audit::{Checkpoint, Frontier, Leaf, Outcome};
 use aumbry_client::{Client, v1};
 use aumbry_crypto::signature::VerifyingKey;
-use aumbry_types::StorageId;
+use aumbry_types::{StorageId, hex};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -61,7 +61,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
 pub(crate) fn verify(arguments: &Verify, format: Format) -> Result<()> {
     let file =
         std::fs::File::open(&arguments.file).with_context(|| format!("cannot read {}", arguments.file.display()))?;
-    let pinned = arguments.fingerprint.as_deref().map(unhex).transpose()?;
+    let pinned = arguments.fingerprint.as_deref().map(fingerprint).transpose()?;
     let verified = aumbry_audit::export::verify(BufReader::new(file), pinned).map_err(|error| {
         let reason = std::error::Error::source(&error)
             .map(|source| format!(": {source}"))
@@ -72,8 +72,8 @@ pub(crate) fn verify(arguments: &Verify, format: Format) -> Result<()> {
         "intact": true,
         "records": verified.records,
         "size": verified.size,
-        "root": hex(&verified.root),
-        "key_fingerprint": hex(&verified.key_fingerprint),
+        "root": hex::encode(&verified.root),
+        "key_fingerprint": hex::encode(&verified.key_fingerprint),
         "storage_id": verified.storage_id.to_string(),
     });
     document(format, &shown)?;
@@ -219,20 +219,8 @@ fn export_line(row: v1::AuditRow) -> Result<String> {
     leaf_line(&leaf, &content, unverified).context("a record cannot be read by this build")
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Result<[u8; 32]> {
-    let wrong = "a fingerprint is 64 hexadecimal digits";
-    if text.len() != 64 || !text.is_ascii() {
-        bail!(wrong);
-    }
-    let mut bytes = [0; 32];
-    for (n, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * n..2 * n + 2], 16).context(wrong)?;
-    }
-    Ok(bytes)
+fn fingerprint(text: &str) -> Result<[u8; 32]> {
+    hex::decode(text).context("a fingerprint is 64 hexadecimal digits")
 }
 
 /// The most records of one page.

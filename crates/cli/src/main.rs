@@ -12,6 +12,7 @@ mod operator;
 mod output;
 mod policy;
 mod secrets;
+mod snapshot;
 mod status;
 mod token;
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::context::{Context, ask, read_stdin};
 use crate::kv::done;
 use crate::output::{Format, document, line, line_json, table, time};
+use crate::snapshot;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -81,6 +82,9 @@ pub(crate) enum Command {
     },
     /// Make the leader hand over to another node
     StepDown,
+    /// Backups: save, inspect, restore
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
@@ -191,6 +195,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
                 .await?;
             done(format, "transferred")
         }
+        Command::Snapshot(command) => snapshot::run(command, context).await,
         Command::StepDown => {
             context.client()?.call(v1::StepDownRequest::default()).await?;
             done(format, "stepped down")
@@ -308,6 +313,8 @@ fn node_status(status: &v1::StatusReply) -> Value {
         "log_time": time(status.log_time_ms),
         "cluster_id": status.cluster_id,
         "storage_id": status.storage_id,
+        "quarantined": status.quarantined,
+        "restored_from": status.restored_from,
         "members": status.members.iter().map(member).collect::<Vec<_>>(),
     })
 }

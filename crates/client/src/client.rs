@@ -164,6 +164,10 @@ impl Client {
         self.once(service.join_cluster(self.timed(request))).await
     }
 
+    pub(crate) fn connection(&self, endpoint: Option<&str>) -> Result<Authorized, Error> {
+        Ok(self.connections.at(self.position(endpoint)?))
+    }
+
     fn sys(&self, endpoint: Option<&str>) -> Result<SysServiceClient<Authorized>, Error> {
         Ok(SysServiceClient::new(self.connections.at(self.position(endpoint)?)))
     }
@@ -201,13 +205,16 @@ impl Client {
         }
     }
 
-    fn timed<T>(&self, message: T) -> Request<T> {
+    pub(crate) fn timed<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(self.timeout);
         request
     }
 
-    async fn once<T>(&self, call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Error> {
+    pub(crate) async fn once<T>(
+        &self,
+        call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, Error> {
         let answer = tokio::time::timeout(self.timeout + DEADLINE_GRACE, call).await;
         let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("the node did not answer in time")));
         answer

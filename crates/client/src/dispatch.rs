@@ -84,6 +84,7 @@ dispatch! {
         PromoteRequest, promote, true;
         RemoveRequest, remove, true;
         TransferRequest, transfer, true;
+        SnapshotReleaseRequest, snapshot_release, true;
     }
     AuditServiceClient {
         AuditReadRequest, read, false;

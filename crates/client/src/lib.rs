@@ -8,6 +8,7 @@
 //!
 //! What it does not do: cache, or decide for the caller what an unknown outcome means.
 
+mod backup;
 mod builder;
 mod client;
 mod connection;
@@ -15,6 +16,7 @@ mod dispatch;
 mod error;
 
 pub use aumbry_api::v1;
+pub use backup::{Restoring, SavedBackup};
 pub use builder::Builder;
 pub use client::Client;
 #[doc(hidden)]

@@ -3,8 +3,9 @@
 #[path = "../../barrier/tests/common/mod.rs"]
 mod common;
 
+use aumbry_barrier::CHILDREN_MAX;
 use aumbry_engines::kv::{Error, MetadataChange, Reply, Request, plan};
-use aumbry_state::{Command, Outcome, key};
+use aumbry_state::{Command, ContainerState, Outcome, key};
 use aumbry_types::{ObjectId, SecretBytes, SecretPath};
 use common::Bed;
 use proptest::collection::vec;
@@ -220,6 +221,27 @@ proptest! {
         let left: Vec<_> = bed.view.rows().into_keys().collect();
         prop_assert!(left.iter().all(|row| *row == key::machine() || *row == key::container(ROOT)), "{:?}", left);
     }
+}
+
+#[test]
+fn a_full_directory_takes_no_further_secret() {
+    let mut bed = after(&[Ask::Put(0, None, 0)]);
+    let full = ContainerState {
+        children: CHILDREN_MAX,
+        ..ContainerState::default()
+    };
+    bed.view.write([(key::container(ROOT), Some(full.encode()))]);
+    for refused in [Ask::Put(1, None, 1), Ask::Put(2, None, 1), Ask::Shorten(1)] {
+        let told = commit(&mut bed, &refused);
+        assert!(
+            told.contains("1,000,000 names") && told.contains("use a subdirectory"),
+            "{told}"
+        );
+    }
+    assert!(
+        commit(&mut bed, &Ask::Put(0, None, 2)).contains("Written"),
+        "is there already"
+    );
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operati
         Operation::AuditRead { .. } => ("sys/audit-log".to_owned(), Capability::Read, true),
         Operation::AuditCheckpoint => ("sys/audit-log/checkpoint".to_owned(), Capability::Read, false),
         Operation::SnapshotSave => ("sys/storage/raft/snapshot".to_owned(), Capability::Read, true),
+        Operation::SnapshotRelease => ("sys/storage/raft/snapshot-release".to_owned(), Capability::Update, true),
         // A joining node shows its join token instead; a KV request was handled above.
         Operation::Join(_) | Operation::Kv(_) => return Err(Failure::denied()),
     };

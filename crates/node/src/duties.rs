@@ -3,14 +3,13 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use aumbry_auth::token;
-use aumbry_barrier::{Kind, Txn};
-use aumbry_state::{Write, key};
+use aumbry_audit::Outcome;
+use aumbry_state::ProposeError;
 use aumbry_types::NodeId;
 use tokio::sync::watch;
 
 use crate::pipeline::Waiter;
-use crate::{Failure, Node, genesis, record};
+use crate::{Failure, Node, expiry, genesis, record};
 
 /// Runs until `stop` turns true.
 pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
@@ -53,13 +52,13 @@ async fn house(node: &Node, count: u64) {
         }
         return;
     }
-    if let Err(failure) = keep(node).await {
+    if let Err(failure) = keep(node, count).await {
         tracing::debug!(reason = failure.reason, "a duty of the leader was put off");
     }
     promote(node).await;
 }
 
-async fn keep(node: &Node) -> Result<(), Failure> {
+async fn keep(node: &Node, count: u64) -> Result<(), Failure> {
     if !node.holds_the_clusters_keys() {
         tracing::warn!(
             "the cluster was initialised again after this node was unsealed: it seals itself; use the new shares"
@@ -68,47 +67,33 @@ async fn keep(node: &Node) -> Result<(), Failure> {
         return Ok(());
     }
     settle(node.plan_internal(genesis::CONFIRM, genesis::confirm)?).await;
-    for (operation, source, refused) in node.refusals.take_ended(node.clock.boottime_ms()) {
-        let region = node.outside.region.clone();
-        let record = |leader: aumbry_types::LeaderId, id| {
-            record::aggregate(operation, source, refused, leader.node.0, &region, id)
-        };
-        settle(node.plan_recorded(record, |_| Ok(true))?).await;
-    }
-    settle(node.plan_internal("sys.expire", expire)?).await;
-    settle(node.plan_internal("sys.sweep", sweep)?).await;
+    record_refusals(node).await?;
+    let is_loud = count % TELL_EVERY == 1;
+    settle(node.plan_internal("sys.expire", |txn| Ok(expiry::expire(txn, is_loud)))?).await;
+    settle(node.plan_internal("sys.sweep", |txn| Ok(expiry::sweep(txn)))?).await;
     Ok(())
 }
 
-/// Removes what has expired. An expired token is refused from its very moment on; this only takes it off the disk.
-fn expire(txn: &mut Txn<'_>) -> Result<bool, Failure> {
-    let now = txn.now().0;
-    let mut found = false;
-    for (entry, _) in txn.scan_rows(&key::expiry_prefix(), None, EXPIRE_MAX) {
-        let Some((when, row_key)) = key::parse_expiry(&entry) else {
-            continue;
+/// Records the refusals of minutes that have ended. What is certainly not recorded is counted again.
+async fn record_refusals(node: &Node) -> Result<(), Failure> {
+    let mut ended = node.refusals.take_ended(node.clock.boottime_ms());
+    while let Some((operation, source, refused)) = ended.pop() {
+        let region = node.outside.region.clone();
+        let client = source.clone();
+        let record = |leader: aumbry_types::LeaderId, id| {
+            record::aggregate(operation, client, refused, leader.node.0, &region, id)
         };
-        if when > now {
-            break;
-        }
-        found = true;
-        let is_token = txn.peek_row(&row_key)?.is_some_and(|row| row.kind == Kind::Token as u8);
-        match key::parse_id(&row_key) {
-            Some(id) if is_token => token::revoke(txn, id)?,
-            _ => txn.write(Write::Delete(row_key)),
+        let settled = match node.plan_recorded(record, |_| Ok(true)) {
+            Ok(waiter) => Ok(settle(waiter).await),
+            Err(failure) => Err(failure),
+        };
+        if !matches!(settled, Ok(Some(true) | None)) {
+            ended.push((operation, source, refused));
+            node.refusals.put_back(ended);
+            return settled.map(drop);
         }
     }
-    Ok(found)
-}
-
-/// Removes children of what was revoked, a piece at a time.
-fn sweep(txn: &mut Txn<'_>) -> Result<bool, Failure> {
-    let waiting = txn.scan_rows(&key::work_prefix(), None, 1);
-    let Some(id) = waiting.first().and_then(|(row, _)| key::parse_id(row)) else {
-        return Ok(false);
-    };
-    token::sweep(txn, id, SWEEP_MAX)?;
-    Ok(true)
+    Ok(())
 }
 
 /// Makes voters of learners that have caught up.
@@ -155,10 +140,13 @@ async fn ask_peers(node: &Node) {
     *node.peer_clocks.lock().unwrap_or_else(PoisonError::into_inner) = clocks;
 }
 
-async fn settle(waiter: Option<Waiter>) {
-    if let Some(waiter) = waiter {
-        // What fails here is still to be done at the next tick.
-        let _ = tokio::time::timeout(DUTY_TIMEOUT, waiter).await;
+/// Waits for the outcome of what was planned: whether it was applied, or `None` if nobody knows or there was nothing.
+async fn settle(waiter: Option<Waiter>) -> Option<bool> {
+    // What fails here is still to be done at the next tick.
+    match tokio::time::timeout(DUTY_TIMEOUT, waiter?).await {
+        Ok(Ok(Ok(placed))) => Some(placed.outcome == Outcome::Ok),
+        Ok(Ok(Err(ProposeError::NotApplied(_)))) => Some(false),
+        _ => None,
     }
 }
 
@@ -167,7 +155,45 @@ const TICK: Duration = Duration::from_millis(100);
 /// Peers are asked every second.
 const ASK_EVERY: u64 = 10;
 const DUTY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Rows that one entry removes; a token takes about four.
-const EXPIRE_MAX: usize = 500;
-/// Children that one entry sweeps.
-const SWEEP_MAX: usize = 1_000;
+/// Damage that stays is told every minute.
+const TELL_EVERY: u64 = 600;
+
+#[cfg(test)]
+mod tests {
+    use aumbry_state::Local;
+    use aumbry_types::{SimulatedClock, SimulatedEntropy, WallTime};
+
+    use super::*;
+    use crate::Outside;
+
+    #[tokio::test]
+    async fn refusals_that_cannot_be_recorded_are_kept() {
+        let clock = Arc::new(SimulatedClock::new(WallTime(1_700_000_000_000)));
+        let outside = Outside {
+            sign_node: Box::new(|_, _, _, _, _| Ok(String::new())),
+            ask_peer: Box::new(|_| Box::pin(async { None })),
+            cluster: aumbry_types::ClusterId::from_bytes([7; 16]),
+            region: String::new(),
+        };
+        let entropy = Arc::new(SimulatedEntropy::new(1));
+        let node = Node::new(
+            Arc::new(Local::new()),
+            Arc::<SimulatedClock>::clone(&clock),
+            entropy,
+            outside,
+        );
+        for source in ["a", "b"] {
+            for _ in 0..25 {
+                node.refusals.count("kv.get", source, 0);
+            }
+        }
+        clock.advance_ms(60_000);
+        // The node is sealed: nothing can be planned.
+        for _ in 0..2 {
+            let failure = record_refusals(&node).await.expect_err("is sealed");
+            assert_eq!(failure.reason, "SEALED");
+        }
+        let kept = node.refusals.take_ended(60_000);
+        assert_eq!(kept, [("kv.get", "a".to_owned(), 15), ("kv.get", "b".to_owned(), 15)]);
+    }
+}

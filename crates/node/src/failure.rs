@@ -1,5 +1,6 @@
 //! What is told when a request fails: never a name, a value, or why access was denied.
 
+use aumbry_barrier::InsertError;
 use aumbry_types::NodeId;
 
 /// The kind of failure, in the canonical classes of gRPC.
@@ -178,6 +179,15 @@ impl Failure {
 impl From<aumbry_barrier::DamagedRow> for Failure {
     fn from(damaged: aumbry_barrier::DamagedRow) -> Self {
         Self::new(Class::Internal, "DAMAGED_ROW", damaged.to_string())
+    }
+}
+
+impl From<InsertError> for Failure {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::Full => Self::new(Class::ResourceExhausted, "DIRECTORY_FULL", error.to_string()),
+            InsertError::Damaged(damaged) => damaged.into(),
+        }
     }
 }
 

@@ -11,12 +11,12 @@ use aumbry_state::{
     Consensus, Counters, Entry, EntryHeader, Outcome, Overlay, ProposeError, Put, Row, View, Write, key,
 };
 use aumbry_types::{
-    Clock, ClusterId, Entropy, LogTime, MountPath, Name, ObjectId, RequestId, SecretBytes, SecretKey, StorageId,
+    Clock, ClusterId, Entropy, LogTime, MountPath, Name, ObjectId, RequestId, SecretBytes, SecretKey, StorageId, hex,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, ops, record, seal};
+use crate::{Failure, RestoredFrom, ops, record, seal};
 
 /// What to initialise with.
 pub struct InitOptions {
@@ -57,6 +57,8 @@ pub struct GenesisFacts {
     pub checkpoint_fingerprint: [u8; 32],
     /// Whether tokens of an operator's choice are accepted.
     pub custom_tokens: bool,
+    /// Where the store comes from, if it was restored from a backup.
+    pub restored: Option<RestoredFrom>,
 }
 
 /// Why the cluster was not initialised.
@@ -127,6 +129,7 @@ fn prepare(
         authority: options.authority,
         checkpoint_fingerprint: fingerprint,
         custom_tokens: options.root_token.is_some(),
+        restored: None,
     };
     let barrier = Barrier::new(storage_id, keyring);
     let now = LogTime(clock.wall().0.max(consensus.status().log_time));
@@ -183,7 +186,7 @@ fn prepare(
     let initialised = Initialised {
         shares: shares.iter().map(aumbry_crypto::share::Share::expose_text).collect(),
         root_token: token.token,
-        checkpoint_fingerprint: hex(&fingerprint),
+        checkpoint_fingerprint: hex::encode(&fingerprint),
     };
     Ok((leader, entry, initialised))
 }
@@ -253,7 +256,7 @@ fn clear_state(txn: &mut Txn<'_>) {
     }
 }
 
-fn clear_row(row_key: Bytes, body: Bytes, counters: [u64; 2]) -> Write {
+pub(crate) fn clear_row(row_key: Bytes, body: Bytes, counters: [u64; 2]) -> Write {
     Write::Put(Put {
         key: row_key,
         kind: Kind::Cluster as u8,
@@ -269,15 +272,11 @@ fn parse_name(name: &str) -> Result<Name, Failure> {
     Name::parse(name).map_err(|error| Failure::internal(error.to_string()))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The name of the confirmation in audit records.
 pub(crate) const CONFIRM: &str = "sys.init.confirm";
 /// The object of the authority's key.
-const AUTHORITY: ObjectId = ObjectId::well_known(7);
-const FACTS_VERSION: u8 = 1;
+pub(crate) const AUTHORITY: ObjectId = ObjectId::well_known(7);
+pub(crate) const FACTS_VERSION: u8 = 1;
 /// The first entry writes some twenty rows; nothing else is written before the shares are used.
 const GENESIS_ROWS_MAX: usize = 1_000;
 

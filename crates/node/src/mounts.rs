@@ -1,5 +1,5 @@
-//! The mount table, and the policies: what authorisation is made of. Both change only with the namespace's generation, so what was
-//! read under a generation serves until the next.
+//! The mount table, the policies and whether custom tokens are allowed: what authorisation is made of. All change only with the
+//! namespace's generation, so what was read under a generation serves until the next.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +9,8 @@ use aumbry_barrier::{DamagedRow, Kind, Txn, record};
 use aumbry_policy::{Policy, PolicySet};
 use aumbry_types::{MountPath, ObjectId, SecretPath};
 use serde::{Deserialize, Serialize};
+
+use crate::{genesis, restored};
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,8 @@ pub(crate) struct Mount {
 #[derive(Default)]
 pub(crate) struct AuthCache {
     generation: Option<u64>,
+    custom_tokens: Option<bool>,
+    quarantined: Option<bool>,
     mounts: Option<Arc<Vec<Mount>>>,
     policies: BTreeMap<Vec<String>, Arc<PolicySet>>,
 }
@@ -52,6 +56,18 @@ impl AuthCache {
             self.generation = Some(generation);
         }
         Ok(generation)
+    }
+
+    /// Whether tokens of an operator's choice are accepted.
+    pub(crate) fn allows_custom_tokens(&mut self, txn: &Txn<'_>) -> bool {
+        *self
+            .custom_tokens
+            .get_or_insert_with(|| genesis::allows_custom_tokens(txn))
+    }
+
+    /// Whether only root is served.
+    pub(crate) fn is_quarantined(&mut self, txn: &Txn<'_>) -> bool {
+        *self.quarantined.get_or_insert_with(|| restored::is_quarantined(txn))
     }
 
     /// The mount that a path is below: the longest one.
@@ -120,3 +136,63 @@ pub(crate) fn read_policy(txn: &mut Txn<'_>, name: &str) -> Result<Option<String
 pub(crate) const MOUNT_VERSION: u8 = 1;
 /// Distinct combinations of policies among the tokens in use.
 const POLICY_SETS_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use aumbry_barrier::{Barrier, ListCache};
+    use aumbry_crypto::keyring::Keyring;
+    use aumbry_state::{Overlay, Row, View, key};
+    use aumbry_types::{CommandId, LogTime, SimulatedEntropy, StorageId};
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// Counts how often the first entry's facts are read.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl View for Counting {
+        fn get(&self, row_key: &[u8]) -> Option<Bytes> {
+            let is_genesis = *row_key == *key::genesis();
+            self.0.fetch_add(usize::from(is_genesis), Ordering::SeqCst);
+            None
+        }
+
+        fn scan(&self, _: &[u8], _: Option<&[u8]>, _: usize) -> Vec<(Bytes, Bytes)> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn the_facts_are_read_once_a_generation() {
+        let entropy = SimulatedEntropy::new(5);
+        let barrier = Barrier::new(StorageId::make(&entropy), Keyring::make(&entropy));
+        let lists = ListCache::default();
+        let view = Arc::new(Counting::default());
+        let base: Arc<dyn View> = Arc::<Counting>::clone(&view);
+        let mut overlay = Overlay::new(base);
+        let mut auth = AuthCache::default();
+        let mut reads_at = |generation| {
+            let row = Row {
+                kind: Kind::Cluster as u8,
+                flags: 0,
+                rev: aumbry_state::Rev::default(),
+                writer: CommandId::make(&entropy),
+                created: 0,
+                expires_at: 0,
+                counters: [generation, 0],
+                key_term: 0,
+                container: ObjectId::well_known(0),
+                body: Bytes::new(),
+            };
+            overlay.set(key::auth_generation(NAMESPACE_ROOT), Some(row.encode()));
+            let txn = Txn::new(&overlay, &barrier, &lists, &entropy, LogTime(0));
+            assert_eq!(auth.enter(&txn), Ok(generation));
+            assert!(!auth.allows_custom_tokens(&txn));
+            view.0.load(Ordering::SeqCst)
+        };
+        assert_eq!([1, 1, 2, 2].map(&mut reads_at), [1, 1, 2, 2]);
+    }
+}

@@ -80,6 +80,8 @@ pub enum Operation {
     AuditCheckpoint,
     /// Reads everything, for a backup.
     SnapshotSave,
+    /// Ends the quarantine of a restored cluster.
+    SnapshotRelease,
 }
 
 impl Operation {
@@ -111,6 +113,7 @@ impl Operation {
             Self::AuditRead { .. } => "audit.read",
             Self::AuditCheckpoint => "audit.checkpoint",
             Self::SnapshotSave => "cluster.snapshot-save",
+            Self::SnapshotRelease => "cluster.snapshot-release",
         }
     }
 
@@ -132,6 +135,7 @@ impl Operation {
             | Self::Remove(_)
             | Self::Transfer(_)
             | Self::Seal
+            | Self::SnapshotRelease
             | Self::StepDown => true,
             Self::TokenLookup(_)
             | Self::PolicyRead(_)

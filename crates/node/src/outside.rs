@@ -33,6 +33,8 @@ pub struct Outside {
     pub sign_node: SignNode,
     /// Asks a peer for its state.
     pub ask_peer: AskPeer,
+    /// The cluster that this node belongs to.
+    pub cluster: ClusterId,
     /// This node's region, for audit records.
     pub region: String,
 }

@@ -11,7 +11,7 @@ use aumbry_auth::{Caller, NAMESPACE_ROOT};
 use aumbry_barrier::{Barrier, ListCache, Txn};
 use aumbry_policy::Access;
 use aumbry_state::{Consensus, Precondition, ProposeError};
-use aumbry_types::{Clock, Entropy, LeaderId, LogTime, RequestId};
+use aumbry_types::{Capability, Clock, Entropy, LeaderId, LogTime, RequestId};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::authorize::Needs;
@@ -26,7 +26,7 @@ use crate::request::IDEMPOTENCY_KEY_BYTES_MAX;
 use crate::seal::{Seal, SealStatus, UnsealError};
 use crate::sequencer::Sequencer;
 use crate::time::Timekeeper;
-use crate::{Answer, Class, Failure, Position, Reply, Request, authorize, dedup, genesis, ops};
+use crate::{Answer, Class, Consistency, Failure, Position, Reply, Request, authorize, dedup, genesis, ops, restored};
 
 /// One node above consensus.
 pub struct Node {
@@ -139,6 +139,22 @@ impl Node {
         Ok(self.seal_status())
     }
 
+    /// Signs a backup with the key that signs the audit log. `None` if sealed. The bytes begin with a label
+    /// that no checkpoint begins with.
+    #[must_use]
+    pub fn sign_backup(&self, statement: &[u8]) -> Option<[u8; 64]> {
+        self.seal
+            .barrier()
+            .map(|barrier| barrier.keyring().checkpoint().sign(statement))
+    }
+
+    /// The key that verifies what [`Self::sign_backup`] signs. `None` if sealed.
+    #[must_use]
+    pub fn backup_key(&self) -> Option<[u8; 32]> {
+        let barrier = self.seal.barrier()?;
+        Some(*barrier.keyring().checkpoint().verifying_key().as_bytes())
+    }
+
     /// Forgets the key shares shown so far.
     pub fn reset_unseal(&self) {
         self.seal.reset();
@@ -231,7 +247,7 @@ impl Node {
             }
             return Ok(made);
         }
-        let custom = genesis::allows_custom_tokens(txn);
+        let custom = auth.allows_custom_tokens(txn);
         let caller = match authenticate(txn, request.evidence.token.expose(), custom) {
             Ok(caller) => caller,
             Err(Refusal::Damaged(damaged)) => return Err(damaged.into()),
@@ -264,15 +280,36 @@ impl Node {
         made: &mut Made,
     ) -> Result<(Reply, Effect), Failure> {
         let operation = &request.operation;
+        if auth.is_quarantined(txn) && !caller.is_root() {
+            return Err(restored::quarantined());
+        }
+        self.check_index(request)?;
         let stored = dedup::find(txn, request, caller)?;
+        made.replayed = stored.is_some();
+        // What was allowed then may not be allowed now: a stored reply can hold a token.
+        let (needs, privileged) = allow(txn, auth, operation, caller, made)?;
         if let Some(reply) = stored {
-            made.replayed = true;
             return Ok((reply, Effect::None));
         }
-        let (needs, privileged) = allow(txn, auth, operation, caller, made)?;
         let (reply, effect) = ops::plan(txn, auth, operation, needs, caller, privileged)?;
-        dedup::keep(txn, request, caller, &reply);
+        // What follows the record may fail, and does no harm if it is done again: only what is done with the record is done once.
+        if matches!(effect, Effect::None) {
+            dedup::keep(txn, request, caller, &reply);
+        }
         Ok((reply, effect))
+    }
+
+    /// A read at an index: every read reflects all that was acknowledged, so an index that is not reached is of another history, of another
+    /// cluster or of the one that this was restored from.
+    fn check_index(&self, request: &Request) -> Result<(), Failure> {
+        let applied = self.consensus.changed().borrow().applied.0;
+        if request.consistency == Consistency::Linearizable || request.min_index <= applied {
+            return Ok(());
+        }
+        let wanted = request.min_index;
+        let text =
+            format!("the cluster is at index {applied}, min_index is {wanted}: it is not an index of this cluster");
+        Err(Failure::new(Class::FailedPrecondition, "INDEX_AHEAD", text))
     }
 
     /// Whether the request would be allowed now. Nothing is planned, counted or recorded: only for waiting before it is planned.
@@ -287,7 +324,7 @@ impl Node {
         };
         let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
         let auth = &mut planner.auth;
-        let custom = genesis::allows_custom_tokens(&txn);
+        let custom = auth.enter(&txn).is_ok() && auth.allows_custom_tokens(&txn);
         let Ok(caller) = authenticate(&mut txn, request.evidence.token.expose(), custom) else {
             return false;
         };
@@ -302,6 +339,7 @@ impl Node {
             return Ok(());
         }
         let mut txn = Txn::new(&planner.overlay, barrier, &self.lists, &*self.entropy, now);
+        self.check_adopted(&txn)?;
         if genesis::confirm(&mut txn)? {
             let id = RequestId::make(&*self.entropy);
             let record = record::internal(genesis::CONFIRM, leader.node.0, &self.outside.region, id);
@@ -341,7 +379,11 @@ impl Node {
         make: impl FnOnce(&mut Txn<'_>) -> Result<bool, Failure>,
     ) -> Result<Option<Waiter>, Failure> {
         let record = |leader: LeaderId, id| record::internal(operation, leader.node.0, &self.outside.region, id);
-        self.plan_recorded(record, make)
+        self.plan_recorded(record, |txn| {
+            self.check_adopted(txn)?;
+            // In quarantine nothing happens by itself.
+            Ok(!restored::is_quarantined(txn) && make(txn)?)
+        })
     }
 
     /// As [`Self::plan_internal`], with any record. `make` says whether there is anything to do.
@@ -478,7 +520,12 @@ fn allow(
             capability: need.capability,
             sudo: need.sudo,
         };
-        let decision = policies.decide(&access);
+        let mut decision = policies.decide(&access);
+        // The first time the secret may not have been there yet.
+        if made.replayed && !decision.allowed && need.capability == Capability::Update {
+            let capability = Capability::Create;
+            decision = policies.decide(&Access { capability, ..access });
+        }
         made.policies.extend(decision.policies);
         made.rule = decision.rule.unwrap_or_default();
         if !decision.allowed {

@@ -14,7 +14,7 @@ struct Counts {
     minute: u64,
     by_source: BTreeMap<(&'static str, String), u64>,
     /// Of minutes that have ended; the flush takes them.
-    ended: Vec<(&'static str, String, u64)>,
+    ended: BTreeMap<(&'static str, String), u64>,
 }
 
 impl Refusals {
@@ -34,7 +34,19 @@ impl Refusals {
     pub(crate) fn take_ended(&self, boottime_ms: u64) -> Vec<(&'static str, String, u64)> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.turn(boottime_ms / 60_000);
-        std::mem::take(&mut counts.ended)
+        let ended = std::mem::take(&mut counts.ended);
+        ended
+            .into_iter()
+            .map(|((op, source), count)| (op, source, count))
+            .collect()
+    }
+
+    /// Takes back what could not be recorded.
+    pub(crate) fn put_back(&self, ended: Vec<(&'static str, String, u64)>) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        for (operation, source, count) in ended {
+            counts.end(operation, source, count);
+        }
     }
 }
 
@@ -46,10 +58,18 @@ impl Counts {
         self.minute = minute;
         for ((operation, source), count) in std::mem::take(&mut self.by_source) {
             let single = if source == OTHERS { 0 } else { SINGLE_MAX };
-            if count > single && self.ended.len() < SOURCES_MAX {
-                self.ended.push((operation, source, count - single));
+            if count > single {
+                self.end(operation, source, count - single);
             }
         }
+    }
+
+    /// Adds to the counts that wait for the flush: no count is lost, but beyond a bound its source is.
+    fn end(&mut self, operation: &'static str, source: String, count: u64) {
+        let is_full = self.ended.len() >= SOURCES_MAX && !self.ended.contains_key(&(operation, source.clone()));
+        let source = if is_full { OTHERS.to_owned() } else { source };
+        let ended = self.ended.entry((operation, source)).or_default();
+        *ended = ended.saturating_add(count);
     }
 }
 
@@ -77,5 +97,21 @@ mod tests {
         }
         let ended = refusals.take_ended(180_000);
         assert_eq!(ended, vec![("kv.get", "others".to_owned(), 5_000 - 1_024)]);
+    }
+
+    #[test]
+    fn what_is_put_back_is_taken_again_within_bounds() {
+        let refusals = Refusals::default();
+        refusals.put_back(vec![("kv.get", "a".to_owned(), 3), ("kv.put", "a".to_owned(), 4)]);
+        refusals.put_back(vec![("kv.get", "a".to_owned(), 5)]);
+        let expect = vec![("kv.get", "a".to_owned(), 8), ("kv.put", "a".to_owned(), 4)];
+        assert_eq!(refusals.take_ended(0), expect);
+        assert_eq!(refusals.take_ended(0), vec![]);
+        for _ in 0..2 {
+            refusals.put_back((0..5_000).map(|n| ("kv.get", n.to_string(), 1)).collect());
+        }
+        let ended = refusals.take_ended(0);
+        assert_eq!(ended.len(), SOURCES_MAX + 1);
+        assert_eq!(ended.iter().map(|(_, _, count)| count).sum::<u64>(), 10_000);
     }
 }

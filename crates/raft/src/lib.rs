@@ -17,7 +17,9 @@ mod node;
 mod peers;
 pub mod pki;
 mod propose;
+mod restore;
 mod service;
+mod snapshots;
 mod state_machine;
 #[cfg(test)]
 mod suite;
@@ -26,4 +28,5 @@ mod types;
 
 pub use identity::{Identity, IdentityError};
 pub use node::{Config, Forward, ForwardError, Handlers, PeerStatus, RaftNode, StartError};
+pub use restore::{discard_unfinished, restore};
 pub use tls::TlsError;

@@ -228,6 +228,16 @@ impl RaftNode {
         })
     }
 
+    /// Writes a snapshot of what is applied into this file. For a backup: consensus knows nothing of it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn write_snapshot(&self, path: std::path::PathBuf) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let writing = tokio::task::spawn_blocking(move || shared.write_snapshot(|_| path).map(drop));
+        writing.await.map_err(std::io::Error::other)?
+    }
+
     /// How many synced writes the log has made.
     #[must_use]
     pub fn log_fsyncs(&self) -> u64 {

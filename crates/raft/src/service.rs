@@ -1,16 +1,15 @@
 //! What a node answers to its peers. Every call is checked before its message is looked at: the right cluster, the right node, and a
 //! caller whose key is a member's.
 
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aumbry_api::peer::v1 as wire;
 use aumbry_api::peer::v1::peer_service_server::PeerService;
+use aumbry_storage::{Incoming, StorageError};
 use aumbry_types::{ClusterId, NodeId};
 use futures::{Stream, StreamExt as _};
-use tokio::io::AsyncWriteExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::convert;
@@ -26,7 +25,7 @@ pub(crate) struct Service {
     pub(crate) shared: Arc<Shared>,
     pub(crate) cluster: ClusterId,
     pub(crate) node: NodeId,
-    pub(crate) snapshots: PathBuf,
+    pub(crate) snapshots: std::path::PathBuf,
     pub(crate) handlers: Handlers,
     pub(crate) received: AtomicU64,
 }
@@ -63,43 +62,23 @@ impl Service {
     async fn receive(
         &self,
         mut chunks: Streaming<wire::SnapshotChunk>,
-    ) -> Result<(wire::SnapshotHead, PathBuf), Status> {
+    ) -> Result<(wire::SnapshotHead, Incoming), Status> {
         use wire::snapshot_chunk::Part;
         let Some(Part::Head(head)) = chunks.message().await?.and_then(|chunk| chunk.part) else {
             return Err(convert::malformed());
         };
         let number = self.received.fetch_add(1, Ordering::Relaxed);
         let path = self.snapshots.join(format!("received-{number}.tmp"));
-        let mut file = private_file(&path).await?;
-        let mut received = 0;
+        let mut incoming = Incoming::create(path, head.bytes).map_err(received)?;
         while let Some(chunk) = chunks.message().await? {
             let Some(Part::Data(data)) = chunk.part else {
                 return Err(convert::malformed());
             };
-            received += data.len() as u64;
-            if received > head.bytes {
-                return Err(Status::invalid_argument("the snapshot is longer than announced"));
-            }
-            file.write_all(&data).await.map_err(storage)?;
+            tokio::task::block_in_place(|| incoming.write(&data)).map_err(received)?;
         }
-        if received != head.bytes {
-            return Err(Status::invalid_argument("the snapshot is shorter than announced"));
-        }
-        file.sync_all().await.map_err(storage)?;
-        Ok((head, path))
+        tokio::task::block_in_place(|| incoming.finish()).map_err(received)?;
+        Ok((head, incoming))
     }
-}
-
-async fn private_file(path: &std::path::Path) -> Result<tokio::fs::File, Status> {
-    let mut options = tokio::fs::OpenOptions::new();
-    options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .await
-        .map_err(storage)
 }
 
 #[tonic::async_trait]
@@ -156,7 +135,8 @@ impl PeerService for Service {
         request: Request<Streaming<wire::SnapshotChunk>>,
     ) -> Result<Response<wire::SnapshotReply>, Status> {
         self.admit(&request)?;
-        let (head, snapshot) = self.receive(request.into_inner()).await?;
+        let (head, incoming) = self.receive(request.into_inner()).await?;
+        let snapshot = incoming.path().to_owned();
         let last_membership = decode(&head.membership).map_err(|_| convert::malformed())?;
         let meta = SnapshotMeta {
             last_log_id: head.last.as_ref().map(convert::from_log_id),
@@ -204,6 +184,11 @@ fn fatal(error: impl std::fmt::Display) -> Status {
     Status::unavailable("the node cannot serve its peers now")
 }
 
-fn storage(error: std::io::Error) -> Status {
-    aumbry_storage::fatal("receiving a snapshot", error)
+/// An error of this node's disk ends the process; that the sender is wrong, or the disk too small, does not.
+fn received(error: StorageError) -> Status {
+    match error {
+        StorageError::Io { .. } => aumbry_storage::fatal("receiving a snapshot", error),
+        StorageError::Full { .. } => Status::resource_exhausted(error.to_string()),
+        _ => Status::invalid_argument("the snapshot is not as long as announced"),
+    }
 }

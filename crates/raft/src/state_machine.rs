@@ -1,13 +1,11 @@
 //! openraft's state machine: the pure [`Machine`] between the log and the stores.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use aumbry_state::{Applied, Change, Input, Machine, Payload, View};
-use aumbry_storage::{
-    AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, StateDb, fatal, install_state, switch_state,
-};
+use aumbry_storage::{AuditSegments, StateDb, fatal};
 use aumbry_types::LogIndex;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -15,9 +13,9 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
+use crate::snapshots::remove_unfinished;
 use crate::types::{
-    RaftEntry, RaftLogId, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, decode, encode, raft_log_id,
-    to_log_id,
+    RaftEntry, RaftLogId, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, decode, encode, to_log_id,
 };
 
 /// The applied state of one node; clones share it.
@@ -28,9 +26,9 @@ pub(crate) struct StateMachine {
 
 /// What apply writes and others read.
 pub(crate) struct Shared {
-    directory: PathBuf,
-    audit_directory: PathBuf,
-    snapshots: PathBuf,
+    pub(crate) directory: PathBuf,
+    pub(crate) audit_directory: PathBuf,
+    pub(crate) snapshots: PathBuf,
     db: RwLock<Arc<StateDb>>,
     applied: Mutex<AppliedState>,
     audit: RwLock<Arc<AuditSegments>>,
@@ -51,6 +49,7 @@ impl StateMachine {
         let (last, membership) = read_applied(&db)?;
         let machine = Machine::load(&db).map_err(io::Error::other)?;
         let audit = AuditSegments::open(&audit_directory, last.map(|id| id.index)).map_err(io::Error::other)?;
+        remove_unfinished(&snapshots)?;
         let applied = last.map_or(0, |id| id.index);
         Ok(Self {
             shared: Arc::new(Shared {
@@ -86,8 +85,14 @@ impl Shared {
         Arc::clone(&self.audit.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn db(&self) -> Arc<StateDb> {
+    pub(crate) fn db(&self) -> Arc<StateDb> {
         Arc::clone(&self.db.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes other stores into use.
+    pub(crate) fn replace(&self, db: StateDb, audit: AuditSegments) {
+        *self.audit.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(audit);
+        *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(db);
     }
 
     /// Makes everything applied so far durable, the audit bodies first: a row must never survive the record of its change.
@@ -156,98 +161,6 @@ impl Shared {
                 outcomes: result.outcomes.into_iter().map(|outcome| outcome as u8).collect(),
             })
             .collect())
-    }
-
-    /// Writes a snapshot file of the state as it is now. Blocks.
-    fn build(&self) -> io::Result<Snapshot> {
-        let db = self.db();
-        let (snapshot, last, membership) = {
-            let applied = self.applied();
-            (db.snapshot(), applied.last, applied.membership.clone())
-        };
-        let index = last.map_or(0, |id| id.index);
-        let header = SnapshotHeader {
-            last_log_id: last.map_or([0; 3], |id| [id.leader_id.term, id.leader_id.node_id, id.index]),
-            membership: encode(&membership).to_vec(),
-        };
-        let path = self.snapshots.join(format!("{index:020}.snap"));
-        let mut writer = SnapshotWriter::create(&path, &header).map_err(io::Error::other)?;
-        let mut failed = None;
-        snapshot.for_each(|key, row| {
-            let is_replicated = key.first().is_some_and(|table| *table < aumbry_state::key::RESERVED);
-            if failed.is_none() && is_replicated {
-                failed = writer.row(key, row).err();
-            }
-        });
-        self.audit().export(index, |index, first_seq, body| {
-            if failed.is_none() {
-                failed = writer.body(index, first_seq, body).err();
-            }
-        });
-        if let Some(error) = failed {
-            return Err(io::Error::other(error));
-        }
-        writer.finish().map_err(io::Error::other)?;
-        self.flush();
-        remove_older_snapshots(&self.snapshots, index);
-        Ok(Snapshot {
-            meta: SnapshotMeta {
-                last_log_id: last,
-                last_membership: membership,
-            },
-            snapshot: path,
-        })
-    }
-
-    /// Replaces the state by a snapshot that was received and lies in a file. Blocks.
-    fn install(&self, meta: &SnapshotMeta, path: &Path) -> io::Result<()> {
-        // Everything in the file is verified before anything of this node is touched.
-        let reader = SnapshotReader::open(path).map_err(io::Error::other)?;
-        let applied_row = encode(&(meta.last_log_id, &meta.last_membership));
-        let rows = reader.rows().chain(std::iter::once((APPLIED_KEY, applied_row)));
-        let mut applied = self.applied();
-        // The bodies first: if the process dies in between, they reach beyond the rows, and are cut at the next start.
-        AuditSegments::replace_all(&self.audit_directory, reader.bodies()).map_err(io::Error::other)?;
-        let installed = install_state(&self.directory, rows).map_err(io::Error::other)?;
-        switch_state(&self.directory, &installed).map_err(io::Error::other)?;
-        let db = StateDb::open(&self.directory).map_err(io::Error::other)?;
-        let machine = Machine::load(&db).map_err(io::Error::other)?;
-        let last = meta.last_log_id.map(|id| id.index);
-        let audit = AuditSegments::open(&self.audit_directory, last).map_err(io::Error::other)?;
-        *self.audit.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(audit);
-        *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(db);
-        applied.machine = machine;
-        applied.last = meta.last_log_id;
-        applied.membership = meta.last_membership.clone();
-        let index = LogIndex(last.unwrap_or(0));
-        drop(applied);
-        let kept = self.snapshots.join(format!("{:020}.snap", index.0));
-        if kept != path {
-            std::fs::rename(path, &kept)?;
-        }
-        remove_older_snapshots(&self.snapshots, index.0);
-        self.change.send_modify(|change| change.applied = index);
-        Ok(())
-    }
-
-    /// The newest snapshot on disk, if it is whole.
-    fn current(&self) -> io::Result<Option<Snapshot>> {
-        let Some(path) = newest_snapshot(&self.snapshots)? else {
-            return Ok(None);
-        };
-        let reader = SnapshotReader::open(&path).map_err(io::Error::other)?;
-        let header = reader.header();
-        let membership =
-            decode(&header.membership).map_err(|_| io::Error::other("a snapshot's membership cannot be read"))?;
-        let [term, node, index] = header.last_log_id;
-        let last_log_id = (index > 0).then(|| raft_log_id(term, node, index));
-        Ok(Some(Snapshot {
-            meta: SnapshotMeta {
-                last_log_id,
-                last_membership: membership,
-            },
-            snapshot: path,
-        }))
     }
 }
 
@@ -331,32 +244,8 @@ fn read_applied(db: &StateDb) -> io::Result<(Option<RaftLogId>, StoredMembership
     decode(&bytes).map_err(|_| io::Error::other("the applied mark cannot be read: wipe this node and join it again"))
 }
 
-fn newest_snapshot(directory: &Path) -> io::Result<Option<PathBuf>> {
-    let mut newest = None;
-    for file in std::fs::read_dir(directory)? {
-        let path = file?.path();
-        if path.extension().is_some_and(|extension| extension == "snap") && Some(&path) > newest.as_ref() {
-            newest = Some(path);
-        }
-    }
-    Ok(newest)
-}
-
-/// A file that cannot be removed costs disk space, nothing else.
-fn remove_older_snapshots(directory: &Path, newest: u64) {
-    let kept = directory.join(format!("{newest:020}.snap"));
-    let Ok(files) = std::fs::read_dir(directory) else {
-        return;
-    };
-    for file in files.flatten().filter(|file| file.path() != kept) {
-        if let Err(error) = std::fs::remove_file(file.path()) {
-            tracing::warn!(%error, "an old snapshot could not be removed");
-        }
-    }
-}
-
 /// Which entry was applied last, and the membership as of it; in the same write batch as the rows.
-const APPLIED_KEY: Bytes = Bytes::from_static(&[0xf0, 1]);
+pub(crate) const APPLIED_KEY: Bytes = Bytes::from_static(&[0xf0, 1]);
 /// Entries of one write batch.
 const APPLY_ENTRIES: usize = 256;
 /// Bounds what is replayed from the log after a crash.

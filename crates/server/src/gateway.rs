@@ -7,13 +7,14 @@ use aumbry_api::Reply as _;
 use aumbry_api::v1::{self, forward_answer};
 use aumbry_node::{Answer, Class, Consistency, Evidence, Failure, Operation, Request};
 use aumbry_raft::ForwardError;
-use aumbry_types::{NodeId, RequestId, SecretBytes};
+use aumbry_types::{NodeId, RequestId, SecretBytes, hex};
 use bytes::Bytes;
 use prost::Message as _;
 use tokio::time::Instant;
 
 use crate::convert;
-use crate::lifecycle::{Lifecycle, Member};
+use crate::lifecycle::Lifecycle;
+use crate::member::Member;
 use crate::metrics::RequestLabels;
 use crate::ticket::Ticket;
 
@@ -257,7 +258,7 @@ fn join_ticket(member: &Member, secret: SecretBytes) -> Result<Bytes, Failure> {
     let facts = member.facts().ok_or_else(Failure::uninitialised)?;
     let ticket = Ticket {
         cluster: facts.cluster_id,
-        authority: crate::ticket::hex(&aumbry_crypto::sha256(&[facts.authority.as_bytes()])),
+        authority: hex::encode(&aumbry_crypto::sha256(&[facts.authority.as_bytes()])),
         addresses: member.members().into_iter().map(|member| member.client_addr).collect(),
         secret,
     };

@@ -9,13 +9,16 @@ mod convert;
 mod gateway;
 mod harden;
 mod lifecycle;
+mod member;
 mod metrics;
 mod outgoing;
+mod restoring;
 mod run;
 mod services;
 mod telemetry;
 mod ticket;
 mod tls;
 
+pub use aumbry_storage::{Backup, Manifest, StorageError};
 pub use harden::harden;
 pub use run::{RunError, run};

@@ -6,41 +6,35 @@ use std::time::Duration;
 
 use aumbry_api::peer::v1::PeerStatusReply;
 use aumbry_api::v1;
-use aumbry_node::{
-    GenesisFacts, InitError, InitOptions, Initialised, Node, Outside, genesis_facts, initialise, run_duties,
-};
+use aumbry_node::{Failure, InitError, InitOptions, Initialised, Node, Outside, initialise, run_duties};
 use aumbry_raft::{Config as RaftConfig, Handlers, Identity, IdentityError, RaftNode, StartError, pki};
 use aumbry_state::Consensus;
 use aumbry_storage::DataDir;
-use aumbry_types::{Clock, ClusterId, Entropy, NodeId, SecretBytes, SystemClock, SystemEntropy};
+use aumbry_types::{Clock, ClusterId, Entropy, NodeId, SecretBytes, SystemClock, SystemEntropy, hex};
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::config::Config;
 use crate::gateway::Gateway;
+use crate::member::Member;
 use crate::metrics::Metrics;
 use crate::outgoing;
-use crate::ticket::{Ticket, hex};
+use crate::ticket::Ticket;
 
 /// What the node is and can become.
 pub(crate) struct Lifecycle {
     config: Config,
-    data: DataDir,
-    clock: Arc<dyn Clock>,
+    pub(crate) data: DataDir,
+    pub(crate) clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
     member: RwLock<Option<Arc<Member>>>,
     /// The peer listener, bound at the start so that a port in use is told then, until consensus takes it over.
-    listener: Mutex<Option<TcpListener>>,
+    pub(crate) listener: Mutex<Option<TcpListener>>,
+    /// One backup at a time is saved or restored: each takes the disk for itself.
+    pub(crate) backups: Arc<Semaphore>,
     gateway: OnceLock<Weak<Gateway>>,
     stop: watch::Sender<bool>,
-}
-
-/// A node that belongs to a cluster.
-pub(crate) struct Member {
-    pub(crate) node: Arc<Node>,
-    pub(crate) raft: Arc<RaftNode>,
-    identity: RwLock<Identity>,
 }
 
 /// Why the node did not become a member.
@@ -61,6 +55,12 @@ pub(crate) enum MemberError {
     /// The first entry.
     #[error(transparent)]
     Init(#[from] InitError),
+    /// The data directory, or a backup.
+    #[error(transparent)]
+    Storage(#[from] aumbry_storage::StorageError),
+    /// The first entry after a restore.
+    #[error("{}", .0.message)]
+    Adopt(Failure),
     /// The join token, or the members.
     #[error("{0}")]
     Join(String),
@@ -76,6 +76,7 @@ impl Lifecycle {
             metrics,
             member: RwLock::new(None),
             listener: Mutex::new(Some(listener)),
+            backups: Arc::new(Semaphore::new(1)),
             gateway: OnceLock::new(),
             stop: watch::Sender::new(false),
         })
@@ -109,6 +110,8 @@ impl Lifecycle {
 
     /// Takes part in the cluster that the data directory names; joins one if the configuration says so; else stays fresh.
     pub(crate) async fn resume(&self) -> Result<(), MemberError> {
+        aumbry_raft::discard_unfinished(&self.data)?;
+        self.data.remove(INCOMING)?;
         if let Some(identity) = Identity::load(&self.data)? {
             self.become_member(identity).await?;
             return Ok(());
@@ -194,7 +197,7 @@ impl Lifecycle {
         let key = pki::make_node_key()?;
         let reply = self.ask_members(&ticket, ca, &key.spki).await?;
         // The members are who the token says: it carries the digest of their authority's certificate.
-        let authority = hex(&aumbry_crypto::sha256(&[reply.authority.as_bytes()]));
+        let authority = hex::encode(&aumbry_crypto::sha256(&[reply.authority.as_bytes()]));
         if authority != ticket.authority || reply.cluster_id != ticket.cluster.to_string() {
             return Err(MemberError::Join(
                 "the members are of another cluster than the join token".to_owned(),
@@ -252,7 +255,11 @@ impl Lifecycle {
         Ok(())
     }
 
-    async fn start(&self, identity: Identity, listener: &mut Option<TcpListener>) -> Result<Arc<Member>, MemberError> {
+    pub(crate) async fn start(
+        &self,
+        identity: Identity,
+        listener: &mut Option<TcpListener>,
+    ) -> Result<Arc<Member>, MemberError> {
         let listener = listener.take().ok_or(MemberError::Already)?;
         let raft = RaftNode::start(&self.data, &identity, self.raft_config(), listener, self.handlers()).await?;
         let asking = Arc::clone(&raft);
@@ -264,6 +271,7 @@ impl Lifecycle {
                 let raft = Arc::clone(&asking);
                 Box::pin(async move { raft.peer_status(peer).await.map(|status| (!status.sealed, status.wall)) })
             }),
+            cluster: identity.cluster,
             region: self.config.region.clone(),
         };
         let consensus: Arc<dyn Consensus> = Arc::<RaftNode>::clone(&raft);
@@ -313,7 +321,7 @@ impl Lifecycle {
         }
     }
 
-    fn first_member(&self, spki: &[u8]) -> aumbry_state::Member {
+    pub(crate) fn first_member(&self, spki: &[u8]) -> aumbry_state::Member {
         aumbry_state::Member {
             id: NodeId(1),
             name: self.config.name.clone(),
@@ -328,71 +336,9 @@ impl Lifecycle {
     }
 }
 
-impl Member {
-    pub(crate) fn raft_id(&self) -> NodeId {
-        self.identity.read().unwrap_or_else(PoisonError::into_inner).node
-    }
-
-    pub(crate) fn cluster(&self) -> ClusterId {
-        self.identity.read().unwrap_or_else(PoisonError::into_inner).cluster
-    }
-
-    pub(crate) fn facts(&self) -> Option<GenesisFacts> {
-        genesis_facts(&*self.raft.view())
-    }
-
-    /// Whether somebody has opened the seal with the shares.
-    fn is_confirmed(&self) -> bool {
-        self.node.is_unsealed() || aumbry_node::is_confirmed(&*self.raft.view())
-    }
-
-    pub(crate) fn members(&self) -> Vec<v1::Member> {
-        let status = self.raft.status();
-        let leader = status.leader;
-        let member = |member: aumbry_state::Member| v1::Member {
-            id: member.id.0,
-            name: member.name,
-            peer_addr: member.peer_addr,
-            client_addr: member.client_addr,
-            voter: member.voter,
-            leader: leader == Some(member.id),
-            matched: member.matched.map(|index| index.0),
-            region: member.region,
-            zone: member.zone,
-        };
-        status.members.into_iter().map(member).collect()
-    }
-
-    pub(crate) fn status(&self, name: &str) -> v1::StatusReply {
-        let status = self.raft.status();
-        let storage_id = self
-            .facts()
-            .map(|facts| facts.storage_id.to_string())
-            .unwrap_or_default();
-        v1::StatusReply {
-            header: None,
-            node_id: status.node.0,
-            name: name.to_owned(),
-            version: VERSION.to_owned(),
-            sealed: !self.node.is_unsealed(),
-            leader_id: status.leader.map_or(0, |leader| leader.0),
-            is_leader: status.leader == Some(status.node),
-            term: status.term.0,
-            applied: status.applied.0,
-            committed: status.committed.0,
-            last_log: status.last_log.0,
-            state_digest: hex(&status.digest),
-            audit_root: hex(&status.audit_root),
-            audit_size: status.audit_size,
-            log_time_ms: status.log_time,
-            cluster_id: self.cluster().to_string(),
-            storage_id,
-            members: self.members(),
-        }
-    }
-}
-
 /// This build.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The file of a backup that is being received.
+pub(crate) const INCOMING: &str = "backup.incoming";
 /// A cluster of one elects itself within an election's length.
-const LEAD_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const LEAD_TIMEOUT: Duration = Duration::from_secs(10);

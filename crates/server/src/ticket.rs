@@ -1,6 +1,6 @@
 //! The line of text that a new node joins with: where the cluster is, what it is, and the secret.
 
-use aumbry_types::{ClusterId, SecretBytes};
+use aumbry_types::{ClusterId, SecretBytes, hex};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -37,10 +37,10 @@ impl Ticket {
             cluster: self.cluster.to_string(),
             authority: self.authority.clone(),
             addresses: self.addresses.clone(),
-            secret: hex(self.secret.expose()),
+            secret: hex::encode(self.secret.expose()),
         };
         let json = Zeroizing::new(serde_json::to_vec(&form).unwrap_or_default());
-        SecretBytes::from(format!("{PREFIX}{}", hex(&json)))
+        SecretBytes::from(format!("{PREFIX}{}", hex::encode(&json)))
     }
 
     /// Unpacks a line.
@@ -49,9 +49,9 @@ impl Ticket {
         if text.len() > TEXT_BYTES_MAX {
             return Err(NotATicket);
         }
-        let json = Zeroizing::new(unhex(text.strip_prefix(PREFIX).ok_or(NotATicket)?).ok_or(NotATicket)?);
+        let json = Zeroizing::new(hex::decode_all(text.strip_prefix(PREFIX).ok_or(NotATicket)?).ok_or(NotATicket)?);
         let form: Form = serde_json::from_slice(&json).map_err(|_| NotATicket)?;
-        let secret = unhex(&form.secret).ok_or(NotATicket)?;
+        let secret = hex::decode_all(&form.secret).ok_or(NotATicket)?;
         Ok(Self {
             cluster: form.cluster.parse().map_err(|_| NotATicket)?,
             authority: form.authority,
@@ -59,21 +59,6 @@ impl Ticket {
             secret: SecretBytes::new(secret),
         })
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return None;
-    }
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
-        .collect()
 }
 
 const PREFIX: &str = "aumbry-join-";

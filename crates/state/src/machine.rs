@@ -83,7 +83,15 @@ impl Machine {
     /// # Errors
     /// [`LoadError`] if the machine's row is there and cannot be read.
     pub fn load(view: &dyn View) -> Result<Self, LoadError> {
-        let Some(row) = view.get(&key::machine()) else {
+        Self::from_row(view.get(&key::machine()))
+    }
+
+    /// The memory that the machine's own row holds; that of an empty state if there is none.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the row cannot be read.
+    pub fn from_row(row: Option<Bytes>) -> Result<Self, LoadError> {
+        let Some(row) = row else {
             return Ok(Self {
                 frontier: Frontier::default(),
                 digest: LtHash::default(),

@@ -104,6 +104,22 @@ impl DataDir {
         files::remove(&self.file(name)?)
     }
 
+    /// Removes log, rows, audit bodies and snapshots. Small files stay.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the disk fails.
+    pub fn clear(&self) -> Result<(), StorageError> {
+        for directory in [self.log(), self.state(), self.audit(), self.snapshots()] {
+            match fs::remove_dir_all(&directory) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StorageError::io("remove", &directory)(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        files::create_dir(&self.snapshots())
+    }
+
     fn file(&self, name: &str) -> Result<PathBuf, StorageError> {
         let plain = name
             .bytes()

@@ -67,6 +67,24 @@ pub enum StorageError {
         /// What is wrong with it.
         what: String,
     },
+    /// A backup is not what was written.
+    #[error("the backup {path} is not intact: {what}; take another copy of it")]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// There is no room for something that would have to be stored.
+    #[error("{path} has {free} bytes free, and {needed} are needed: make room, or choose another data directory")]
+    Full {
+        /// The directory.
+        path: PathBuf,
+        /// What is needed.
+        needed: u64,
+        /// What is free.
+        free: u64,
+    },
     /// The log ends before what this node has acknowledged.
     #[error(
         "the log in {path} has {end} as its next index, but everything before {acknowledged} was acknowledged: this disk lost data, wipe this node and join it again under a new id"

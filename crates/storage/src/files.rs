@@ -45,7 +45,10 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StorageError
 }
 
 /// Gives a file its final name and makes that durable. The file's content must be synced before.
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StorageError> {
+///
+/// # Errors
+/// [`StorageError`] if the disk fails.
+pub fn rename(from: &Path, to: &Path) -> Result<(), StorageError> {
     fs::rename(from, to).map_err(StorageError::io("rename a file to", to))?;
     sync_parent(to)
 }

@@ -15,11 +15,13 @@
 //! The rows name the last applied index, so a body may be newer than the rows (it is cut at the next start), but never older.
 
 mod audit_segments;
+mod backup;
 mod data_dir;
 mod error;
 mod files;
 mod floor;
 mod generations;
+mod incoming;
 mod log_db;
 mod log_record;
 mod log_window;
@@ -30,8 +32,13 @@ mod snapshot_file;
 mod state_db;
 
 pub use audit_segments::AuditSegments;
+pub use backup::{Backup, Manifest};
 pub use data_dir::DataDir;
 pub use error::{StorageError, fatal};
+pub use files::rename;
+pub use incoming::Incoming;
 pub use log_db::{Done, LogDb, Meta};
-pub use snapshot_file::{SnapshotBodies, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter};
+pub use snapshot_file::{
+    SnapshotBodies, SnapshotContent, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter,
+};
 pub use state_db::{StateDb, StateSnapshot, install_state, switch_state};

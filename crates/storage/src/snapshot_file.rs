@@ -14,10 +14,12 @@
 //! Guarantees: the file appears under its name only when it is complete and durable, and a reader has checked every byte before it returns the
 //! first one. It is not encrypted, because rows and bodies are sealed already, and not signed: it comes from a peer over an authenticated channel.
 
+mod content;
 mod format;
 mod reader;
 mod writer;
 
+pub use content::SnapshotContent;
 pub use format::SnapshotHeader;
 pub use reader::{SnapshotBodies, SnapshotReader, SnapshotRows};
 pub use writer::SnapshotWriter;

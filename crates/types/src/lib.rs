@@ -7,6 +7,7 @@ mod capability;
 mod clock;
 mod duration;
 mod entropy;
+pub mod hex;
 mod ids;
 mod path;
 mod secret;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aumbry_barrier::{DamagedRow, Txn};
+use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn};
 use aumbry_crypto::token;
 use aumbry_state::{Precondition, Slot, Write, key};
 use aumbry_types::ObjectId;
@@ -44,7 +44,7 @@ pub enum Refusal {
 }
 
 /// Authenticates a token, and fences the plan with it: the plan is refused if the token changes or expires before it is applied.
-/// A token with a limited number of uses loses one.
+/// A token with a limited number of uses loses one; after the last it waits for the sweep.
 ///
 /// `custom` allows tokens that do not have Aumbry's form, as an operator may choose for the root token of a development cluster.
 ///
@@ -55,7 +55,14 @@ pub fn authenticate(txn: &mut Txn<'_>, text: &[u8], custom: bool) -> Result<Call
     let row_key = key::object(id);
     let row = txn.peek_row(&row_key)?.ok_or(Refusal::Invalid)?;
     let (record, object) = Record::peek(txn, id)?.ok_or(Refusal::Invalid)?;
-    if row.is_expired(txn.now().0) || (record.num_uses > 0 && object.counters[0] == 0) {
+    if row.is_expired(txn.now().0) {
+        return Err(Refusal::Invalid);
+    }
+    let is_counted = record.num_uses > 0;
+    if is_counted && object.counters[0] == 0 {
+        // It may not be marked, if a use was applied of which the plan of the last one did not know.
+        txn.fence(Precondition::RowIs(row_key, row.writer));
+        mark_used_up(txn, id);
         return Err(Refusal::Invalid);
     }
     check_ancestors(txn, &record)?;
@@ -63,7 +70,10 @@ pub fn authenticate(txn: &mut Txn<'_>, text: &[u8], custom: bool) -> Result<Call
     if row.expires_at != 0 {
         txn.fence(Precondition::NotExpired(row_key.clone()));
     }
-    if record.num_uses > 0 {
+    if is_counted {
+        if object.counters[0] == 1 {
+            mark_used_up(txn, id);
+        }
         txn.fence_write(Write::CounterAdd {
             key: row_key,
             slot: Slot::First,
@@ -79,6 +89,12 @@ pub fn authenticate(txn: &mut Txn<'_>, text: &[u8], custom: bool) -> Result<Call
         metadata: record.metadata,
         depth: record.depth,
     })
+}
+
+/// Leaves a token that is used up to the sweep, which revokes it. Not here: the request that takes the last use may itself renew the
+/// token, or create one below it.
+fn mark_used_up(txn: &mut Txn<'_>, id: ObjectId) {
+    txn.fence_row(key::work(id), Kind::Work, b"used up", ObjectOptions::default());
 }
 
 /// The object of a token with this text, if the text can be one.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn};
+use aumbry_barrier::{DIRECTORY_FULL, DamagedRow, InsertError, Kind, ObjectOptions, Txn};
 use aumbry_crypto::token;
 use aumbry_state::Counters;
 use aumbry_types::{Name, ObjectId, SecretBytes, exposed};
@@ -59,6 +59,15 @@ pub enum CreateError {
     Damaged(#[from] DamagedRow),
 }
 
+impl From<InsertError> for CreateError {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::Full => Self::Invalid(DIRECTORY_FULL),
+            InsertError::Damaged(damaged) => Self::Damaged(damaged),
+        }
+    }
+}
+
 /// Creates a token below the caller's. `privileged` callers (root, or `sudo` on the path) may give any policy but `root`.
 ///
 /// # Errors
@@ -102,8 +111,8 @@ pub fn create(txn: &mut Txn<'_>, caller: &Caller, privileged: bool, wanted: Crea
 /// Creates the first token, which may do everything and never expires.
 ///
 /// # Errors
-/// [`DamagedRow`]
-pub fn make_root(txn: &mut Txn<'_>, chosen: Option<SecretBytes>) -> Result<NewToken, DamagedRow> {
+/// [`InsertError`]
+pub fn make_root(txn: &mut Txn<'_>, chosen: Option<SecretBytes>) -> Result<NewToken, InsertError> {
     let record = Record {
         accessor: ObjectId::make(txn.entropy()),
         policies: vec!["root".to_owned()],
@@ -123,7 +132,7 @@ pub fn make_root(txn: &mut Txn<'_>, chosen: Option<SecretBytes>) -> Result<NewTo
     enter(txn, text, &record)
 }
 
-fn enter(txn: &mut Txn<'_>, text: SecretBytes, record: &Record) -> Result<NewToken, DamagedRow> {
+fn enter(txn: &mut Txn<'_>, text: SecretBytes, record: &Record) -> Result<NewToken, InsertError> {
     let id = ObjectId::from_bytes(token::digest(txn.barrier().keyring().tokens(), text.expose()));
     let accessor = record.accessor.to_string();
     let container = record.parent.unwrap_or(ORPHANS);

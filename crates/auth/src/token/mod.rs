@@ -10,4 +10,4 @@ pub use authenticate::{Caller, Refusal, authenticate};
 pub use create::{Create, CreateError, NewToken, create, make_root};
 pub use record::{Info, TTL_S_DEFAULT, TTL_S_MAX};
 pub use renew::{RenewError, info, renew};
-pub use revoke::{find_by_accessor, find_by_text, revoke, sweep};
+pub use revoke::{find_by_accessor, find_by_text, force_revoke, revoke, sweep};

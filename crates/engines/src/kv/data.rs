@@ -1,11 +1,14 @@
 //! The data of a version: one JSON object, checked before it is stored and kept as it was sent.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aumbry_types::SecretBytes;
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// Why data was refused. Never repeats any of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,33 +37,73 @@ pub(super) fn check(data: &SecretBytes) -> Result<(), DataError> {
 }
 
 /// Merges a patch into a document (RFC 7396): null removes a key, objects merge, anything else replaces.
+///
+/// Values are taken apart no further than the patch reaches: they stay as they were sent, to the last digit, and the only copy of
+/// them is in the result.
 pub(super) fn merge(document: &SecretBytes, patch: &SecretBytes) -> Result<SecretBytes, DataError> {
     check(patch)?;
-    let mut target: Map<String, Value> = serde_json::from_slice(document.expose()).map_err(|_| DataError::Form)?;
-    let patch: Map<String, Value> = serde_json::from_slice(patch.expose()).map_err(|_| DataError::Form)?;
-    merge_object(&mut target, patch);
-    let merged = SecretBytes::new(serde_json::to_vec(&target).map_err(|_| DataError::Form)?);
+    let document = document.expose_str().ok_or(DataError::Form)?;
+    let patch = patch.expose_str().ok_or(DataError::Form)?;
+    // The two together are the most that the result can be: a buffer that grows would leave copies behind, unwiped.
+    let mut merged = Zeroizing::new(Vec::with_capacity(document.len() + patch.len()));
+    merge_object(document, patch, &mut merged)?;
+    let merged = SecretBytes::new(std::mem::take(&mut *merged));
     check(&merged).map(|()| merged)
 }
 
-fn merge_object(target: &mut Map<String, Value>, patch: Map<String, Value>) {
-    for (key, value) in patch {
-        match value {
-            Value::Null => {
-                target.remove(&key);
+/// Writes the merged object, sorted by key.
+fn merge_object(target: &str, patch: &str, out: &mut Vec<u8>) -> Result<(), DataError> {
+    // Each value, with the patch of an object.
+    let mut members: BTreeMap<Key<'_>, (&str, Option<&str>)> = BTreeMap::new();
+    for (key, value) in parse(target)? {
+        members.insert(key, (value.get(), None));
+    }
+    for (key, value) in parse(patch)? {
+        match value.get() {
+            "null" => {
+                members.remove(&key);
             }
-            Value::Object(inner) => {
-                let slot = target.entry(key).or_insert(Value::Null);
-                if !slot.is_object() {
-                    *slot = Value::Object(Map::new());
+            object if object.starts_with('{') => {
+                let (before, patch) = members.entry(key).or_insert(("{}", None));
+                if !before.starts_with('{') {
+                    *before = "{}";
                 }
-                if let Value::Object(object) = slot {
-                    merge_object(object, inner);
-                }
+                *patch = Some(object);
             }
             other => {
-                target.insert(key, other);
+                members.insert(key, (other, None));
             }
+        }
+    }
+    out.push(b'{');
+    for (position, (key, (value, patch))) in members.iter().enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        serde_json::to_writer(&mut *out, &key.0).map_err(|_| DataError::Form)?;
+        out.push(b':');
+        match patch {
+            Some(patch) => merge_object(value, patch, out)?,
+            None => out.extend_from_slice(value.as_bytes()),
+        }
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// An object's members, borrowed.
+fn parse(object: &str) -> Result<BTreeMap<Key<'_>, &RawValue>, DataError> {
+    serde_json::from_str(object).map_err(|_| DataError::Form)
+}
+
+/// A key: borrowed, or its own copy if it has escapes.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Drop for Key<'_> {
+    fn drop(&mut self) {
+        if let Cow::Owned(text) = &mut self.0 {
+            text.zeroize();
         }
     }
 }
@@ -168,18 +211,19 @@ mod tests {
         );
     }
 
+    fn merged(document: &str, patch: &str) -> String {
+        let (document, patch) = (
+            SecretBytes::from(document.to_owned()),
+            SecretBytes::from(patch.to_owned()),
+        );
+        let merged = merge(&document, &patch).expect("can be merged");
+        assert!(merged.len() <= document.len() + patch.len(), "the buffer grew");
+        merged.expose_str().expect("is text").to_owned()
+    }
+
     #[test]
     fn merges_as_rfc_7396() {
-        let check = |document: &str, patch: &str, expect: &str| {
-            let merged = merge(
-                &SecretBytes::from(document.to_owned()),
-                &SecretBytes::from(patch.to_owned()),
-            );
-            assert_eq!(
-                merged.map(|m| String::from_utf8_lossy(m.expose()).into_owned()),
-                Ok(expect.to_owned())
-            );
-        };
+        let check = |document, patch, expect| assert_eq!(merged(document, patch), expect);
         // From the table of test cases of RFC 7396, appendix A.
         check(r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#);
         check(r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#);
@@ -192,5 +236,31 @@ mod tests {
         );
         check(r#"{"e":null}"#, r#"{"a":1}"#, r#"{"a":1,"e":null}"#);
         check("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#);
+        check(r#"{"a":"foo"}"#, r#"{"a":{"b":1,"c":null}}"#, r#"{"a":{"b":1}}"#);
+        check(r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1,null]}"#, r#"{"a":[1,null]}"#);
+    }
+
+    #[test]
+    fn a_merge_keeps_values_as_they_were_sent() {
+        let check = |document, patch, expect| assert_eq!(merged(document, patch), expect);
+        check(
+            r#"{"a":1.0,"b":123456789012345678901234567890,"c":{"d":1E+2, "e":0.10},"f":{ "g" : [1.50, -0] }}"#,
+            r#" { "c" : { "x" : 0.1000000000000000055511151231257827 } , "h" : 9007199254740993.0 } "#,
+            concat!(
+                r#"{"a":1.0,"b":123456789012345678901234567890,"c":{"d":1E+2,"e":0.10,"x":0.1000000000000000055511151231257827},"#,
+                r#""f":{ "g" : [1.50, -0] },"h":9007199254740993.0}"#
+            ),
+        );
+        // A key is the same however it is escaped; a value keeps its escapes.
+        check(
+            r#"{"\u0061":1,"b":"\u0062\/"}"#,
+            r#"{"a":2}"#,
+            r#"{"a":2,"b":"\u0062\/"}"#,
+        );
+        check(
+            r#"{"a\"\n\u0001":1,"b":2}"#,
+            r#"{"\u0062":null}"#,
+            r#"{"a\"\n\u0001":1}"#,
+        );
     }
 }

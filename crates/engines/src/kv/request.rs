@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aumbry_barrier::{DamagedRow, Txn};
+use aumbry_barrier::{DIRECTORY_FULL, DamagedRow, InsertError, Txn};
 use aumbry_types::{Capability, MountPath, ObjectId, SecretBytes, SecretPath, exposed};
 use serde::{Deserialize, Serialize};
 
@@ -180,6 +180,15 @@ pub enum Error {
     /// A stored row is damaged.
     #[error(transparent)]
     Damaged(#[from] DamagedRow),
+}
+
+impl From<InsertError> for Error {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::Full => Self::Invalid(DIRECTORY_FULL),
+            InsertError::Damaged(damaged) => Self::Damaged(damaged),
+        }
+    }
 }
 
 impl Request {

@@ -1,6 +1,6 @@
 //! Directories. A directory's name in its parent ends in a slash, so that a secret and a directory may share a name.
 
-use aumbry_barrier::{DamagedRow, Kind, Txn};
+use aumbry_barrier::{DamagedRow, InsertError, Kind, Txn};
 use aumbry_state::Write;
 use aumbry_types::{ObjectId, SecretPath};
 
@@ -56,7 +56,7 @@ pub(super) fn find_directory(
 }
 
 /// Enters a new secret, with the directories that it needs.
-pub(super) fn enter(txn: &mut Txn<'_>, root: ObjectId, path: &SecretPath) -> Result<ObjectId, DamagedRow> {
+pub(super) fn enter(txn: &mut Txn<'_>, root: ObjectId, path: &SecretPath) -> Result<ObjectId, InsertError> {
     let (directories, leaf) = split(path);
     let mut container = root;
     for name in directories {

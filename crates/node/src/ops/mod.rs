@@ -14,7 +14,7 @@ use aumbry_types::NodeId;
 
 use crate::authorize::Needs;
 use crate::mounts::AuthCache;
-use crate::{Failure, Node, Operation, Reply, Request};
+use crate::{Failure, Node, Operation, Reply, Request, restored};
 
 pub(crate) use audit::wait_before;
 pub(crate) use cluster::join;
@@ -82,6 +82,7 @@ pub(crate) fn plan(
             return Ok((Reply::Audit(Vec::new()), audit::read(*from, *limit)?));
         }
         Operation::AuditCheckpoint => return Ok((Reply::Done, Effect::Checkpoint)),
+        Operation::SnapshotRelease => restored::release(txn)?,
         Operation::Status | Operation::Seal | Operation::Members | Operation::SnapshotSave => Reply::Done,
         Operation::Join(_) => return Err(Failure::denied()),
     };

@@ -129,6 +129,7 @@ impl Bed {
         let outside = Outside {
             sign_node: Box::new(|_, _, _, _, _| Ok("certificate".to_owned())),
             ask_peer: Box::new(|_| Box::pin(async { None })),
+            cluster: ClusterId::from_bytes([7; 16]),
             region: "r1".to_owned(),
         };
         let seam: Arc<dyn Consensus> = Arc::<Gate>::clone(&consensus);

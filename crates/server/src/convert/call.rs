@@ -101,6 +101,8 @@ pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
         Op::Promote(promote) => Operation::Promote(NodeId(promote.node_id)),
         Op::Remove(remove) => Operation::Remove(NodeId(remove.node_id)),
         Op::Transfer(transfer) => Operation::Transfer((transfer.node_id > 0).then_some(NodeId(transfer.node_id))),
+        Op::SnapshotSave(_) => Operation::SnapshotSave,
+        Op::SnapshotRelease(_) => Operation::SnapshotRelease,
         Op::AuditRead(read) => Operation::AuditRead {
             from: read.from,
             limit: page(read.limit, 1_000),

@@ -94,6 +94,8 @@ fn done(operation: &Operation) -> Option<v1::Answer> {
         Operation::Promote(_) => v1::PromoteReply::default().into_answer(),
         Operation::Remove(_) => v1::RemoveReply::default().into_answer(),
         Operation::Transfer(_) => v1::TransferReply::default().into_answer(),
+        Operation::SnapshotSave => v1::SnapshotSaveReply::default().into_answer(),
+        Operation::SnapshotRelease => v1::SnapshotReleaseReply::default().into_answer(),
         _ => return None,
     })
 }

@@ -1,11 +1,12 @@
-//! The cluster service: membership.
+//! The cluster service: membership and backups.
 
 use aumbry_api::v1;
 use aumbry_api::v1::cluster_service_server::ClusterService;
-use aumbry_types::SecretBytes;
-use tonic::{Request, Response, Status};
+use aumbry_types::{LogIndex, SecretBytes};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::Services;
+use super::snapshot::Messages;
 use super::sys::member_status;
 
 #[tonic::async_trait]
@@ -49,6 +50,33 @@ impl ClusterService for Services {
     }
 
     async fn remove(&self, request: Request<v1::RemoveRequest>) -> Result<Response<v1::RemoveReply>, Status> {
+        self.call(request).await
+    }
+
+    type SnapshotSaveStream = Messages<v1::SnapshotPart>;
+
+    async fn snapshot_save(
+        &self,
+        request: Request<v1::SnapshotSaveRequest>,
+    ) -> Result<Response<Self::SnapshotSaveStream>, Status> {
+        let admitted = self.call(request).await?.into_inner();
+        let index = LogIndex(admitted.header.unwrap_or_default().index);
+        self.send_backup(index).await.map(Response::new)
+    }
+
+    type SnapshotRestoreStream = Messages<v1::SnapshotProgress>;
+
+    async fn snapshot_restore(
+        &self,
+        request: Request<Streaming<v1::SnapshotPart>>,
+    ) -> Result<Response<Self::SnapshotRestoreStream>, Status> {
+        self.receive_backup(request.into_inner()).map(Response::new)
+    }
+
+    async fn snapshot_release(
+        &self,
+        request: Request<v1::SnapshotReleaseRequest>,
+    ) -> Result<Response<v1::SnapshotReleaseReply>, Status> {
         self.call(request).await
     }
 

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod pipeline;
+mod snapshot;
 mod sys;
 
 use std::sync::Arc;

@@ -9,8 +9,15 @@ use tonic::{Request, Response, Status};
 
 use super::Services;
 use crate::lifecycle::{MemberError, VERSION};
+use crate::member::Member;
 
 impl Services {
+    /// A restored store becomes that of its new cluster as soon as the keys are there.
+    async fn adopt(&self, member: &Member) -> Result<(), Status> {
+        let adopted = self.lifecycle.adopt_restored(member).await;
+        adopted.map_err(|error| member_status(&error))
+    }
+
     fn seal_status_reply(&self) -> v1::SealStatusReply {
         let Some(member) = self.lifecycle.member() else {
             return v1::SealStatusReply {
@@ -71,6 +78,7 @@ impl SysService for Services {
         let share = SecretBytes::new(request.into_inner().share.into());
         let member = self.lifecycle.member().ok_or_else(uninitialised)?;
         if member.node.is_unsealed() {
+            self.adopt(&member).await?;
             return Ok(Response::new(self.seal_status_reply()));
         }
         // The shares are checked against what the cluster has committed, not against what this disk happens to remember.
@@ -80,7 +88,10 @@ impl SysService for Services {
             .await
             .map_err(|error| Status::unavailable(error.to_string()))?;
         match member.node.unseal(share.expose()) {
-            Ok(status) if !status.sealed => tracing::info!("the node is unsealed"),
+            Ok(status) if !status.sealed => {
+                tracing::info!("the node is unsealed");
+                self.adopt(&member).await?;
+            }
             Ok(_) => {}
             Err(error) => return Err(Status::invalid_argument(error.to_string())),
         }
@@ -135,7 +146,8 @@ pub(super) fn member_status(error: &MemberError) -> Status {
         MemberError::Already | MemberError::Init(aumbry_node::InitError::Already) => Status::failed_precondition(text),
         MemberError::Init(aumbry_node::InitError::Shares(_)) => Status::invalid_argument(text),
         MemberError::Join(_) => Status::failed_precondition(text),
-        MemberError::Init(_) => Status::unavailable(text),
+        MemberError::Storage(_) => Status::invalid_argument(text),
+        MemberError::Init(_) | MemberError::Adopt(_) => Status::unavailable(text),
         MemberError::Identity(_) | MemberError::Pki(_) | MemberError::Start(_) => Status::internal(text),
     }
 }

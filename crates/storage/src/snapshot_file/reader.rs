@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -21,6 +21,8 @@ pub struct SnapshotReader {
     rows: u64,
     bodies: u64,
     bytes: u64,
+    hash: [u8; 32],
+    path: PathBuf,
     start: Chunks,
 }
 
@@ -31,8 +33,16 @@ impl SnapshotReader {
     /// [`StorageError::Damaged`] if a byte is wrong, missing or too many, [`StorageError::Newer`] for a newer format, [`StorageError::Io`] if
     /// the disk fails.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
+        Self::open_at(path, 0)
+    }
+
+    /// As [`Self::open`], of a snapshot that begins somewhere in a file and ends with it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_at(path: &Path, offset: u64) -> Result<Self, StorageError> {
         let file = File::open(path).map_err(StorageError::io("open", path))?;
-        verify(file).map_err(|problem| match problem {
+        verify(file, path, offset).map_err(|problem| match problem {
             Problem::Io(error) => StorageError::io("read", path)(error),
             Problem::Newer(found) => StorageError::Newer {
                 path: path.to_owned(),
@@ -61,10 +71,20 @@ impl SnapshotReader {
         self.bodies
     }
 
-    /// The size of the file in bytes.
+    /// The size of the snapshot in bytes.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The hash of the trailer, which covers every byte of the snapshot.
+    #[must_use]
+    pub const fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// All rows, in order of the keys. Chunks are checked again as they are read, and what has changed since ends the process.
@@ -195,13 +215,14 @@ enum Problem {
     Damaged(&'static str),
 }
 
-fn verify(file: File) -> Result<SnapshotReader, Problem> {
-    let bytes = file.metadata().map_err(Problem::Io)?.len();
-    let (header, header_bytes) = read_header(&file, bytes)?;
+fn verify(file: File, path: &Path, offset: u64) -> Result<SnapshotReader, Problem> {
+    let end = file.metadata().map_err(Problem::Io)?.len();
+    let bytes = end.saturating_sub(offset);
+    let (header, header_bytes) = read_header(&file, offset, bytes)?;
     let start = Chunks {
         file: Arc::new(file),
-        offset: header_bytes.len() as u64,
-        end: bytes - TRAILER_BYTES as u64,
+        offset: offset + header_bytes.len() as u64,
+        end: end - TRAILER_BYTES as u64,
         number: 0,
         chain: aumbry_crypto::sha256(&[&header_bytes]),
     };
@@ -213,10 +234,8 @@ fn verify(file: File) -> Result<SnapshotReader, Problem> {
     let mut trailer = read_at(&start.file, start.end, TRAILER_BYTES)?;
     let kind = trailer.get_u8();
     let (rows, bodies) = (trailer.get_u64(), trailer.get_u64());
-    if kind != Kind::Trailer.byte()
-        || trailer != trailer_hash(chunks.chain, rows, bodies)[..]
-        || (rows, bodies) != (order.rows, order.bodies)
-    {
+    let hash = trailer_hash(chunks.chain, rows, bodies);
+    if kind != Kind::Trailer.byte() || trailer != hash[..] || (rows, bodies) != (order.rows, order.bodies) {
         return Err(Problem::Damaged("its trailer is wrong"));
     }
     Ok(SnapshotReader {
@@ -224,15 +243,17 @@ fn verify(file: File) -> Result<SnapshotReader, Problem> {
         rows,
         bodies,
         bytes,
+        hash,
+        path: path.to_owned(),
         start,
     })
 }
 
-fn read_header(file: &File, bytes: u64) -> Result<(SnapshotHeader, Bytes), Problem> {
+fn read_header(file: &File, offset: u64, bytes: u64) -> Result<(SnapshotHeader, Bytes), Problem> {
     const SHORT: Problem = Problem::Damaged("it is too short");
     let least = (FIXED_BYTES + TRAILER_BYTES) as u64;
     let rest = bytes.checked_sub(least).ok_or(SHORT)?;
-    let mut fixed = read_at(file, 0, FIXED_BYTES)?;
+    let mut fixed = read_at(file, offset, FIXED_BYTES)?;
     if fixed.split_to(MAGIC.len()) != MAGIC[..] {
         return Err(Problem::Damaged("it is no snapshot"));
     }
@@ -245,7 +266,7 @@ fn read_header(file: &File, bytes: u64) -> Result<(SnapshotHeader, Bytes), Probl
     if len > MEMBERSHIP_BYTES_MAX || len as u64 > rest {
         return Err(SHORT);
     }
-    let all = read_at(file, 0, FIXED_BYTES + len)?;
+    let all = read_at(file, offset, FIXED_BYTES + len)?;
     let header = SnapshotHeader {
         last_log_id,
         membership: all[FIXED_BYTES..].to_vec(),

@@ -1,0 +1,199 @@
+//! Rows whose time is over, and what waits for the sweep: planned a piece at a time. A damaged row stops nothing but itself.
+
+use aumbry_auth::token;
+use aumbry_barrier::{Kind, Txn};
+use aumbry_state::{Row, Write, key};
+
+/// Removes what has expired. An expired token is refused from its very moment on; this only takes it off the disk. True if there was
+/// something. `is_loud` tells of damage that stays.
+pub(crate) fn expire(txn: &mut Txn<'_>, is_loud: bool) -> bool {
+    let now = txn.now().0;
+    let (mut removed, mut damaged, mut stuck) = (0, 0, 0);
+    for (entry, _) in txn.scan_rows(&key::expiry_prefix(), None, EXPIRE_MAX + STUCK_MAX) {
+        let Some((when, row_key)) = key::parse_expiry(&entry) else {
+            continue;
+        };
+        if when > now || removed == EXPIRE_MAX {
+            break;
+        }
+        // Apply removes no row whose header cannot be read, and no entry of the index without its row.
+        let Some(row) = txn.peek_row(&row_key).ok().flatten().filter(|r| r.expires_at == when) else {
+            stuck += 1;
+            continue;
+        };
+        removed += 1;
+        match key::parse_id(&row_key) {
+            Some(id) if row.kind == Kind::Token as u8 => damaged += usize::from(!token::force_revoke(txn, id)),
+            _ => txn.write(Write::Delete(row_key)),
+        }
+    }
+    if damaged > 0 {
+        tracing::warn!(
+            damaged,
+            "expired tokens have damaged rows and are removed; compare `aumbry operator status` of the nodes"
+        );
+    }
+    if stuck > 0 && is_loud {
+        tracing::warn!(
+            stuck,
+            "expired rows are too damaged to be removed and are passed over; compare `aumbry operator status` of the nodes"
+        );
+    }
+    removed > 0
+}
+
+/// Removes what is used up, and children of what was revoked. True if there was something.
+pub(crate) fn sweep(txn: &mut Txn<'_>) -> bool {
+    for (row_key, row) in txn.scan_rows(&key::work_prefix(), None, WORK_MAX) {
+        // As above: a row that cannot be removed is passed over.
+        let Some(id) = key::parse_id(&row_key).filter(|_| Row::decode(&row).is_ok()) else {
+            continue;
+        };
+        let Some(damaged) = token::sweep(txn, id, SWEEP_MAX) else {
+            continue;
+        };
+        if damaged > 0 {
+            tracing::warn!(
+                damaged,
+                "rows of revoked tokens are damaged and were passed over; compare `aumbry operator status` of the nodes"
+            );
+        }
+        return true;
+    }
+    false
+}
+
+/// Rows that one entry removes; a token takes about four.
+const EXPIRE_MAX: usize = 500;
+/// Rows that cannot be removed; behind more of them the rest would wait.
+const STUCK_MAX: usize = 500;
+/// Children that one entry sweeps.
+const SWEEP_MAX: usize = 1_000;
+/// Work that is looked at to find some that can be done.
+const WORK_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use aumbry_auth::Caller;
+    use aumbry_auth::token::{Create, authenticate, create, make_root};
+    use aumbry_barrier::{Barrier, DamagedRow, ListCache};
+    use aumbry_crypto::keyring::Keyring;
+    use aumbry_state::{At, MemoryView, Outcome, Overlay, View, execute};
+    use aumbry_types::{LogTime, ObjectId, SecretBytes, SimulatedEntropy, StorageId};
+    use bytes::Bytes;
+
+    use super::*;
+
+    struct Bed {
+        overlay: Overlay<Arc<dyn View>>,
+        barrier: Barrier,
+        lists: ListCache,
+        entropy: SimulatedEntropy,
+        now: u64,
+    }
+
+    impl Bed {
+        fn new() -> Self {
+            let entropy = SimulatedEntropy::new(31);
+            Self {
+                overlay: Overlay::new(Arc::new(MemoryView::default())),
+                barrier: Barrier::new(StorageId::make(&entropy), Keyring::make(&entropy)),
+                lists: ListCache::default(),
+                entropy,
+                now: 1_000,
+            }
+        }
+
+        fn run<T>(&mut self, plan: impl FnOnce(&mut Txn<'_>) -> T) -> T {
+            let now = LogTime(self.now);
+            let mut txn = Txn::new(&self.overlay, &self.barrier, &self.lists, &self.entropy, now);
+            let planned = plan(&mut txn);
+            let command = txn.finish([0; 32]);
+            let at = At {
+                log_time: self.now,
+                ..At::default()
+            };
+            assert_eq!(execute(&mut self.overlay, &command, at), Outcome::Ok);
+            planned
+        }
+
+        /// A token for so many seconds; gives its id.
+        fn token(&mut self, root: &SecretBytes, ttl_s: u64) -> ObjectId {
+            self.run(|txn| {
+                let caller: Caller = authenticate(txn, root.expose(), false).expect("stands");
+                let wanted = Create {
+                    ttl_s,
+                    ..Create::default()
+                };
+                let new = create(txn, &caller, false, wanted).expect("root may");
+                let found = token::find_by_accessor(txn, &new.info.accessor);
+                assert_eq!(found, Ok(None), "not before it is applied");
+                ObjectId::from_bytes(aumbry_crypto::token::digest(
+                    txn.barrier().keyring().tokens(),
+                    new.token.expose(),
+                ))
+            })
+        }
+
+        fn has(&self, id: ObjectId) -> bool {
+            self.overlay.get(&key::object(id)).is_some()
+        }
+
+        fn set(&mut self, row_key: &Bytes, change: impl FnOnce(&mut Vec<u8>)) {
+            let mut bytes = self.overlay.get(row_key).expect("is there").to_vec();
+            change(&mut bytes);
+            self.overlay.set(row_key.clone(), Some(bytes.into()));
+        }
+    }
+
+    #[test]
+    fn damaged_rows_at_the_head_do_not_stop_expiry() {
+        let mut bed = Bed::new();
+        let root = bed.run(|txn| make_root(txn, None).expect("is new")).token;
+        let body = bed.token(&root, 1);
+        let header = bed.token(&root, 2);
+        let sound = bed.token(&root, 3);
+        let later = bed.token(&root, 60);
+        bed.set(&key::object(body), |bytes| *bytes.last_mut().expect("is long") ^= 1);
+        bed.set(&key::object(header), |bytes| bytes[0] ^= 0xff);
+        // An entry of the index that no row stands behind.
+        let stray = key::expiry(1_500, &key::object(later));
+        bed.overlay.set(stray, Some(Bytes::new()));
+        bed.now += 10_000;
+        bed.run(|txn| assert_eq!(token::revoke(txn, body), Err(DamagedRow)));
+        assert!(bed.run(|txn| expire(txn, true)));
+        assert!(!bed.has(body) && !bed.has(sound) && bed.has(later));
+        assert!(bed.has(header), "apply removes no such row");
+        assert!(
+            !bed.run(|txn| expire(txn, true)),
+            "nothing is left to do, again and again"
+        );
+        let left = bed.overlay.scan(&key::expiry_prefix(), None, 10).len();
+        assert_eq!(left, 3, "the two that are stuck, and one to come");
+    }
+
+    #[test]
+    fn damaged_rows_do_not_stop_the_sweep() {
+        let mut bed = Bed::new();
+        let root = bed.run(|txn| make_root(txn, None).expect("is new")).token;
+        let children: Vec<ObjectId> = (0..4).map(|_| bed.token(&root, 60)).collect();
+        let id = bed.run(|txn| token::find_by_text(txn, root.expose(), false));
+        let id = id.expect("opens").expect("is there");
+        bed.run(|txn| token::revoke(txn, id).expect("opens"));
+        // Work that cannot be removed, at the head.
+        let first = key::work(ObjectId::from_bytes([0; 16]));
+        bed.overlay.set(first, Some(Bytes::from_static(b"?")));
+        let names = bed.overlay.scan(&key::directory_prefix(id), None, 10);
+        bed.set(&names[0].0, |bytes| *bytes.last_mut().expect("is long") ^= 1);
+        bed.set(&names[1].0, |bytes| bytes[0] ^= 0xff);
+        assert!(bed.run(sweep));
+        let left = children.iter().filter(|child| bed.has(**child)).count();
+        assert_eq!(left, 2, "those whose names are damaged go when they expire");
+        assert!(!bed.run(sweep), "the sweep ends");
+        bed.now += 60_000;
+        assert!(bed.run(|txn| expire(txn, false)));
+        assert!(!children.iter().any(|child| bed.has(*child)));
+    }
+}

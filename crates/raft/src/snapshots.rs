@@ -1,0 +1,165 @@
+//! Snapshots of the applied state: taken, kept, installed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aumbry_state::Machine;
+use aumbry_storage::{
+    AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, StateDb, install_state, rename, switch_state,
+};
+use aumbry_types::LogIndex;
+
+use crate::state_machine::{APPLIED_KEY, Shared};
+use crate::types::{Snapshot, SnapshotMeta, decode, encode, raft_log_id};
+
+impl Shared {
+    /// Takes a snapshot for the log to be purged behind it, and removes the one before. Blocks.
+    pub(crate) fn build(&self) -> io::Result<Snapshot> {
+        let snapshot = self.write_snapshot(|index| self.snapshot_path(index))?;
+        // The log may be purged up to here afterwards: what is applied must not depend on it.
+        self.flush();
+        let index = snapshot.meta.last_log_id.map_or(0, |id| id.index);
+        remove_older_snapshots(&self.snapshots, index);
+        Ok(snapshot)
+    }
+
+    /// Writes a snapshot of the state as it is now into a file that the log index names. Blocks.
+    pub(crate) fn write_snapshot(&self, name: impl FnOnce(u64) -> PathBuf) -> io::Result<Snapshot> {
+        let db = self.db();
+        let (snapshot, last, membership) = {
+            let applied = self.applied();
+            (db.snapshot(), applied.last, applied.membership.clone())
+        };
+        let index = last.map_or(0, |id| id.index);
+        let header = SnapshotHeader {
+            last_log_id: last.map_or([0; 3], |id| [id.leader_id.term, id.leader_id.node_id, id.index]),
+            membership: encode(&membership).to_vec(),
+        };
+        let path = name(index);
+        let mut writer = SnapshotWriter::create(&path, &header).map_err(io::Error::other)?;
+        let mut failed = None;
+        snapshot.for_each(|key, row| {
+            let is_replicated = key.first().is_some_and(|table| *table < aumbry_state::key::RESERVED);
+            if failed.is_none() && is_replicated {
+                failed = writer.row(key, row).err();
+            }
+        });
+        self.audit().export(index, |index, first_seq, body| {
+            if failed.is_none() {
+                failed = writer.body(index, first_seq, body).err();
+            }
+        });
+        if let Some(error) = failed {
+            return Err(io::Error::other(error));
+        }
+        writer.finish().map_err(io::Error::other)?;
+        Ok(Snapshot {
+            meta: SnapshotMeta {
+                last_log_id: last,
+                last_membership: membership,
+            },
+            snapshot: path,
+        })
+    }
+
+    /// Replaces the state by a snapshot that was received and lies in a file. Blocks.
+    pub(crate) fn install(&self, meta: &SnapshotMeta, path: &Path) -> io::Result<()> {
+        // Everything in the file is verified before anything of this node is touched.
+        let reader = SnapshotReader::open(path).map_err(io::Error::other)?;
+        reader.check_content().map_err(io::Error::other)?;
+        self.install_from(meta, &reader)?;
+        let index = meta.last_log_id.map_or(0, |id| id.index);
+        let kept = self.snapshot_path(index);
+        if kept != path {
+            rename(path, &kept).map_err(io::Error::other)?;
+        }
+        remove_older_snapshots(&self.snapshots, index);
+        Ok(())
+    }
+
+    /// Replaces the state by a snapshot that was checked. Blocks.
+    pub(crate) fn install_from(&self, meta: &SnapshotMeta, reader: &SnapshotReader) -> io::Result<()> {
+        let applied_row = encode(&(meta.last_log_id, &meta.last_membership));
+        let rows = reader.rows().chain(std::iter::once((APPLIED_KEY, applied_row)));
+        let mut applied = self.applied();
+        // The bodies first: if the process dies in between, they reach beyond the rows, and are cut at the next start.
+        AuditSegments::replace_all(&self.audit_directory, reader.bodies()).map_err(io::Error::other)?;
+        let installed = install_state(&self.directory, rows).map_err(io::Error::other)?;
+        switch_state(&self.directory, &installed).map_err(io::Error::other)?;
+        let db = StateDb::open(&self.directory).map_err(io::Error::other)?;
+        let machine = Machine::load(&db).map_err(io::Error::other)?;
+        let last = meta.last_log_id.map(|id| id.index);
+        let audit = AuditSegments::open(&self.audit_directory, last).map_err(io::Error::other)?;
+        self.replace(db, audit);
+        applied.machine = machine;
+        applied.last = meta.last_log_id;
+        applied.membership = meta.last_membership.clone();
+        drop(applied);
+        self.change
+            .send_modify(|change| change.applied = LogIndex(last.unwrap_or(0)));
+        Ok(())
+    }
+
+    /// The newest snapshot on disk, if there is one.
+    pub(crate) fn current(&self) -> io::Result<Option<Snapshot>> {
+        let Some(path) = newest_snapshot(&self.snapshots)? else {
+            return Ok(None);
+        };
+        let reader = SnapshotReader::open(&path).map_err(io::Error::other)?;
+        let header = reader.header();
+        let membership =
+            decode(&header.membership).map_err(|_| io::Error::other("a snapshot's membership cannot be read"))?;
+        let [term, node, index] = header.last_log_id;
+        let last_log_id = (index > 0).then(|| raft_log_id(term, node, index));
+        Ok(Some(Snapshot {
+            meta: SnapshotMeta {
+                last_log_id,
+                last_membership: membership,
+            },
+            snapshot: path,
+        }))
+    }
+
+    fn snapshot_path(&self, index: u64) -> PathBuf {
+        self.snapshots.join(format!("{index:020}.{KEPT}"))
+    }
+}
+
+/// Removes what a crash left of snapshots that were being written or received.
+pub(crate) fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    for file in std::fs::read_dir(directory)? {
+        let path = file?.path();
+        if path.extension().is_none_or(|extension| extension != KEPT) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn newest_snapshot(directory: &Path) -> io::Result<Option<PathBuf>> {
+    let mut newest = None;
+    for file in std::fs::read_dir(directory)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|extension| extension == KEPT) && Some(&path) > newest.as_ref() {
+            newest = Some(path);
+        }
+    }
+    Ok(newest)
+}
+
+/// A file that cannot be removed costs disk space, nothing else. Those that are being received have another ending.
+fn remove_older_snapshots(directory: &Path, newest: u64) {
+    let kept = directory.join(format!("{newest:020}.{KEPT}"));
+    let Ok(files) = std::fs::read_dir(directory) else {
+        return;
+    };
+    let paths = files.flatten().map(|file| file.path());
+    for path in paths.filter(|path| *path != kept && path.extension().is_some_and(|extension| extension == KEPT)) {
+        if let Err(error) = std::fs::remove_file(path) {
+            tracing::warn!(%error, "an old snapshot could not be removed");
+        }
+    }
+}
+
+/// The ending of a whole snapshot's name.
+const KEPT: &str = "snap";
