@@ -16,6 +16,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 enum Work {
     Read,
     Write,
+    /// All to one secret, without check-and-set.
+    WriteHot,
 }
 
 fn main() -> Result<()> {
@@ -34,7 +36,14 @@ async fn measure() -> Result<()> {
         "{SECONDS} s a row, 1 KiB values, {KEYS} keys, three nodes and the generator on this machine"
     ))?;
     say("work    in flight  requests/s   p50 ms   p99 ms   CPU us/request (3 nodes)   fdatasync/request (3 nodes)")?;
-    for (work, in_flight) in [(Work::Read, 1), (Work::Read, 64), (Work::Write, 1), (Work::Write, 64)] {
+    for (work, in_flight) in [
+        (Work::Read, 1),
+        (Work::Read, 64),
+        (Work::Write, 1),
+        (Work::Write, 64),
+        (Work::WriteHot, 64),
+        (Work::Write, 64),
+    ] {
         row(&cluster, &leader, work, in_flight).await?;
     }
     failover(&cluster, leader.id).await
@@ -59,6 +68,7 @@ async fn row(cluster: &Cluster, leader: &NodeEnv, work: Work, in_flight: usize) 
                 match work {
                     Work::Read => drop(client.call(get(n)).await?),
                     Work::Write => drop(client.call(put(n)).await?),
+                    Work::WriteHot => drop(client.call(put(0)).await?),
                 }
                 times.push(started.elapsed());
             }
@@ -77,6 +87,7 @@ async fn row(cluster: &Cluster, leader: &NodeEnv, work: Work, in_flight: usize) 
     let name = match work {
         Work::Read => "read",
         Work::Write => "write",
+        Work::WriteHot => "hot key",
     };
     say(&format!(
         "{name:<7} {in_flight:>9}  {:>10.0}  {:>7.2}  {:>7.2}  {:>24.0}  {:>28.2}",

@@ -29,6 +29,16 @@ impl Canaries {
         self.words.push(word.to_owned());
     }
 
+    /// Whether one is in these bytes. First a planted one must be found, so that the search is known to work.
+    pub fn are_in(&self, bytes: &[u8]) -> Result<bool> {
+        let forms = self.forms();
+        for form in forms.iter().take(4) {
+            let planted = [b"before", &form[..], b"after"].concat();
+            ensure!(contains_any(&planted, &forms), "the search does not find what is there");
+        }
+        Ok(contains_any(bytes, &forms))
+    }
+
     /// Every form in which a word could lie about: as it is, in hexadecimal digits, and in base64 at each of three offsets.
     fn forms(&self) -> Vec<Vec<u8>> {
         let mut forms = Vec::new();

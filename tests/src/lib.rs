@@ -4,6 +4,14 @@
 
 mod canary;
 mod cluster;
+mod proxy;
+mod records;
+mod server;
+mod states;
 
 pub use canary::{Canaries, search};
 pub use cluster::{Cluster, NodeEnv, eventually, run_cli};
+pub use proxy::Proxy;
+pub use records::{Recorded, records};
+pub use server::{Server, Unusual, free_address};
+pub use states::equal_states;

@@ -1,12 +1,13 @@
 //! Leaders are killed under load. Nothing acknowledged is lost or applied twice, and everything has its record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
-use aumbry_client::{Client, v1};
-use aumbry_tests::{Cluster, eventually};
+use aumbry_client::{Client, Error, v1};
+use aumbry_tests::{Cluster, equal_states, eventually, records};
+use aumbry_types::SecretBytes;
 
 /// What a writer knows of its secret: the versions that were acknowledged, with their values.
 #[derive(Default)]
@@ -24,6 +25,14 @@ async fn no_acknowledged_write_is_lost_or_doubled() -> Result<()> {
         .map(|writer| {
             let (client, stop, count) = (cluster.client(), Arc::clone(&stop), Arc::clone(&acknowledged));
             tokio::spawn(async move { write(client?, writer, &stop, &count).await })
+        })
+        .collect();
+    let nobody = stranger(&cluster).await?;
+    let readers: Vec<_> = (0..READERS)
+        .map(|reader| {
+            let (client, stop) = (cluster.client(), Arc::clone(&stop));
+            let nobody = cluster.client_as(nobody.duplicate(), &cluster.endpoints());
+            tokio::spawn(async move { read(client?, nobody?, reader, &stop).await })
         })
         .collect();
     for round in 0..KILLS {
@@ -66,8 +75,25 @@ async fn no_acknowledged_write_is_lost_or_doubled() -> Result<()> {
     for (writer, ledger) in ledgers.iter().enumerate() {
         check(&client, writer, ledger).await?;
     }
-    check_records(&client, &ledgers).await?;
-    equal_on_all_nodes(&cluster).await
+    let mut answered: Vec<String> = ledgers.into_iter().flat_map(|ledger| ledger.requests).collect();
+    for reader in readers {
+        let answers = reader.await??;
+        ensure!(
+            answers.released.len() > 100,
+            "only {} values were read: the run shows nothing",
+            answers.released.len()
+        );
+        ensure!(
+            answers.refused.len() > 100,
+            "only {} refusals: the run shows nothing",
+            answers.refused.len()
+        );
+        answered.extend(answers.released);
+        answered.extend(answers.refused);
+    }
+    check_records(&client, &answered).await?;
+    let nodes: Result<Vec<Client>> = cluster.nodes().iter().map(|node| cluster.client_on(node.id)).collect();
+    equal_states(&nodes?).await
 }
 
 /// Between two kills the load goes on, so that each kill hits writes in flight.
@@ -109,6 +135,42 @@ async fn write(client: Client, writer: usize, stop: &AtomicBool, count: &AtomicU
         }
     }
     Ok(ledger)
+}
+
+/// What a reader was answered: the ids of its requests.
+#[derive(Default)]
+struct Answers {
+    released: Vec<String>,
+    refused: Vec<String>,
+}
+
+/// A token that may read nothing.
+async fn stranger(cluster: &Cluster) -> Result<SecretBytes> {
+    let create = v1::TokenCreateRequest {
+        policies: vec!["default".to_owned()],
+        ttl_s: 3_600,
+        ..Default::default()
+    };
+    Ok(SecretBytes::new(cluster.client()?.call(create).await?.token.to_vec()))
+}
+
+async fn read(client: Client, nobody: Client, reader: usize, stop: &AtomicBool) -> Result<Answers> {
+    let mut answers = Answers::default();
+    while !stop.load(Ordering::SeqCst) {
+        let get = v1::KvGetRequest {
+            path: format!("secret/writer{}", reader % WRITERS),
+            ..Default::default()
+        };
+        if let Ok(reply) = client.call(get.clone()).await {
+            answers.released.push(reply.header.unwrap_or_default().request_id);
+        }
+        let refused = nobody.call(get).await.err();
+        let refused = refused.as_ref().and_then(Error::failure);
+        if let Some(refusal) = refused.filter(|failure| failure.reason == "PERMISSION_DENIED") {
+            answers.refused.push(refusal.request_id.clone());
+        }
+    }
+    Ok(answers)
 }
 
 async fn check(client: &Client, writer: usize, ledger: &Ledger) -> Result<()> {
@@ -153,57 +215,20 @@ async fn check(client: &Client, writer: usize, ledger: &Ledger) -> Result<()> {
     Ok(())
 }
 
-/// Every acknowledged request has a committed record.
-async fn check_records(client: &Client, ledgers: &[Ledger]) -> Result<()> {
-    let mut recorded = std::collections::BTreeSet::new();
-    let mut next = 0;
-    loop {
-        let page = client
-            .call(v1::AuditReadRequest {
-                from: next,
-                limit: 1_000,
-                ..Default::default()
-            })
-            .await?;
-        let Some(last) = page.rows.last() else { break };
-        ensure!(
-            page.rows[0].seq == next,
-            "a gap in the audit log before {}",
-            page.rows[0].seq
-        );
-        next = last.seq + 1;
-        for row in &page.rows {
-            let event: serde_json::Value = serde_json::from_str(&row.event)?;
-            recorded.extend(event["request_id"].as_str().map(str::to_owned));
-        }
-        if page.rows.len() < 1_000 {
-            break;
-        }
-    }
-    let missing = ledgers
+/// Everything that was answered has a committed record: writes, values that were released, refusals.
+async fn check_records(client: &Client, answered: &[String]) -> Result<()> {
+    let recorded: BTreeSet<String> = records(client)
+        .await?
         .iter()
-        .flat_map(|ledger| &ledger.requests)
-        .filter(|id| !recorded.contains(*id))
-        .count();
-    ensure!(missing == 0, "{missing} acknowledged writes have no record");
+        .map(|record| record.text("request_id").to_owned())
+        .collect();
+    let missing = answered.iter().filter(|id| !recorded.contains(*id)).count();
+    ensure!(missing == 0, "{missing} of {} answers have no record", answered.len());
     Ok(())
 }
 
-async fn equal_on_all_nodes(cluster: &Cluster) -> Result<()> {
-    let ids: Vec<u64> = cluster.nodes().iter().map(|node| node.id).collect();
-    eventually("state digest and audit root are equal at an equal index", || async {
-        let Ok(statuses) = futures::future::try_join_all(ids.iter().map(|id| cluster.status(*id))).await else {
-            return false;
-        };
-        statuses.windows(2).all(|pair| {
-            let of = |s: &v1::StatusReply| (s.applied, s.state_digest.clone(), s.audit_root.clone(), s.audit_size);
-            of(&pair[0]) == of(&pair[1])
-        })
-    })
-    .await
-}
-
 const WRITERS: usize = 8;
+const READERS: usize = 2;
 const KILLS: usize = 20;
 const KILLS_OF_ALL: usize = 5;
 /// 25 rounds of them stay below the versions that a secret keeps.

@@ -223,7 +223,7 @@ const END: &str = "<!-- layers: end -->";
 const HEADING_LINES: usize = 2;
 
 /// Large parts, and the crates that alone may know them.
-const OWNERS: [(&[&str], &[&str]); 5] = [
+const OWNERS: [(&[&str], &[&str]); 4] = [
     (&["openraft", "openraft-rt-tokio"], &["raft"]),
     (&["rocksdb"], &["storage"]),
     (
@@ -232,7 +232,6 @@ const OWNERS: [(&[&str], &[&str]); 5] = [
     ),
     (
         &["tonic", "tonic-prost", "tonic-types", "tonic-health"],
-        &["api", "raft", "server", "client"],
+        &["api", "net", "raft", "server", "client"],
     ),
-    (&["hcl-rs"], &["policy"]),
 ];

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use aumbry_client::v1;
 use aumbry_tests::{Canaries, Cluster, search};
 use futures::future::join_all;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Secrets with canaries in path, value, metadata, policy and token names, with everything logged that can be: none is found.
 #[tokio::test(flavor = "multi_thread")]
@@ -101,6 +102,17 @@ async fn no_name_and_no_value_is_readable_anywhere() -> Result<()> {
             std::fs::write(cluster.everything().join(format!("proc-{}-{file}", node.id)), text)?;
         }
     }
+    for node in cluster.nodes() {
+        let text = metrics(&node.metrics).await?;
+        ensure!(text.contains("aumbry_applied_index"), "these are no metrics: {text}");
+        std::fs::write(cluster.everything().join(format!("metrics-{}", node.id)), text)?;
+    }
+    let saved = cluster.everything().join("backup");
+    let command = ["operator", "snapshot", "save", &saved.to_string_lossy()];
+    ensure!(
+        cluster.cli(&command, "")?.status.success() && saved.exists(),
+        "no backup was saved"
+    );
     let found = search(&cluster.everything(), &canaries, |_| false)?;
     ensure!(found.is_empty(), "canaries were found in {found:?}");
 
@@ -116,6 +128,15 @@ async fn no_name_and_no_value_is_readable_anywhere() -> Result<()> {
     let found = search(&cluster.everything(), &keys, |path| own(path) || shown(path))?;
     ensure!(found.is_empty(), "shares or the root token were found in {found:?}");
     Ok(())
+}
+
+async fn metrics(address: &str) -> Result<String> {
+    let mut tcp = tokio::net::TcpStream::connect(address).await?;
+    tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await?;
+    let mut text = String::new();
+    tcp.read_to_string(&mut text).await?;
+    Ok(text)
 }
 
 const SECRETS: usize = 500;

@@ -1,11 +1,13 @@
 //! What clients are promised, over real processes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use aumbry_client::{Client, Error, v1};
-use aumbry_tests::Cluster;
+use aumbry_tests::{Cluster, Recorded, eventually, records};
 use aumbry_types::SecretBytes;
 use futures::future::join_all;
 
@@ -203,6 +205,97 @@ async fn revocation_and_policies_hold_at_once_everywhere() -> Result<()> {
     Ok(())
 }
 
+/// In the log itself: after a policy became narrower, or a token was revoked, nothing took effect under the old rule, though many tried.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_takes_effect_under_an_old_rule() -> Result<()> {
+    let cluster = Cluster::start(3)?;
+    let root = cluster.client()?;
+    write_policy(&root, "app", APP_POLICY).await?;
+    let create = v1::TokenCreateRequest {
+        policies: vec!["app".to_owned()],
+        ttl_s: 600,
+        ..Default::default()
+    };
+    let created = root.call(create).await?;
+    let who = SecretBytes::new(created.token.to_vec());
+    let accessor = created.info.unwrap_or_default().accessor;
+    let count = Arc::new([const { AtomicU64::new(0) }; 3]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let users: Vec<_> = (0..USERS)
+        .map(|user| {
+            let node = &cluster.nodes()[user % 3];
+            let client = cluster.client_as(who.duplicate(), std::slice::from_ref(&node.client));
+            let (count, stop) = (Arc::clone(&count), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let client = client?;
+                while !stop.load(Ordering::SeqCst) {
+                    let answer = reason(client.call(put(&format!("secret/app/{user}"), "{}", None)).await);
+                    let kind = ["OK", "PERMISSION_DENIED", "TOKEN_INVALID"]
+                        .iter()
+                        .position(|known| *known == answer);
+                    if let Some(kind) = kind {
+                        count[kind].fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+                anyhow::Ok(())
+            })
+        })
+        .collect();
+    let answered = |kind: usize| {
+        let count = Arc::clone(&count);
+        eventually("the users go on", move || {
+            let enough = count[kind].load(Ordering::SeqCst) > 20 * USERS as u64;
+            async move { enough }
+        })
+    };
+    answered(0).await?;
+    write_policy(&root, "app", r#"path "secret/data/app/*" { capabilities = ["read"] }"#).await?;
+    answered(1).await?;
+    let revoke = v1::TokenRevokeRequest {
+        token: Some(v1::TokenName {
+            by: Some(v1::token_name::By::Accessor(accessor.clone())),
+        }),
+        ..Default::default()
+    };
+    root.call(revoke).await?;
+    answered(2).await?;
+    stop.store(true, Ordering::SeqCst);
+    for user in users {
+        user.await??;
+    }
+
+    let log = records(&root).await?;
+    let last = |operation: &str| {
+        let found = log
+            .iter()
+            .rfind(|record| record.text("operation") == operation && record.is_allowed());
+        found.map(|record| record.seq).context("the change is on record")
+    };
+    let (narrowed, revoked) = (last("policy.write")?, last("token.revoke")?);
+    ensure!(narrowed < revoked);
+    let written: Vec<u64> = log
+        .iter()
+        .filter(|record| record.text("operation") == "kv.put" && record.is_allowed())
+        .map(|record| record.seq)
+        .collect();
+    ensure!(
+        written.len() > 100,
+        "the positive control: {} writes took effect before",
+        written.len()
+    );
+    ensure!(
+        written.iter().all(|seq| *seq < narrowed),
+        "a write took effect under the wider policy"
+    );
+    let used = |record: &&Recorded| record.event["principal"]["accessor"] == accessor.as_str() && record.applied;
+    let last_use = log.iter().rfind(used).map(|record| record.seq);
+    ensure!(
+        last_use.is_some_and(|seq| seq > narrowed && seq < revoked),
+        "a revoked token was taken for one"
+    );
+    Ok(())
+}
+
 /// A write that is tried again with its key after the leader was killed is applied once and answered alike.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retried_write_is_applied_once() -> Result<()> {
@@ -363,6 +456,7 @@ async fn without_a_quorum_nothing_is_answered() -> Result<()> {
     Ok(())
 }
 
+const USERS: usize = 12;
 const APP_POLICY: &str = r#"
 path "secret/data/app/*" { capabilities = ["create", "read", "update"] }
 path "auth/token/create" { capabilities = ["update"] }

@@ -1,6 +1,6 @@
 //! Initialising and the seal, over real processes.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use aumbry_client::{Client, v1};
 use aumbry_tests::{Cluster, eventually};
 use aumbry_types::SecretBytes;
@@ -16,6 +16,7 @@ async fn wrong_shares_are_named_and_change_nothing() -> Result<()> {
             shares: 5,
             threshold: 3,
             root_token: Default::default(),
+            key: "owner".into(),
         })
         .await;
     ensure!(
@@ -37,6 +38,8 @@ async fn wrong_shares_are_named_and_change_nothing() -> Result<()> {
         ("repeated", share(0)),
         ("flipped", flipped),
         ("foreign", foreign.shares()[1].clone()),
+        ("number zero", with_number(&share(1), 0)?),
+        ("number of another", with_number(&share(1), 4)?),
         ("short", share(1)[..30].to_owned()),
         ("empty", String::new()),
         ("no share at all", "correct horse battery staple".to_owned()),
@@ -69,6 +72,42 @@ async fn wrong_shares_are_named_and_change_nothing() -> Result<()> {
     }
     ensure!(!client.seal_status(None).await?.sealed);
     Ok(())
+}
+
+/// The share with another number, and the checksum that goes with it: nobody mistypes that.
+fn with_number(share: &str, number: u8) -> Result<String> {
+    const ALPHABET: &[u8] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    const PREFIX: &str = "aumbry-share-";
+    let symbols = share.trim().strip_prefix(PREFIX).context("a share has its prefix")?;
+    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
+    for symbol in symbols.bytes() {
+        let value = ALPHABET
+            .iter()
+            .position(|known| *known == symbol)
+            .context("a letter of the alphabet")?;
+        bits = bits << 5 | u32::try_from(value)?;
+        count += 5;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    ensure!(bytes.len() == 51, "a share has {} bytes", bytes.len());
+    let checksum = |content: &[u8]| crc32c::crc32c(content).to_be_bytes();
+    ensure!(
+        bytes[47..] == checksum(&bytes[..47]),
+        "the positive control: the checksum is where it is expected"
+    );
+    bytes[14] = number;
+    let new = checksum(&bytes[..47]);
+    bytes[47..].copy_from_slice(&new);
+    let symbol = |at: usize| {
+        let (byte, bit) = (at * 5 / 8, at * 5 % 8);
+        let pair = [bytes[byte], bytes.get(byte + 1).copied().unwrap_or(0)];
+        char::from(ALPHABET[usize::from((u16::from_be_bytes(pair) >> (11 - bit)) & 0x1f)])
+    };
+    Ok(format!("{PREFIX}{}", (0..82).map(symbol).collect::<String>()))
 }
 
 /// All nodes are killed and come back without their keys: they elect a leader, replicate, and answer nothing.

@@ -18,7 +18,7 @@ pub trait Operation: Sized {
 }
 
 /// A reply of the pipeline.
-pub trait Reply: Sized {
+pub trait Reply: prost::Message + Sized {
     /// The reply in an answer, if it is of this kind.
     fn from_answer(answer: Answer) -> Option<Self>;
 

@@ -8,6 +8,9 @@
 //!
 //! - A line has one form only. [`verify`] builds each line again from what it checked and compares bytes, so nobody can
 //!   put a second, contradicting key into a line, or a text beside the record that people read and the hash misses.
+//! - A record may be withheld, its line marked so, only before the first that is shown: there stand those of an
+//!   initialisation that was repeated, whose keys are gone. [`Verified::withheld`] counts them. Anywhere else it would let
+//!   whoever has the file take a record out of it.
 //! - All that a line says is covered by the signed root, but for the object `unverified`: the term and the wall clock,
 //!   which no leaf commits to. Whoever needs a time to rely on takes `log_time`.
 //!
@@ -53,6 +56,8 @@ pub enum Content {
     },
     /// Content in clear, of an entry that consensus made or that was malformed.
     Clear(Vec<u8>),
+    /// A record that nobody can open any more, of an initialisation that was repeated. The leaf alone is shown.
+    Withheld,
 }
 
 /// What a line says and no leaf commits to.

@@ -114,7 +114,7 @@ fn a_child_never_has_more_policies_than_its_parent() {
     );
     check(with(&["a", "c"]), Err(CreateError::PolicyNotHeld));
     check(with(&["root"]), Err(CreateError::PolicyNotHeld));
-    let form = CreateError::Invalid("at most 64 policies, each a name of a-z, 0-9, `-`, `_`, `.`");
+    let form = CreateError::Invalid("at most 63 policies, each a name of a-z, 0-9, `-`, `_`, `.`");
     for bad in ["ROOT", "root ", "", "a/b", "r\u{f6}ot"] {
         let refused = tokens.create(&parent, with(&[bad])).map(|new| new.info.policies);
         assert_eq!(refused.as_ref().err(), Some(&form), "{bad:?}");
@@ -158,6 +158,52 @@ fn lifetimes_at_creation_are_bounded() {
     check(0, u64::MAX, &["a"], None);
     check(5, 0, &["root"], Some(5));
     check(0, 0, &["root"], Some(0));
+    check(0, day, &["root"], Some(day));
+    check(0, 1_000 * day, &["root"], Some(TTL_S_MAX));
+}
+
+#[test]
+fn a_root_token_with_a_greatest_lifetime_expires() {
+    let mut tokens = Tokens::new();
+    let root = tokens.root.duplicate();
+    let wanted = Create {
+        explicit_max_ttl_s: 60,
+        ..with(&["root"])
+    };
+    let new = tokens.create(&root, wanted).expect("root may");
+    assert_eq!(new.info.expires_at, tokens.bed.now + 60_000);
+    assert!(tokens.is_valid(&new.token));
+    tokens.bed.now += 60_000;
+    assert!(!tokens.is_valid(&new.token));
+}
+
+#[test]
+fn what_a_request_may_carry_is_bounded() {
+    let mut tokens = Tokens::new();
+    let root = tokens.root.duplicate();
+    let mut is_created = |policies: usize, pairs: usize, key: usize, value: usize| {
+        let pair = |n| (format!("{n:0key$}"), "v".repeat(value));
+        let wanted = Create {
+            policies: (0..policies).map(|n| format!("{n:0128}")).collect(),
+            metadata: (0..pairs).map(pair).collect(),
+            ..Create::default()
+        };
+        match tokens.create(&root, wanted) {
+            Ok(new) => {
+                assert_eq!(new.info.policies.len(), policies + 1, "with `default`");
+                true
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("at most"), "{error}");
+                false
+            }
+        }
+    };
+    assert!(is_created(63, 32, 128, 512));
+    assert!(!is_created(64, 0, 1, 0));
+    assert!(!is_created(1, 33, 128, 512));
+    assert!(!is_created(1, 1, 129, 512));
+    assert!(!is_created(1, 1, 128, 513));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Tokens with a number of uses: exactly so many succeed, and then the token and all below it go, from the disk too.
+//! Tokens with a number of uses: exactly so many succeed, and then the token goes, from the disk too.
 
 #[path = "../../barrier/tests/common/mod.rs"]
 mod common;
@@ -77,35 +77,51 @@ fn child(txn: &mut Txn<'_>, parent: &SecretBytes, wanted: Create) -> (SecretByte
 }
 
 #[test]
-fn a_used_up_token_goes_with_all_below_it() {
+fn a_used_up_token_goes() {
     let mut tokens = Tokens::new();
     let before = tokens.bed.view.rows().len();
     let token = tokens.counted(3);
-    let rows = tokens.bed.view.rows().len();
-    let below = tokens.bed.run(|txn| child(txn, &token, Create::default())).0;
-    let grandchild = tokens.bed.run(|txn| child(txn, &below, Create::default())).0;
+    assert!(tokens.is_valid(&token));
     assert!(tokens.is_valid(&token));
     assert_eq!(tokens.waiting(), None);
-    assert!(tokens.is_valid(&grandchild));
     assert!(tokens.is_valid(&token), "the last use is one");
     assert!(!tokens.is_valid(&token));
-    assert!(!tokens.is_valid(&grandchild));
     tokens.sweep_all();
-    for gone in [&token, &below, &grandchild] {
-        assert!(!tokens.is_valid(gone));
-        assert_eq!(tokens.id(gone), None);
-    }
+    assert!(!tokens.is_valid(&token));
+    assert_eq!(tokens.id(&token), None);
     assert_eq!(tokens.objects(), 1, "the root token alone");
-    assert!(rows > before);
     // The counts of root's children stand from its first child on.
     assert_eq!(tokens.bed.view.rows().len(), before + 1);
+}
+
+#[test]
+fn a_token_with_a_number_of_uses_creates_none() {
+    let mut tokens = Tokens::new();
+    let token = tokens.counted(3);
+    for orphan in [false, true] {
+        let refused = tokens.bed.run(|txn| {
+            let caller = authenticate(txn, token.expose(), false).expect("stands");
+            let wanted = Create {
+                orphan,
+                num_uses: 1,
+                ..Create::default()
+            };
+            let refused = create(txn, &caller, true, wanted).err();
+            txn.abandon();
+            refused
+        });
+        let text = refused.expect("is refused").to_string();
+        assert!(text.contains("use one without a limit"), "{text}");
+    }
+    assert_eq!(tokens.objects(), 2, "root and the one itself");
+    assert!(tokens.is_valid(&token), "each attempt took one use");
+    assert!(!tokens.is_valid(&token));
 }
 
 /// Whatever the last use is for, the token does not outlive it.
 #[test]
 fn the_last_use_may_be_for_the_token_itself() {
-    let last_uses: [fn(&mut Txn<'_>, &SecretBytes, ObjectId); 4] = [
-        |txn, token, _| drop(child(txn, token, Create::default())),
+    let last_uses: [fn(&mut Txn<'_>, &SecretBytes, ObjectId); 3] = [
         |txn, token, id| {
             authenticate(txn, token.expose(), false).expect("stands");
             revoke(txn, id).expect("opens");
@@ -120,20 +136,14 @@ fn the_last_use_may_be_for_the_token_itself() {
         },
     ];
     for last_use in last_uses {
-        for has_child in [false, true] {
-            let mut tokens = Tokens::new();
-            let token = tokens.counted(2);
-            if has_child {
-                tokens.bed.run(|txn| child(txn, &token, Create::default()));
-            } else {
-                assert!(tokens.is_valid(&token));
-            }
-            let id = tokens.id(&token).expect("is there");
-            tokens.bed.run(|txn| last_use(txn, &token, id));
-            tokens.sweep_all();
-            assert!(tokens.bed.plan(|txn| info(txn, id)).0.is_err());
-            assert_eq!(tokens.objects(), 1);
-        }
+        let mut tokens = Tokens::new();
+        let token = tokens.counted(2);
+        assert!(tokens.is_valid(&token));
+        let id = tokens.id(&token).expect("is there");
+        tokens.bed.run(|txn| last_use(txn, &token, id));
+        tokens.sweep_all();
+        assert!(tokens.bed.plan(|txn| info(txn, id)).0.is_err());
+        assert_eq!(tokens.objects(), 1);
     }
 }
 

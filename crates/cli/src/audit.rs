@@ -1,29 +1,36 @@
 //! `aumbry audit`: the audit log, read, exported and verified.
 
 use std::io::{BufReader, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use aumbry_audit::export::{Content, Header, Unverified, checkpoint_line, header_line, leaf_line};
+use anyhow::{Context as _, Result, bail, ensure};
+use aumbry_audit::export::{Content, Header, Reason, Unverified, VerifyError, checkpoint_line, header_line, leaf_line};
 use aumbry_audit::{Checkpoint, Frontier, Leaf, Outcome};
-use aumbry_client::{Client, v1};
+use aumbry_client::v1;
 use aumbry_crypto::signature::VerifyingKey;
 use aumbry_types::{StorageId, hex};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::context::Context;
+use crate::context::{Caller, Context};
+use crate::failure::{Refused, usage};
 use crate::output::{Format, document, line, line_json, time};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Print records
+    /// Print records: the last 100, or all from a sequence number on
+    #[command(after_help = "Examples:
+  aumbry audit log                   the last 100 records
+  aumbry audit log --limit 10        the last 10
+  aumbry audit log --from 0          all records
+  aumbry audit log --follow          what comes from now on
+
+Reading the log is itself recorded.")]
     Log {
-        /// The first sequence number
-        #[arg(long, default_value_t = 0)]
-        from: u64,
-        /// At most so many; all by default
+        /// The first sequence number; 0 for all records [default: the last 100, with --follow the end]
+        #[arg(long)]
+        from: Option<u64>,
+        /// At most so many; all by default if --from is given
         #[arg(long)]
         limit: Option<u64>,
         /// Go on as records come, until interrupted
@@ -59,21 +66,28 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
 
 /// Verifies a file.
 pub(crate) fn verify(arguments: &Verify, format: Format) -> Result<()> {
+    let pinned = arguments.fingerprint.as_deref().map(fingerprint).transpose()?;
     let file =
         std::fs::File::open(&arguments.file).with_context(|| format!("cannot read {}", arguments.file.display()))?;
-    let pinned = arguments.fingerprint.as_deref().map(fingerprint).transpose()?;
-    let verified = aumbry_audit::export::verify(BufReader::new(file), pinned).map_err(|error| {
-        let reason = std::error::Error::source(&error)
-            .map(|source| format!(": {source}"))
-            .unwrap_or_default();
-        anyhow::anyhow!("the log is not intact: {error}{reason}")
-    })?;
+    let verified = match aumbry_audit::export::verify(BufReader::new(file), pinned) {
+        Ok(verified) => verified,
+        Err(VerifyError {
+            reason: Reason::Input(error),
+            ..
+        }) => return Err(error).with_context(|| format!("cannot read {}", arguments.file.display())),
+        Err(error) => {
+            if format == Format::Json {
+                line_json(&damaged(&error))?;
+            }
+            return Err(Refused::NotIntact(format!("the log is not intact: {error}: {}", error.reason)).into());
+        }
+    };
     let shown = json!({
         "intact": true,
         "records": verified.records,
         "size": verified.size,
         "root": hex::encode(&verified.root),
-        "key_fingerprint": hex::encode(&verified.key_fingerprint),
+        "checkpoint_fingerprint": hex::encode(&verified.key_fingerprint),
         "storage_id": verified.storage_id.to_string(),
     });
     document(format, &shown)?;
@@ -83,10 +97,35 @@ pub(crate) fn verify(arguments: &Verify, format: Format) -> Result<()> {
     Ok(())
 }
 
-async fn log(client: &Client, format: Format, from: u64, limit: Option<u64>, follow: bool) -> Result<()> {
-    let mut next = from;
-    let mut left = limit.unwrap_or(u64::MAX);
-    let mut wait_size = 0;
+fn damaged(error: &VerifyError) -> Value {
+    json!({ "intact": false, "line": error.line, "record": error.seq, "reason": error.reason.to_string() })
+}
+
+async fn log(client: &Caller, format: Format, from: Option<u64>, limit: Option<u64>, follow: bool) -> Result<()> {
+    let mut next = match (from, limit, follow) {
+        (Some(from), ..) => from,
+        (None, None, true) => end(client).await? + 1,
+        (None, limit, _) => end(client).await?.saturating_sub(limit.unwrap_or(LAST)),
+    };
+    // The record of that look is not one of the last.
+    let all = if from.is_some() || follow { u64::MAX } else { LAST };
+    let mut left = limit.unwrap_or(all);
+    if format == Format::Table {
+        line(&columns([
+            "seq",
+            "time",
+            "operation",
+            "decision",
+            "who",
+            "what",
+            "reason",
+        ]))?;
+    }
+    let mut wait_size = if from.is_none() && limit.is_none() && follow {
+        next
+    } else {
+        0
+    };
     while left > 0 {
         let page = u32::try_from(left.min(PAGE))?;
         let request = v1::AuditReadRequest {
@@ -115,6 +154,16 @@ async fn log(client: &Client, format: Format, from: u64, limit: Option<u64>, fol
     Ok(())
 }
 
+/// The sequence number of the record of this very look.
+async fn end(client: &Caller) -> Result<u64> {
+    let request = v1::AuditReadRequest {
+        from: u64::MAX,
+        limit: 1,
+        ..Default::default()
+    };
+    Ok(client.call(request).await?.header.unwrap_or_default().audit_seq)
+}
+
 fn show(format: Format, row: &v1::AuditRow) -> Result<()> {
     let mut event: Value = serde_json::from_str(&row.event).unwrap_or_else(|_| json!({}));
     let outcome = Outcome::from_u8(u8::try_from(row.outcome).unwrap_or(u8::MAX)).map_or("unknown", Outcome::name);
@@ -126,21 +175,47 @@ fn show(format: Format, row: &v1::AuditRow) -> Result<()> {
         event["outcome"] = json!(outcome);
         return line_json(&event);
     }
-    let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
-    let who = event["principal"]["display_name"].as_str().unwrap_or("-").to_owned();
-    line(&format!(
-        "{:>8}  {}  {:<20} {:<15} {:<12} {} {}",
-        row.seq,
-        time(row.log_time_ms),
+    let text = |key: &str| event[key].as_str().unwrap_or_default();
+    line(&columns([
+        &row.seq.to_string(),
+        &time(row.log_time_ms),
         text("operation"),
         text("decision"),
-        who,
-        text("path"),
+        event["principal"]["display_name"].as_str().unwrap_or("-"),
+        &what(&event),
         text("reason"),
-    ))
+    ]))
 }
 
-async fn export(client: &Client, format: Format, path: &std::path::Path) -> Result<()> {
+/// What a record is about: a path, or the token that was named.
+fn what(event: &Value) -> String {
+    let path = event["path"].as_str().unwrap_or_default();
+    match event["fields"]["accessor"].as_str() {
+        Some(accessor) if path.is_empty() => format!("accessor {accessor}"),
+        _ if path.is_empty()
+            && event["operation"]
+                .as_str()
+                .is_some_and(|name| name.starts_with("token.")) =>
+        {
+            format!("by {}", event["principal"]["accessor"].as_str().unwrap_or("-"))
+        }
+        _ => path.to_owned(),
+    }
+}
+
+fn columns([seq, time, operation, decision, who, what, reason]: [&str; 7]) -> String {
+    let line = format!("{seq:>8}  {time:<24}  {operation:<20}  {decision:<9}  {who:<12}  {what}  {reason}");
+    line.trim_end().to_owned()
+}
+
+async fn export(client: &Caller, format: Format, path: &Path) -> Result<()> {
+    let exists = || {
+        format!(
+            "{} exists already: it was left as it is; name another file",
+            path.display()
+        )
+    };
+    ensure!(path.symlink_metadata().is_err(), exists());
     let checkpoint = client.call(v1::AuditCheckpointRequest::default()).await?;
     let storage_id: StorageId = checkpoint.storage_id.parse()?;
     let key: [u8; 32] = checkpoint
@@ -148,13 +223,11 @@ async fn export(client: &Client, format: Format, path: &std::path::Path) -> Resu
         .as_ref()
         .try_into()
         .context("the checkpoint's key has another length")?;
-    let temporary = path.with_extension("part");
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary);
-    let mut file = std::io::BufWriter::new(file.with_context(|| format!("cannot make {}", temporary.display()))?);
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or_else(|| Path::new("."));
+    let temporary = tempfile::NamedTempFile::new_in(directory);
+    let temporary = temporary.with_context(|| format!("cannot make a file in {}", directory.display()))?;
+    let mut file = std::io::BufWriter::new(temporary);
     let header = Header {
         storage_id,
         origin: Checkpoint::origin_of(&storage_id),
@@ -181,8 +254,13 @@ async fn export(client: &Client, format: Format, path: &std::path::Path) -> Resu
         }
     }
     file.write_all(checkpoint_line(&checkpoint.note, &VerifyingKey::from_bytes(key)).as_bytes())?;
-    file.into_inner()?.sync_all()?;
-    std::fs::rename(&temporary, path)?;
+    let file = file.into_inner()?;
+    file.as_file().sync_all()?;
+    // It gets its name whole, and takes nobody else's.
+    file.persist_noclobber(path).map_err(|error| match error.error.kind() {
+        std::io::ErrorKind::AlreadyExists => anyhow::anyhow!(exists()),
+        _ => error.error.into(),
+    })?;
     document(format, &json!({ "file": path, "records": checkpoint.size }))
 }
 
@@ -220,8 +298,59 @@ fn export_line(row: v1::AuditRow) -> Result<String> {
 }
 
 fn fingerprint(text: &str) -> Result<[u8; 32]> {
-    hex::decode(text).context("a fingerprint is 64 hexadecimal digits")
+    hex::decode(text).ok_or_else(|| usage("a fingerprint is 64 hexadecimal digits"))
 }
 
 /// The most records of one page.
 const PAGE: u64 = 1_000;
+/// As many records as people look at.
+const LAST: u64 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_says_what_it_is_about() {
+        for (event, about) in [
+            (json!({ "operation": "kv.get", "path": "secret/x" }), "secret/x"),
+            (
+                json!({ "operation": "token.revoke", "path": "", "fields": { "accessor": "ab" } }),
+                "accessor ab",
+            ),
+            (
+                json!({ "operation": "token.create", "path": "", "principal": { "accessor": "cd" } }),
+                "by cd",
+            ),
+            (json!({ "operation": "audit.read", "path": "" }), ""),
+        ] {
+            assert_eq!(what(&event), about);
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_with_its_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "nonsense\n").unwrap();
+        let arguments = Verify {
+            file: file.path().to_owned(),
+            fingerprint: None,
+        };
+        let error = verify(&arguments, Format::Table).err().unwrap();
+        assert_eq!(crate::failure::exit_code(&error), 8, "{error}");
+        assert!(error.to_string().contains("line 1"), "{error}");
+        let error = aumbry_audit::export::verify(&b"nonsense\n"[..], None).err().unwrap();
+        assert_eq!(
+            (damaged(&error)["intact"].clone(), damaged(&error)["line"].clone()),
+            (json!(false), json!(1))
+        );
+        let nowhere = Verify {
+            file: "/no/such/file".into(),
+            fingerprint: None,
+        };
+        assert_eq!(
+            crate::failure::exit_code(&verify(&nowhere, Format::Table).err().unwrap()),
+            1
+        );
+    }
+}

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use aumbry_client::{Builder, Client};
-use aumbry_types::{SecretBytes, parse_duration};
+use aumbry_client::{Builder, Client, Dispatch, Error, v1};
+use aumbry_types::{RequestId, SecretBytes, SystemEntropy, parse_duration};
 use clap::Args;
 
+use crate::failure::{Failed, usage};
 use crate::output::Format;
 
 /// Options of all commands.
 #[derive(Args, Clone)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The nodes, host:port, separated by commas
     #[arg(
@@ -50,33 +52,125 @@ impl Context {
 
     /// The first endpoint: what concerns one node goes there.
     pub(crate) fn first(&self) -> Result<&str> {
-        self.global
-            .address
-            .first()
-            .map(String::as_str)
-            .context("name an endpoint (AUMBRY_ADDR)")
+        let first = self.global.address.first().map(String::as_str);
+        first.ok_or_else(|| usage("name an endpoint (AUMBRY_ADDR)"))
     }
 
     /// A client with the token of the environment, or the one kept by `aumbry login`.
-    pub(crate) fn client(&self) -> Result<Client> {
+    pub(crate) fn client(&self) -> Result<Caller> {
         let token = kept_token()?;
-        Ok(self.builder()?.token(token).build()?)
+        self.build(self.builder()?.token(token))
     }
 
     /// A client without a token.
-    pub(crate) fn anonymous(&self) -> Result<Client> {
-        Ok(self.builder()?.build()?)
+    pub(crate) fn anonymous(&self) -> Result<Caller> {
+        self.build(self.builder()?)
+    }
+
+    /// Makes the client of these settings.
+    pub(crate) fn build(&self, builder: Builder) -> Result<Caller> {
+        let client = builder.build().map_err(|error| match &self.global.ca_cert {
+            Some(file) if error.to_string().contains("AUMBRY_CACERT") => no_pem(file),
+            _ => error.into(),
+        })?;
+        Ok(Caller(client))
     }
 
     pub(crate) fn builder(&self) -> Result<Builder> {
+        for address in &self.global.address {
+            check_address(address)?;
+        }
         let file = self.global.ca_cert.as_ref();
-        let file = file.context("name the authority of the nodes' certificates: --ca-cert FILE or AUMBRY_CACERT")?;
+        let file = file
+            .ok_or_else(|| usage("name the authority of the nodes' certificates: --ca-cert FILE or AUMBRY_CACERT"))?;
         let ca = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        if !String::from_utf8_lossy(&ca).contains("-----BEGIN CERTIFICATE-----") {
+            return Err(no_pem(file));
+        }
         Ok(Client::builder()
             .endpoints(self.global.address.clone())
             .ca_pem(ca)
             .timeout(self.global.timeout))
     }
+}
+
+/// A client whose errors know whether the request was to change anything.
+pub(crate) struct Caller(Client);
+
+impl Caller {
+    /// Makes a request of any node.
+    pub(crate) async fn call<O: Dispatch>(&self, mut request: O) -> Result<O::Reply, Failed> {
+        let id = name(&mut request);
+        self.0.call(request).await.map_err(|error| failed::<O>(error, id))
+    }
+
+    /// Makes a request of exactly this endpoint.
+    pub(crate) async fn call_on<O: Dispatch>(&self, endpoint: &str, mut request: O) -> Result<O::Reply, Failed> {
+        let id = name(&mut request);
+        let answer = self.0.call_on(endpoint, request).await;
+        answer.map_err(|error| failed::<O>(error, id))
+    }
+
+    /// The seal of an endpoint.
+    pub(crate) async fn seal_status(&self, endpoint: &str) -> Result<v1::SealStatusReply, Failed> {
+        self.0.seal_status(Some(endpoint)).await.map_err(Failed::read)
+    }
+
+    /// The client itself, for what no other method is for.
+    pub(crate) const fn sdk(&self) -> &Client {
+        &self.0
+    }
+}
+
+/// Gives a request its id here, so that it can be told, and looked for in the audit log, when no answer comes.
+fn name<O: Dispatch>(request: &mut O) -> String {
+    let id = RequestId::make(&SystemEntropy).to_string();
+    request.header_mut().request_id.clone_from(&id);
+    id
+}
+
+fn failed<O: Dispatch>(mut error: Error, id: String) -> Failed {
+    if let Error::Failure(failure) = &mut error
+        && failure.request_id.is_empty()
+    {
+        failure.request_id = id;
+    }
+    if O::IS_WRITE {
+        Failed::write(error)
+    } else {
+        Failed::read(error)
+    }
+}
+
+fn no_pem(file: &std::path::Path) -> anyhow::Error {
+    usage(format!(
+        "{} is not the PEM file of an authority: it holds no certificate that can be read (--ca-cert, AUMBRY_CACERT)",
+        file.display()
+    ))
+}
+
+fn check_address(address: &str) -> Result<()> {
+    if let Some((_, rest)) = address.split_once("://") {
+        return Err(usage(format!(
+            "the address {address} is to be host:port, such as {rest}"
+        )));
+    }
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    let is_bare_v6 = host.contains(':') && !host.starts_with('[');
+    if is_bare_v6 || address.ends_with(']') || port.is_empty() {
+        let host = if host.contains(':') && !host.starts_with('[') {
+            format!("[{address}]")
+        } else {
+            host.to_owned()
+        };
+        return Err(usage(format!(
+            "the address {address} has no port: give host:port, such as {host}:8200"
+        )));
+    }
+    if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Err(usage(format!("the address {address} is not host:port")));
+    }
+    Ok(())
 }
 
 /// Where `aumbry login` keeps the token.
@@ -85,7 +179,8 @@ pub(crate) fn token_file() -> Result<PathBuf> {
     Ok(PathBuf::from(home).join(".aumbry").join("token"))
 }
 
-fn kept_token() -> Result<SecretBytes> {
+/// The token of the environment, or the one kept by `aumbry login`; empty if there is none.
+pub(crate) fn kept_token() -> Result<SecretBytes> {
     if let Ok(token) = std::env::var("AUMBRY_TOKEN") {
         return Ok(SecretBytes::from(token));
     }
@@ -141,3 +236,29 @@ fn trimmed(mut bytes: Vec<u8>) -> SecretBytes {
 
 /// More than any request may hold, so that the server says what is wrong with it.
 const STDIN_BYTES_MAX: u64 = 11 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_host_and_port() {
+        for good in ["127.0.0.1:8200", "[::1]:8200", "n1.example.com:1"] {
+            assert!(check_address(good).is_ok(), "{good}");
+        }
+        for (bad, word) in [
+            ("foo", "no port: give host:port, such as foo:8200"),
+            ("foo:", "no port"),
+            ("::1", "such as [::1]:8200"),
+            ("[::1]", "no port"),
+            ("https://foo:8200", "such as foo:8200"),
+            ("foo:x", "not host:port"),
+            ("foo:0", "not host:port"),
+            (":8200", "not host:port"),
+        ] {
+            let error = check_address(bad).err().unwrap();
+            assert!(error.to_string().contains(word), "{bad}: {error}");
+            assert_eq!(crate::failure::exit_code(&error), 2);
+        }
+    }
+}

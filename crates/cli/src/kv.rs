@@ -1,13 +1,19 @@
 //! `aumbry kv`: secrets.
 
-use anyhow::{Context as _, Result, bail};
+mod show;
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
 use aumbry_client::v1;
 use aumbry_types::{SecretBytes, parse_duration};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use crate::context::{Context, value};
-use crate::output::{Format, document, line, line_json, raw, time};
+use crate::context::{Caller, Context, value};
+use crate::failure::{note, usage, warn};
+use crate::output::{Format, document, done, line, line_json};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -24,7 +30,7 @@ pub(crate) enum Command {
         /// Which version; the current one by default
         #[arg(long, default_value_t = 0)]
         version: u64,
-        /// Print the value of this key alone, unchanged
+        /// Print the value of this key alone: as it is, or with --output json as JSON
         #[arg(long)]
         field: Option<String>,
         /// The secret, such as secret/app
@@ -91,8 +97,8 @@ pub(crate) enum Metadata {
         #[arg(long)]
         cas_required: Option<bool>,
         /// After what time a new version counts as deleted, such as 30d
-        #[arg(long)]
-        delete_version_after: Option<String>,
+        #[arg(long, value_parser = parse_duration)]
+        delete_version_after: Option<Duration>,
         /// Your own pairs, key=value; replaces all
         #[arg(long)]
         custom: Vec<String>,
@@ -105,38 +111,52 @@ pub(crate) enum Metadata {
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
-    let client = context.client()?;
     let format = context.format();
+    // What is wrong with the arguments is told without a cluster.
+    let data = match &command {
+        Command::Put(write) | Command::Patch(write) => {
+            if let Some(text) = misplaced(&write.path) {
+                warn(format, &text);
+            }
+            data(&write.data)?.expose().to_vec().into()
+        }
+        _ => Default::default(),
+    };
+    let client = context.client()?;
     match command {
         Command::Put(write) => {
-            let data = data(&write.data)?.expose().to_vec().into();
             let request = v1::KvPutRequest {
                 path: write.path,
                 data,
                 cas: write.cas,
                 ..Default::default()
             };
-            written(format, client.call(request).await?)
+            document(
+                format,
+                &show::version(&client.call(request).await?.version.unwrap_or_default()),
+            )
         }
         Command::Patch(write) => {
-            let data = data(&write.data)?.expose().to_vec().into();
             let request = v1::KvPatchRequest {
                 path: write.path,
                 data,
                 cas: write.cas,
                 ..Default::default()
             };
-            written(format, client.call(request).await?)
+            document(
+                format,
+                &show::version(&client.call(request).await?.version.unwrap_or_default()),
+            )
         }
         Command::Get { version, field, path } => {
             let reply = client
                 .call(v1::KvGetRequest {
-                    path,
+                    path: path.clone(),
                     version,
                     ..Default::default()
                 })
                 .await?;
-            show(format, field.as_deref(), reply.item.unwrap_or_default())
+            show::secret(format, field.as_deref(), &path, &reply.item.unwrap_or_default())
         }
         Command::List { after, limit, path } => {
             let names = list(&client, &path, after, limit.unwrap_or(usize::MAX)).await?;
@@ -179,7 +199,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     }
 }
 
-async fn metadata(command: Metadata, client: &aumbry_client::Client, format: Format) -> Result<()> {
+async fn metadata(command: Metadata, client: &Caller, format: Format) -> Result<()> {
     match command {
         Metadata::Get { path } => {
             let reply = client
@@ -188,25 +208,7 @@ async fn metadata(command: Metadata, client: &aumbry_client::Client, format: For
                     ..Default::default()
                 })
                 .await?;
-            let versions: Map<String, Value> = reply
-                .versions
-                .iter()
-                .map(|info| (info.version.to_string(), version_json(info)))
-                .collect();
-            document(
-                format,
-                &json!({
-                    "current_version": reply.current_version,
-                    "oldest_version": reply.oldest_version,
-                    "created_time": time(reply.created_ms),
-                    "updated_time": time(reply.updated_ms),
-                    "max_versions": reply.max_versions,
-                    "cas_required": reply.cas_required,
-                    "delete_version_after": format!("{}s", reply.delete_version_after_s),
-                    "custom_metadata": reply.custom_metadata,
-                    "versions": versions,
-                }),
-            )
+            show::metadata(format, &reply)
         }
         Metadata::Put {
             path,
@@ -216,12 +218,11 @@ async fn metadata(command: Metadata, client: &aumbry_client::Client, format: For
             custom,
         } => {
             let pairs = custom.iter().map(|pair| split(pair)).collect::<Result<Vec<_>>>()?;
-            let after = delete_version_after.map(|text| parse_duration(&text)).transpose()?;
             let request = v1::KvPutMetadataRequest {
                 path,
                 max_versions,
                 cas_required,
-                delete_version_after_s: after.map(|after| after.as_secs()),
+                delete_version_after_s: delete_version_after.map(|after| after.as_secs()),
                 set_custom_metadata: !pairs.is_empty(),
                 custom_metadata: pairs.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
                 ..Default::default()
@@ -241,7 +242,7 @@ async fn metadata(command: Metadata, client: &aumbry_client::Client, format: For
     }
 }
 
-async fn list(client: &aumbry_client::Client, path: &str, after: String, limit: usize) -> Result<Vec<String>> {
+async fn list(client: &Caller, path: &str, after: String, limit: usize) -> Result<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
     let mut after = after;
     while names.len() < limit {
@@ -262,73 +263,24 @@ async fn list(client: &aumbry_client::Client, path: &str, after: String, limit: 
     Ok(names)
 }
 
-fn written(format: Format, reply: v1::KvPutReply) -> Result<()> {
-    document(format, &version_json(&reply.version.unwrap_or_default()))
-}
-
-fn show(format: Format, field: Option<&str>, item: v1::KvItem) -> Result<()> {
-    let info = item.version.unwrap_or_default();
-    if !item.has_data {
-        bail!(
-            "version {} is {}",
-            info.version,
-            if info.destroyed {
-                "destroyed"
-            } else {
-                "deleted; restore it with `aumbry kv undelete`"
-            }
-        );
-    }
-    let data: Map<String, Value> = serde_json::from_slice(&item.data).context("the secret's data is no JSON object")?;
-    if let Some(field) = field {
-        let value = data.get(field).context("the secret has no such key")?;
-        return match value {
-            Value::String(text) => raw(text.as_bytes()),
-            other => line_json(other),
-        };
-    }
-    match format {
-        Format::Table => document(format, &Value::Object(data)),
-        Format::Json => {
-            let mut metadata = version_json(&info);
-            metadata["custom_metadata"] = json!(item.custom_metadata);
-            line_json(&json!({ "data": data, "metadata": metadata }))
-        }
-    }
-}
-
-fn version_json(info: &v1::VersionInfo) -> Value {
-    json!({
-        "version": info.version,
-        "created_time": time(info.created_ms),
-        "deletion_time": time(info.deleted_at_ms),
-        "destroyed": info.destroyed,
-    })
-}
-
-pub(crate) fn done(format: Format, word: &str) -> Result<()> {
-    match format {
-        Format::Json => line_json(&json!({})),
-        Format::Table => line(word),
-    }
-}
-
 /// One JSON object from the arguments.
 fn data(arguments: &[String]) -> Result<SecretBytes> {
     if let [single] = arguments
         && (single == "-" || single.starts_with('@'))
     {
+        tell_of_stdin(single == "-", "the secret's JSON object");
         return value(single);
     }
     let mut object = Map::new();
     for argument in arguments {
         let (key, text) = split(argument)?;
+        tell_of_stdin(text == "-", &format!("the value of {key}"));
         let bytes = value(text)?;
         let text = bytes
             .expose_str()
             .with_context(|| format!("the value of {key} is not UTF-8; encode it, such as with base64"))?;
         if object.insert(key.to_owned(), Value::String(text.to_owned())).is_some() {
-            bail!("the key {key} is there twice");
+            return Err(usage(format!("the key {key} is there twice")));
         }
     }
     Ok(SecretBytes::new(serde_json::to_vec(&object)?))
@@ -338,7 +290,25 @@ fn data(arguments: &[String]) -> Result<SecretBytes> {
 pub(crate) fn split(pair: &str) -> Result<(&str, &str)> {
     pair.split_once('=')
         .filter(|(key, _)| !key.is_empty())
-        .context("data is key=value, key=@file, key=-, or one @file.json")
+        .ok_or_else(|| usage("data is key=value, key=@file, key=-, or one @file.json"))
+}
+
+/// At a terminal nobody sees that the program waits.
+fn tell_of_stdin(is_read: bool, what: &str) {
+    if is_read && std::io::stdin().is_terminal() {
+        note(&format!("reading {what} from standard input; end it with Ctrl-D"));
+    }
+}
+
+/// What is wrong with a path of Vault's HTTP interface, if it is one.
+fn misplaced(path: &str) -> Option<String> {
+    let mut parts = path.splitn(3, '/');
+    let (mount, kind, rest) = (parts.next()?, parts.next()?, parts.next()?);
+    matches!(kind, "data" | "metadata").then(|| {
+        format!(
+            "`{kind}/` is written in policies, and is not part of the path of a secret: did you mean {mount}/{rest}?"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -354,9 +324,34 @@ mod tests {
                 .and_then(|data| data.expose_str().map(str::to_owned))
         };
         assert_eq!(check(&["a=b", "c=d=e"]).as_deref(), Some(r#"{"a":"b","c":"d=e"}"#));
+        assert_eq!(check(&["a=", "b=@/dev/null"]).as_deref(), Some(r#"{"a":"","b":""}"#));
         assert_eq!(check(&["a="]).as_deref(), Some(r#"{"a":""}"#));
         for bad in [&["a"][..], &["=b"], &["a=1", "a=2"], &["a=@/no/such/file"]] {
             assert_eq!(check(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_pair_without_a_value_is_wrong_usage() {
+        for bad in [&["foo"][..], &["=b"], &["a=1", "a=2"]] {
+            let arguments: Vec<String> = bad.iter().map(|a| (*a).to_owned()).collect();
+            let error = data(&arguments).err().unwrap();
+            assert_eq!(crate::failure::exit_code(&error), 2, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_the_http_interface_is_noticed() {
+        for (path, meant) in [
+            ("secret/data/x", Some("secret/x?")),
+            ("secret/metadata/a/b", Some("secret/a/b?")),
+            ("secret/x", None),
+            ("secret/data", None),
+            ("secret/x/data/y", None),
+        ] {
+            let told = misplaced(path);
+            assert!(told.is_some() == meant.is_some(), "{path}");
+            assert!(told.is_none_or(|told| told.contains(meant.unwrap())), "{path}");
         }
     }
 }

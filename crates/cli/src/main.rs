@@ -6,6 +6,7 @@
 mod audit;
 mod context;
 mod dev;
+mod failure;
 mod kv;
 mod login;
 mod operator;
@@ -15,20 +16,24 @@ mod secrets;
 mod snapshot;
 mod status;
 mod token;
+mod usage;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::context::{Context, Global};
+use crate::failure::EXIT_CODES;
+use crate::output::Format;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Aumbry: a distributed, replicated secrets store.
 #[derive(Parser)]
-#[command(name = "aumbry", version, after_help = EXAMPLES, after_long_help = LONG)]
+#[command(name = "aumbry", version, after_help = EXAMPLES, after_long_help = after_long_help())]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -64,7 +69,7 @@ enum Command {
     /// Read, export and verify the audit log
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Tell the seal and health of every endpoint; needs no token
+    /// Tell the seal and health of every endpoint; needs no token, but names the nodes only with one. Fails if no node serves
     Status,
     /// Check a token and keep it for later commands
     Login(login::Args),
@@ -76,15 +81,30 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match usage::parse::<Cli>(&arguments) {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && usage::wants_json(&arguments) => {
+            failure::tell(Format::Json, &failure::usage(error.render().to_string()));
+            return ExitCode::from(failure::USAGE);
+        }
+        Err(error) => {
+            // If nobody reads it, nobody misses it.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE));
+        }
+    };
+    let format = cli.global.output;
     let result = aumbry_server::harden()
         .map_err(anyhow::Error::from)
         .and_then(|()| run(cli));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::error(&error);
-            ExitCode::from(output::exit_code(&error))
+            if !error.is::<failure::Closed>() {
+                failure::tell(format, &error);
+            }
+            ExitCode::from(failure::exit_code(&error))
         }
     }
 }
@@ -93,10 +113,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let global = cli.global;
     match cli.command {
         Command::Server { config } => Ok(aumbry_server::run(&config)?),
-        Command::Dev(args) => dev::run(args),
+        Command::Dev(args) => dev::run(args, global.output),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "aumbry", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "aumbry", &mut script);
+            output::raw(&script)
         }
         // Verifying needs no cluster.
         Command::Audit(audit::Command::Verify(verify)) => audit::verify(&verify, global.output),
@@ -121,27 +142,18 @@ async fn call(command: Command, context: Context) -> anyhow::Result<()> {
     }
 }
 
+fn after_long_help() -> String {
+    format!("{ENVIRONMENT}\n\n{EXIT_CODES}\n\n{EXAMPLES}")
+}
+
 const EXAMPLES: &str = "Examples:
   aumbry dev                                    a local cluster of three nodes
   echo -n s3cret | aumbry kv put secret/app password=-
-  aumbry kv get secret/app
-  aumbry operator unseal                        asks for a key share";
+  aumbry kv get --output json secret/app
+  aumbry operator unseal                        asks for a key share
+  aumbry operator unseal -  <share.txt";
 
-const LONG: &str = "Environment:
+const ENVIRONMENT: &str = "Environment:
   AUMBRY_ADDR    the nodes, host:port, separated by commas
   AUMBRY_CACERT  the file with the authority of the nodes' certificates (PEM)
-  AUMBRY_TOKEN   the token; else the one that `aumbry login` kept
-
-Exit codes:
-  0  done
-  1  failed; nothing was changed unless the message says so
-  2  the command line is wrong
-  3  the node is sealed
-  4  permission denied, or no valid token
-  5  the outcome is unknown: the request may have been applied
-
-Examples:
-  aumbry dev
-  echo -n s3cret | aumbry kv put secret/app password=-
-  aumbry kv get --output json secret/app
-  aumbry operator unseal -  <share.txt";
+  AUMBRY_TOKEN   the token; else the one that `aumbry login` kept";

@@ -1,8 +1,10 @@
 //! `aumbry operator`: what runs a cluster.
 
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+mod init;
+mod seal;
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aumbry_client::v1;
@@ -10,9 +12,9 @@ use aumbry_types::{SecretBytes, parse_duration};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::context::{Context, ask, read_stdin};
-use crate::kv::done;
-use crate::output::{Format, document, line, line_json, table, time};
+use crate::context::{Context, read_stdin};
+use crate::failure::{Failed, usage};
+use crate::output::{Format, document, done, line, line_json, table, time};
 use crate::snapshot;
 
 #[derive(Subcommand)]
@@ -32,18 +34,13 @@ pub(crate) enum Command {
         out_dir: Option<PathBuf>,
     },
     /// Show one key share to the first endpoint
-    Unseal {
-        /// `-` reads the share from standard input; by default it is asked for
-        share: Option<String>,
-        /// Read the share from this file
-        #[arg(long)]
-        file: Option<PathBuf>,
-        /// Forget the shares shown so far
-        #[arg(long)]
-        reset: bool,
-    },
+    Unseal(seal::Unseal),
     /// Seal the first endpoint: it wipes its keys
-    Seal,
+    Seal {
+        /// Seal every endpoint
+        #[arg(long)]
+        all: bool,
+    },
     /// Tell the seal of the first endpoint; needs no token
     SealStatus,
     /// Tell of the first endpoint: index, state digest, audit root, members
@@ -51,8 +48,8 @@ pub(crate) enum Command {
     /// Make a token with which one node can join
     JoinToken {
         /// For how long it is valid
-        #[arg(long, default_value = "10m")]
-        ttl: String,
+        #[arg(long, default_value = "10m", value_parser = parse_duration)]
+        ttl: Duration,
     },
     /// Tell the first endpoint, a fresh node, to join a cluster
     Join {
@@ -94,24 +91,28 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
             shares,
             threshold,
             out_dir,
-        } => init(context, shares, threshold, out_dir.as_deref()).await,
-        Command::Unseal { share, file, reset } => unseal(context, share.as_deref(), file.as_deref(), reset).await,
-        Command::SealStatus => {
-            let status = context.anonymous()?.seal_status(None).await?;
-            document(format, &seal_status(&status))
-        }
-        Command::Seal => {
-            let client = context.client()?;
-            client.call_on(context.first()?, v1::SealRequest::default()).await?;
-            done(format, "sealed")
-        }
+        } => init::init(context, shares, threshold, out_dir.as_deref()).await,
+        Command::Unseal(arguments) => seal::unseal(context, &arguments).await,
+        Command::SealStatus => seal::status(context).await,
+        Command::Seal { all } => seal::seal(context, all).await,
         Command::Status => {
             let client = context.client()?;
             let status = client.call_on(context.first()?, v1::StatusRequest::default()).await?;
-            document(format, &node_status(&status))
+            let mut shown = node_status(&status);
+            if format == Format::Json {
+                return line_json(&shown);
+            }
+            let members = shown.as_object_mut().and_then(|shown| shown.remove("members"));
+            document(format, &shown)?;
+            line("")?;
+            table(
+                format,
+                MEMBER_COLUMNS,
+                members.as_ref().and_then(Value::as_array).map_or(&[], Vec::as_slice),
+            )
         }
         Command::JoinToken { ttl } => {
-            let ttl_s = parse_duration(&ttl)?.as_secs();
+            let ttl_s = ttl.as_secs();
             let reply = context
                 .client()?
                 .call(v1::JoinTokenCreateRequest {
@@ -132,37 +133,33 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
             };
             let ca = ca
                 .or_else(|| context.global.ca_cert.clone())
-                .context("name the members' authority: --ca FILE")?;
+                .ok_or_else(|| usage("name the members' authority: --ca FILE"))?;
             let ca = std::fs::read(&ca).with_context(|| format!("cannot read {}", ca.display()))?;
             let request = v1::JoinClusterRequest {
                 join_token: token.expose().to_vec().into(),
                 ca: ca.into(),
             };
-            let reply = context.anonymous()?.join_cluster(None, request).await?;
+            let joining = context.anonymous()?;
+            let joined = joining.sdk().join_cluster(None, request).await;
+            let reply = joined.map_err(Failed::write)?;
+            let first = context.first()?;
             document(
                 format,
-                &json!({ "node_id": reply.node_id, "cluster_id": reply.cluster_id }),
-            )
+                &json!({ "address": first, "node_id": reply.node_id, "cluster_id": reply.cluster_id }),
+            )?;
+            match format {
+                Format::Json => Ok(()),
+                Format::Table => line(&format!(
+                    "Next: unseal it with the cluster's shares: `aumbry operator unseal --address {first}`."
+                )),
+            }
         }
         Command::Members => {
             let members = context.client()?.call(v1::MembersRequest::default()).await?.members;
             let rows: Vec<Value> = members.iter().map(member).collect();
             match format {
                 Format::Json => line_json(&json!({ "members": rows })),
-                Format::Table => table(
-                    format,
-                    &[
-                        "id",
-                        "name",
-                        "leader",
-                        "voter",
-                        "peer_addr",
-                        "client_addr",
-                        "matched",
-                        "region",
-                    ],
-                    &rows,
-                ),
+                Format::Table => table(format, MEMBER_COLUMNS, &rows),
             }
         }
         Command::Promote { id } => {
@@ -203,98 +200,6 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     }
 }
 
-async fn init(context: &Context, shares: u8, threshold: u8, out_dir: Option<&Path>) -> Result<()> {
-    let client = context.anonymous()?;
-    let request = v1::InitRequest {
-        shares: shares.into(),
-        threshold: threshold.into(),
-        ..Default::default()
-    };
-    let reply = client.init(request).await?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let mut shown = json!({
-        "cluster_id": reply.cluster_id,
-        "node_id": reply.node_id,
-        "threshold": threshold,
-        "checkpoint_fingerprint": reply.checkpoint_fingerprint,
-    });
-    match out_dir {
-        Some(directory) => {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)?;
-            for (n, share) in reply.shares.iter().enumerate() {
-                private(&directory.join(format!("share-{}", n + 1)), share)?;
-            }
-            private(&directory.join("root-token"), &reply.root_token)?;
-            shown["out_dir"] = json!(directory);
-        }
-        None => {
-            shown["shares"] = reply.shares.iter().map(|share| json!(text(share))).collect();
-            shown["root_token"] = json!(text(&reply.root_token));
-        }
-    }
-    if context.format() == Format::Json {
-        return line_json(&shown);
-    }
-    for (n, share) in shown["shares"].as_array().into_iter().flatten().enumerate() {
-        line(&format!("share {}: {}", n + 1, share.as_str().unwrap_or_default()))?;
-    }
-    if let Some(shown) = shown.as_object_mut() {
-        shown.remove("shares");
-    }
-    document(Format::Table, &shown)?;
-    line(
-        "Keep each share apart from the others and from this machine; they are shown once. Unseal with `aumbry operator unseal`.",
-    )
-}
-
-async fn unseal(context: &Context, share: Option<&str>, file: Option<&Path>, reset: bool) -> Result<()> {
-    let client = context.anonymous()?;
-    let status = if reset {
-        client.reset_unseal(None).await?
-    } else {
-        let share = match (share, file) {
-            (None, None) => ask("Key share: ")?,
-            (Some("-"), None) => read_stdin()?,
-            (None, Some(file)) => {
-                SecretBytes::new(std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?)
-            }
-            _ => {
-                anyhow::bail!("a share on the command line would stay in the shell's history: pass `-` or --file FILE")
-            }
-        };
-        client.unseal(None, share).await?
-    };
-    match context.format() {
-        Format::Json => line_json(&seal_status(&status)),
-        Format::Table if status.sealed => line(&format!("{} of {} shares", status.progress, status.threshold)),
-        Format::Table => line("unsealed"),
-    }
-}
-
-fn private(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(path);
-    let mut file = file.with_context(|| format!("cannot make {}", path.display()))?;
-    Ok(file.write_all(bytes)?)
-}
-
-fn seal_status(status: &v1::SealStatusReply) -> Value {
-    json!({
-        "initialized": status.initialized,
-        "sealed": status.sealed,
-        "threshold": status.threshold,
-        "shares": status.shares,
-        "progress": status.progress,
-        "epoch": status.epoch,
-        "version": status.version,
-        "cluster_id": status.cluster_id,
-        "applied_index": status.applied_index,
-    })
-}
-
 fn node_status(status: &v1::StatusReply) -> Value {
     json!({
         "node_id": status.node_id,
@@ -332,3 +237,14 @@ fn member(member: &v1::Member) -> Value {
         "zone": member.zone,
     })
 }
+
+const MEMBER_COLUMNS: &[&str] = &[
+    "id",
+    "name",
+    "leader",
+    "voter",
+    "peer_addr",
+    "client_addr",
+    "matched",
+    "region",
+];

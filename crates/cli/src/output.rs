@@ -1,14 +1,13 @@
-//! What commands print, and with which code they end.
+//! What commands print.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 
 use anyhow::Result;
-use aumbry_audit::text::escape;
-use aumbry_client::Error;
-use aumbry_client::v1::OutcomeClass;
+use aumbry_audit::text::{escape, json};
 use serde_json::Value;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+
+use crate::failure::Closed;
 
 /// The form of the output.
 #[derive(Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -22,27 +21,41 @@ pub(crate) enum Format {
 
 /// Prints a line, escaped for terminals.
 pub(crate) fn line(text: &str) -> Result<()> {
-    raw(escape(text).as_bytes())?;
-    raw(b"\n")
+    escaped_line(escape(text))
 }
 
 /// Prints bytes as they are: for what a person asked to see unchanged.
 pub(crate) fn raw(bytes: &[u8]) -> Result<()> {
-    Ok(std::io::stdout().lock().write_all(bytes)?)
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Closed.into()),
+        written => Ok(written?),
+    }
+}
+
+fn escaped_line(mut text: String) -> Result<()> {
+    text.push('\n');
+    raw(text.as_bytes())
 }
 
 /// Prints a document: as JSON, or for people one line a key.
 pub(crate) fn document(format: Format, value: &Value) -> Result<()> {
     match (format, value) {
         (Format::Json, value) => line_json(value),
-        (Format::Table, Value::Object(map)) => {
-            let width = map.keys().map(String::len).max().unwrap_or(0);
-            map.iter()
-                .try_for_each(|(key, value)| line(&format!("{key:<width$}  {}", plain(value))))
-        }
+        (Format::Table, Value::Object(map)) => pairs("", map.iter().map(|(key, value)| (key.as_str(), plain(value)))),
         (Format::Table, Value::Array(items)) => items.iter().try_for_each(|item| line(&plain(item))),
         (Format::Table, value) => line(&plain(value)),
     }
+}
+
+/// Prints keys and values, one line each.
+pub(crate) fn pairs<'a>(indent: &str, pairs: impl IntoIterator<Item = (&'a str, String)>) -> Result<()> {
+    let escaped = |(key, value): (&str, String)| (escape(key), escape(&value));
+    let pairs: Vec<(String, String)> = pairs.into_iter().map(escaped).collect();
+    let width = pairs.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
+    pairs
+        .iter()
+        .try_for_each(|(key, value)| escaped_line(format!("{indent}{key:<width$}  {value}").trim_end().to_owned()))
 }
 
 /// Prints rows under their names.
@@ -50,74 +63,103 @@ pub(crate) fn table(format: Format, columns: &[&str], rows: &[Value]) -> Result<
     if format == Format::Json {
         return line_json(&Value::Array(rows.to_vec()));
     }
-    let cell = |row: &Value, column: &str| plain(&row[column]);
-    let widths: Vec<usize> = columns
-        .iter()
-        .map(|column| {
-            rows.iter()
-                .map(|row| cell(row, column).len())
-                .max()
-                .unwrap_or(0)
-                .max(column.len())
-        })
-        .collect();
-    let print = |cells: Vec<String>| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        line(padded.collect::<Vec<_>>().join("  ").trim_end())
+    aligned(columns, rows).into_iter().try_for_each(escaped_line)
+}
+
+/// The lines of a table. What a row does not know is empty.
+fn aligned(columns: &[&str], rows: &[Value]) -> Vec<String> {
+    let names = columns.iter().map(|column| (*column).to_owned()).collect();
+    let cell = |row: &Value, column: &str| match &row[column] {
+        Value::Null => String::new(),
+        value => escape(&plain(value)),
     };
-    print(columns.iter().map(|column| (*column).to_owned()).collect())?;
-    rows.iter()
-        .try_for_each(|row| print(columns.iter().map(|column| cell(row, column)).collect()))
+    let cells = |row: &Value| columns.iter().map(|column| cell(row, column)).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(names).chain(rows.iter().map(cells)).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let print = |line: &Vec<String>| {
+        let padded = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    lines.iter().map(print).collect()
 }
 
 /// Prints a JSON value in one line.
 pub(crate) fn line_json(value: &Value) -> Result<()> {
-    raw(serde_json::to_string(value)?.as_bytes())?;
-    raw(b"\n")
+    escaped_line(json(value)?)
 }
 
-/// A time in milliseconds as people write it; empty for 0.
+/// Prints that something was done.
+pub(crate) fn done(format: Format, word: &str) -> Result<()> {
+    match format {
+        Format::Json => raw(b"{}\n"),
+        Format::Table => line(word),
+    }
+}
+
+/// A time in milliseconds as people write it, always of one width; empty for 0.
 pub(crate) fn time(ms: u64) -> String {
     if ms == 0 {
         return String::new();
     }
-    let nanos = i128::from(ms) * 1_000_000;
-    let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok();
-    time.and_then(|time| time.format(&Rfc3339).ok())
-        .unwrap_or_else(|| ms.to_string())
-}
-
-/// Prints an error in one line.
-pub(crate) fn error(error: &anyhow::Error) {
-    // If standard error is closed there is nobody to tell.
-    let _ = writeln!(std::io::stderr().lock(), "aumbry: {}", escape(&format!("{error:#}")));
-}
-
-/// The code that the process ends with.
-pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    let Some(error) = error.downcast_ref::<Error>() else {
-        return 1;
+    let Ok(time) = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000) else {
+        return ms.to_string();
     };
-    match error.reason() {
-        "SEALED" => 3,
-        "PERMISSION_DENIED" | "TOKEN_INVALID" => 4,
-        _ if error
-            .failure()
-            .is_some_and(|failure| failure.outcome() == OutcomeClass::Unknown && failure.reason != "TRANSPORT") =>
-        {
-            5
-        }
-        _ => 1,
-    }
+    let (date, clock) = (time.date(), time.time());
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        clock.hour(),
+        clock.minute(),
+        clock.second(),
+        clock.millisecond(),
+    )
 }
 
-fn plain(value: &Value) -> String {
+/// A value for people, not escaped.
+pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Null => String::new(),
         Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
             items.iter().map(plain).collect::<Vec<_>>().join(",")
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn tables_are_aligned_and_escaped() {
+        let rows = [json!({ "a": "x\u{1b}[2J", "b": 1 }), json!({ "a": "ü", "b": null })];
+        let lines = aligned(&["a", "b"], &rows);
+        assert_eq!(lines, ["a           b", "x\\u{1b}[2J  1", "ü"]);
+    }
+
+    #[test]
+    fn times_have_one_width() {
+        for (ms, text) in [
+            (0, ""),
+            (1, "1970-01-01T00:00:00.001Z"),
+            (1_795_160_000_350, "2026-11-20T07:33:20.350Z"),
+        ] {
+            assert_eq!(time(ms), text);
+        }
+    }
+
+    #[test]
+    fn nothing_is_not_the_empty_text() {
+        let shown = |value| plain(&value);
+        assert_eq!(
+            (shown(json!(null)), shown(json!(""))),
+            ("null".to_owned(), String::new())
+        );
+        assert_eq!(shown(json!(["a", null])), "a,null");
     }
 }

@@ -6,8 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::kv::done;
-use crate::output::table;
+use crate::output::{done, table};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

@@ -4,18 +4,18 @@ use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use aumbry_client::v1;
 use aumbry_crypto::signature::VerifyingKey;
-use aumbry_server::{Backup, Manifest};
+use aumbry_server::{Backup, Manifest, StorageError};
 use aumbry_types::hex;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::context::Context;
-use crate::kv::done;
-use crate::output::document;
+use crate::failure::{Failed, Refused, usage};
+use crate::output::{Format, document, done, line_json};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -63,7 +63,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     match command {
         Command::Save { file } => save(context, &file).await,
         Command::Inspect { file, fingerprint } => {
-            let manifest = check(&file, fingerprint.as_deref())?;
+            let manifest = check(&file, fingerprint.as_deref()).inspect_err(|error| {
+                if format == Format::Json && error.is::<Refused>() {
+                    // The error itself follows, whatever becomes of this.
+                    let _ = line_json(&json!({ "intact": false, "reason": error.to_string() }));
+                }
+            })?;
             document(format, &shown(&manifest))
         }
         Command::Restore { file, fingerprint } => restore(context, &file, fingerprint.as_deref()).await,
@@ -77,7 +82,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
 async fn save(context: &Context, path: &Path) -> Result<()> {
     ensure!(!path.exists(), "{} exists already; name another file", path.display());
     let client = context.client()?;
-    let mut backup = client.save_backup(Some(context.first()?)).await?;
+    let mut backup = client
+        .sdk()
+        .save_backup(Some(context.first()?))
+        .await
+        .map_err(Failed::read)?;
     let temporary = path.with_added_extension("part");
     let mut options = std::fs::OpenOptions::new();
     let file = options
@@ -88,7 +97,7 @@ async fn save(context: &Context, path: &Path) -> Result<()> {
         .open(&temporary);
     let mut file = file.with_context(|| format!("cannot make {}", temporary.display()))?;
     let mut progress = Progress::default();
-    while let Some(data) = backup.next().await? {
+    while let Some(data) = backup.next().await.map_err(Failed::read)? {
         file.write_all(&data)
             .with_context(|| format!("cannot write {}", temporary.display()))?;
         progress.show("saved", data.len() as u64, backup.size());
@@ -96,7 +105,7 @@ async fn save(context: &Context, path: &Path) -> Result<()> {
     progress.end();
     file.sync_all()?;
     // What arrived is what is kept: it is checked once more before it gets its name.
-    let manifest = Backup::open(&temporary)?.manifest;
+    let manifest = open(&temporary)?;
     std::fs::rename(&temporary, path)?;
     let mut shown = shown(&manifest);
     shown["file"] = json!(path);
@@ -112,11 +121,13 @@ async fn restore(context: &Context, path: &Path, fingerprint: Option<&str>) -> R
     let endpoint = context.first()?;
     let mut restoring = context
         .anonymous()?
+        .sdk()
         .restore_backup(Some(endpoint), ReceiverStream::new(parts))
-        .await?;
+        .await
+        .map_err(Failed::write)?;
     let mut progress = Progress::default();
     let restored = loop {
-        let message = restoring.next().await?;
+        let message = restoring.next().await.map_err(Failed::write)?;
         progress.show("sent", message.received.saturating_sub(progress.bytes), size);
         if let Some(restored) = message.restored {
             break restored;
@@ -161,16 +172,25 @@ fn read_parts(path: &Path, sender: &tokio::sync::mpsc::Sender<v1::SnapshotPart>)
 }
 
 fn check(path: &Path, fingerprint: Option<&str>) -> Result<Manifest> {
-    let pinned = fingerprint.map(|text| hex::decode::<32>(text).context("a fingerprint is 64 hexadecimal digits"));
+    let digits = |text| hex::decode::<32>(text).ok_or_else(|| usage("a fingerprint is 64 hexadecimal digits"));
+    let pinned = fingerprint.map(digits);
     let pinned = pinned.transpose()?;
-    let manifest = Backup::open(path)?.manifest;
+    let manifest = open(path)?;
     if pinned.is_some_and(|pinned| pinned != fingerprint_of(&manifest)) {
-        bail!(
-            "{} is intact, but signed by another key than the one you pinned: it is of another store",
-            path.display()
-        );
+        let text = "is intact, but signed by another key than the one you pinned: it is of another store";
+        return Err(Refused::NotIntact(format!("{} {text}", path.display())).into());
     }
     Ok(manifest)
+}
+
+fn open(path: &Path) -> Result<Manifest> {
+    match Backup::open(path) {
+        Ok(backup) => Ok(backup.manifest),
+        Err(error @ (StorageError::Backup { .. } | StorageError::Damaged { .. })) => {
+            Err(Refused::NotIntact(error.to_string()).into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn fingerprint_of(manifest: &Manifest) -> [u8; 32] {
@@ -190,7 +210,7 @@ fn shown(manifest: &Manifest) -> Value {
         "log_time": crate::output::time(manifest.content.log_time),
         "taken": crate::output::time(manifest.wall_time),
         "version": manifest.version,
-        "key_fingerprint": hex::encode(&fingerprint_of(manifest)),
+        "checkpoint_fingerprint": hex::encode(&fingerprint_of(manifest)),
         "bytes": manifest.snapshot_bytes,
     })
 }
@@ -225,3 +245,19 @@ impl Progress {
 }
 
 const PART_BYTES: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_backup_is_not_intact() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [0; 4_096]).unwrap();
+        let code = |path: &Path| crate::failure::exit_code(&check(path, None).err().unwrap());
+        assert_eq!(code(file.path()), 8);
+        assert_eq!(code(Path::new("/no/such/file")), 1);
+        let error = check(file.path(), Some("xy")).err().unwrap();
+        assert_eq!(crate::failure::exit_code(&error), 2);
+    }
+}

@@ -1,58 +1,143 @@
 //! `aumbry status`: the seal and health of every endpoint, without a token.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use anyhow::Result;
+use aumbry_client::v1;
 use serde_json::{Value, json};
 
-use crate::context::Context;
-use crate::output::{Format, document, line_json, table};
+use crate::context::{Context, kept_token};
+use crate::failure::{Failed, Refused};
+use crate::output::{Format, line_json, table};
 
 pub(crate) async fn run(context: &Context) -> Result<()> {
     let client = context.anonymous()?;
     let mut rows = Vec::new();
     let mut last_error = None;
-    for endpoint in client.endpoints() {
-        match (
-            client.seal_status(Some(&endpoint)).await,
-            client.health(Some(&endpoint)).await,
-        ) {
-            (Ok(seal), Ok(health)) => rows.push(json!({
-                "address": endpoint,
-                "initialized": seal.initialized,
-                "sealed": seal.sealed,
-                "progress": format!("{}/{}", seal.progress, seal.threshold),
-                "shares": seal.shares,
-                "leader_known": health.leader_known,
-                "leader": health.is_leader,
-                "version": seal.version,
-                "cluster_id": seal.cluster_id,
-                "applied_index": seal.applied_index,
-            })),
+    for endpoint in &context.global.address {
+        let health = client.sdk().health(Some(endpoint)).await.map_err(Failed::read);
+        match (client.seal_status(endpoint).await, health) {
+            (Ok(seal), Ok(health)) => rows.push(row(endpoint, &seal, &health)),
             (Err(error), _) | (_, Err(error)) => {
                 rows.push(json!({ "address": endpoint, "error": error.to_string() }));
                 last_error = Some(error);
             }
         }
     }
-    let is_down = rows.iter().all(|row: &Value| row.get("error").is_some());
-    match (rows.as_slice(), context.format()) {
-        ([row], Format::Json) => line_json(row)?,
-        ([row], Format::Table) => document(Format::Table, row)?,
-        (rows, Format::Json) => line_json(&json!({ "nodes": rows }))?,
-        (rows, Format::Table) => {
-            let columns = [
-                "address",
-                "initialized",
-                "sealed",
-                "progress",
-                "leader",
-                "version",
-                "error",
-            ];
-            table(Format::Table, &columns, rows)?;
+    if rows.iter().any(serves) {
+        let names = names(context).await;
+        for row in &mut rows {
+            if let Some((id, name)) = row["address"].as_str().and_then(|address| names.get(address)) {
+                row["id"] = json!(id);
+                row["name"] = json!(name);
+            }
         }
     }
+    match context.format() {
+        Format::Json => line_json(&json!({ "nodes": rows }))?,
+        Format::Table => table(Format::Table, &columns(&rows), &rows)?,
+    }
+    verdict(&rows, last_error)
+}
+
+fn row(address: &str, seal: &v1::SealStatusReply, health: &v1::HealthReply) -> Value {
+    let mut row = json!({
+        "address": address,
+        "initialized": seal.initialized,
+        "sealed": seal.sealed,
+        "shares": seal.shares,
+        "leader_known": health.leader_known,
+        "leader": health.is_leader,
+        "version": seal.version,
+        "cluster_id": seal.cluster_id,
+        "applied_index": seal.applied_index,
+    });
+    if seal.initialized && seal.sealed {
+        row["progress"] = json!(format!("{}/{}", seal.progress, seal.threshold));
+    }
+    row
+}
+
+/// The columns that say something.
+fn columns(rows: &[Value]) -> Vec<&'static str> {
+    let always = ["address", "initialized", "sealed", "leader", "applied_index", "version"];
+    let order = [
+        "address",
+        "id",
+        "name",
+        "initialized",
+        "sealed",
+        "progress",
+        "leader",
+        "applied_index",
+        "version",
+        "error",
+    ];
+    let says = |column: &&str| always.contains(column) || rows.iter().any(|row| !row[*column].is_null());
+    order.into_iter().filter(says).collect()
+}
+
+fn serves(row: &Value) -> bool {
+    row["sealed"] == false && row["leader_known"] == true
+}
+
+/// Fails if no node serves.
+fn verdict(rows: &[Value], last_error: Option<Failed>) -> Result<()> {
+    if rows.iter().any(serves) {
+        return Ok(());
+    }
+    let mut answered = rows.iter().filter(|row| row["error"].is_null()).peekable();
     match last_error {
-        Some(error) if is_down => Err(error.into()),
-        _ => Ok(()),
+        Some(error) if answered.peek().is_none() => Err(error.into()),
+        _ if answered.all(|row| row["sealed"] == true && row["initialized"] == true) => {
+            Err(Refused::Sealed("no node serves: all that answer are sealed".to_owned()).into())
+        }
+        _ => Err(anyhow::anyhow!(
+            "no node serves: none that answers is open and knows a leader"
+        )),
+    }
+}
+
+/// The ids and names of the members by their addresses. Only who has a token is told; without, there are none.
+async fn names(context: &Context) -> BTreeMap<String, (u64, String)> {
+    let members = async {
+        let token = kept_token().ok().filter(|token| !token.is_empty())?;
+        let timeout = NAMES_TIMEOUT.min(context.global.timeout);
+        let client = context
+            .build(context.builder().ok()?.token(token).timeout(timeout))
+            .ok()?;
+        Some(client.call(v1::MembersRequest::default()).await.ok()?.members)
+    };
+    let members = members.await.unwrap_or_default().into_iter();
+    members
+        .map(|member| (member.client_addr, (member.id, member.name)))
+        .collect()
+}
+
+/// Names are a help, and nothing to wait for.
+const NAMES_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_fails_if_no_node_serves() {
+        let node = |initialized: bool, sealed: bool, leader_known: bool| json!({ "initialized": initialized, "sealed": sealed, "leader_known": leader_known });
+        let gone = || json!({ "error": "gone" });
+        let code = |rows: &[Value]| verdict(rows, None).err().map(|error| crate::failure::exit_code(&error));
+        assert_eq!(code(&[gone(), node(true, false, true)]), None);
+        assert_eq!(code(&[gone(), node(true, true, true)]), Some(3));
+        assert_eq!(code(&[node(true, false, false)]), Some(1));
+        assert_eq!(code(&[node(false, true, false)]), Some(1));
+    }
+
+    #[test]
+    fn columns_without_content_are_left_out() {
+        let open = json!({ "address": "a:1" });
+        assert!(!columns(std::slice::from_ref(&open)).contains(&"progress"));
+        let sealed = json!({ "progress": "0/3" });
+        assert!(columns(&[open, sealed]).contains(&"progress"));
     }
 }

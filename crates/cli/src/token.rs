@@ -1,14 +1,18 @@
 //! `aumbry token`.
 
-use anyhow::{Context as _, Result, bail};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
 use aumbry_client::v1;
 use aumbry_types::parse_duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::context::Caller;
 use crate::context::{Context, ask, read_stdin};
-use crate::kv::{done, split};
-use crate::output::{document, time};
+use crate::failure::{usage, warn};
+use crate::kv::split;
+use crate::output::{Format, document, done, time};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -21,8 +25,8 @@ pub(crate) enum Command {
     /// Renew a token, your own by default
     Renew {
         /// For how long from now; as long as it was issued for by default
-        #[arg(long, default_value = "0")]
-        increment: String,
+        #[arg(long, default_value = "0", value_parser = parse_duration)]
+        increment: Duration,
         #[command(flatten)]
         which: Which,
     },
@@ -42,11 +46,11 @@ pub(crate) struct Create {
     #[arg(long)]
     policy: Vec<String>,
     /// For how long, such as 1h
-    #[arg(long, default_value = "0")]
-    ttl: String,
+    #[arg(long, default_value = "0", value_parser = parse_duration)]
+    ttl: Duration,
     /// The longest it can live, however often renewed
-    #[arg(long, default_value = "0")]
-    explicit_max_ttl: String,
+    #[arg(long, default_value = "0", value_parser = parse_duration)]
+    explicit_max_ttl: Duration,
     /// How often it can be used; 0 is without limit
     #[arg(long, default_value_t = 0)]
     uses: u64,
@@ -85,25 +89,23 @@ impl Which {
             (None, Some("-")) => By::Token(read_stdin()?.expose().to_vec().into()),
             (None, Some("?")) => By::Token(ask("Token: ")?.expose().to_vec().into()),
             (None, None) => return Ok(None),
-            (None, Some(_)) => bail!(
-                "a token on the command line would stay in the shell's history: pass `-` and the token on standard input"
-            ),
-            (Some(_), Some(_)) => bail!("name the token by its accessor or by `-`, not both"),
+            (None, Some(_)) => return Err(usage(TOKEN_AS_ARGUMENT)),
+            (Some(_), Some(_)) => return Err(usage("name the token by its accessor or by `-`, not both")),
         };
         Ok(Some(v1::TokenName { by: Some(by) }))
     }
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
-    let client = context.client()?;
     let format = context.format();
     match command {
         Command::Create(create) => {
+            let named = create.policy.clone();
             let metadata = create.meta.iter().map(|pair| split(pair)).collect::<Result<Vec<_>>>()?;
             let request = v1::TokenCreateRequest {
                 policies: create.policy,
-                ttl_s: parse_duration(&create.ttl)?.as_secs(),
-                explicit_max_ttl_s: parse_duration(&create.explicit_max_ttl)?.as_secs(),
+                ttl_s: create.ttl.as_secs(),
+                explicit_max_ttl_s: create.explicit_max_ttl.as_secs(),
                 num_uses: create.uses,
                 not_renewable: create.not_renewable,
                 display_name: create.display_name,
@@ -115,36 +117,41 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
                 no_default_policy: create.no_default_policy,
                 ..Default::default()
             };
+            let client = context.client()?;
             let reply = client.call(request).await?;
-            let mut shown = info(&reply.info.unwrap_or_default());
+            let info = reply.info.unwrap_or_default();
+            warn_of(format, &client, &info, &named).await;
+            let mut shown = shown(&info);
             shown["token"] = json!(String::from_utf8(reply.token.to_vec()).context("the token is not text")?);
             document(format, &shown)
         }
         Command::Lookup(which) => {
-            let reply = client
-                .call(v1::TokenLookupRequest {
-                    token: which.name()?,
-                    ..Default::default()
-                })
-                .await?;
-            document(format, &info(&reply.info.unwrap_or_default()))
+            let request = v1::TokenLookupRequest {
+                token: which.name()?,
+                ..Default::default()
+            };
+            let reply = context.client()?.call(request).await?;
+            document(format, &shown(&reply.info.unwrap_or_default()))
         }
         Command::Renew { increment, which } => {
-            let increment_s = parse_duration(&increment)?.as_secs();
+            let increment_s = increment.as_secs();
             let request = v1::TokenRenewRequest {
                 token: which.name()?,
                 increment_s,
                 ..Default::default()
             };
-            let reply = client.call(request).await?;
-            document(format, &info(&reply.info.unwrap_or_default()))
+            let reply = context.client()?.call(request).await?;
+            document(format, &shown(&reply.info.unwrap_or_default()))
         }
         Command::Revoke { own, which } => {
             let token = which.name()?;
             if own == token.is_some() {
-                bail!("say which token: --own, --accessor ACCESSOR, or - with the token on standard input");
+                return Err(usage(
+                    "say which token: --own, --accessor ACCESSOR, or - with the token on standard input",
+                ));
             }
-            client
+            context
+                .client()?
                 .call(v1::TokenRevokeRequest {
                     token,
                     ..Default::default()
@@ -155,7 +162,31 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     }
 }
 
-pub(crate) fn info(info: &v1::TokenInfo) -> Value {
+/// Says what a new token can that people may not have meant.
+async fn warn_of(format: Format, client: &Caller, info: &v1::TokenInfo, named: &[String]) {
+    if info.policies.iter().any(|policy| policy == "root") {
+        warn(format, "the new token is root: no policy bounds it");
+    }
+    if info.expires_at_ms == 0 {
+        warn(format, "the new token never expires");
+    }
+    // Built in; asking would be for nothing.
+    if named.iter().all(|name| matches!(name.as_str(), "root" | "default")) {
+        return;
+    }
+    // Who may not list the policies is not told.
+    let Ok(list) = client.call(v1::PolicyListRequest::default()).await else {
+        return;
+    };
+    for name in named.iter().filter(|name| !list.names.contains(name)) {
+        warn(
+            format,
+            &format!("there is no policy {name} yet: it allows nothing until it is written"),
+        );
+    }
+}
+
+pub(crate) fn shown(info: &v1::TokenInfo) -> Value {
     json!({
         "accessor": info.accessor,
         "policies": info.policies,
@@ -170,3 +201,7 @@ pub(crate) fn info(info: &v1::TokenInfo) -> Value {
         "num_uses": info.num_uses,
     })
 }
+
+/// Why a token is not taken from the command line.
+pub(crate) const TOKEN_AS_ARGUMENT: &str =
+    "a token on the command line would stay in the shell's history: pass `-` and the token on standard input";

@@ -67,14 +67,24 @@ impl Client {
         let mut position = self.preferred.load(Ordering::Relaxed);
         let mut pause = PAUSE_MIN;
         let mut sealed = 0;
+        let mut may_be_applied = false;
         loop {
-            let failure = match self.try_at(position, &request, deadline).await {
+            let mut failure = match self.try_at(position, &request, deadline).await {
                 Ok(reply) => {
                     self.preferred.store(position, Ordering::Relaxed);
                     return Ok(reply);
                 }
                 Err(failure) => failure,
             };
+            // An answer that the leader has put on record is the last word: under the same key it knows of earlier tries. Any other answer says
+            // nothing of a try whose outcome was lost.
+            may_be_applied = O::IS_WRITE && failure.audit_seq == 0 && (may_be_applied || is_unknown(&failure));
+            if may_be_applied {
+                failure.set_outcome(OutcomeClass::Unknown);
+            }
+            if let Some(header) = request.header().filter(|_| failure.request_id.is_empty()) {
+                failure.request_id.clone_from(&header.request_id);
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             // A sealed node stays so until a person comes; another one may be open.
             sealed += usize::from(failure.reason == "SEALED");
@@ -221,6 +231,10 @@ impl Client {
             .map(tonic::Response::into_inner)
             .map_err(|status| Error::Failure(Box::new(failure_of(&status))))
     }
+}
+
+fn is_unknown(failure: &Failure) -> bool {
+    failure.outcome() == OutcomeClass::Unknown
 }
 
 /// Whether trying again can help and do no harm.

@@ -50,3 +50,27 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// No connection to an endpoint.
+#[derive(Debug)]
+pub(crate) struct ConnectError(String);
+
+impl ConnectError {
+    pub(crate) fn new(address: &str, why: &dyn fmt::Display) -> Self {
+        Self(format!("cannot connect to {address}: {why}"))
+    }
+
+    /// The one that an error comes from, if it does.
+    pub(crate) fn among<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        causes.find_map(|error| error.downcast_ref())
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConnectError {}

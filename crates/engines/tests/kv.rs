@@ -244,6 +244,140 @@ fn a_full_directory_takes_no_further_secret() {
     );
 }
 
+fn at(path: &str) -> SecretPath {
+    SecretPath::parse(path).expect("is a path")
+}
+
+/// A store with one secret `a` of so many versions.
+fn with_versions(count: u64) -> Bed {
+    after(&(0..count).map(|_| Ask::Put(0, None, 0)).collect::<Vec<_>>())
+}
+
+fn run(bed: &mut Bed, request: &Request) -> Result<Reply, Error> {
+    bed.run(|txn| {
+        let reply = plan(txn, ROOT, request);
+        if reply.is_err() {
+            txn.abandon();
+        }
+        reply
+    })
+}
+
+#[test]
+fn versions_that_cannot_be_changed_are_named_and_nothing_is_done() {
+    type Make = fn(Vec<u64>) -> Request;
+    let delete: Make = |versions| Request::Delete {
+        path: at("a"),
+        versions,
+    };
+    let undelete: Make = |versions| Request::Undelete {
+        path: at("a"),
+        versions,
+    };
+    let destroy: Make = |versions| Request::Destroy {
+        path: at("a"),
+        versions,
+    };
+    let mut bed = with_versions(3);
+    let mut check = |make: Make, versions: &[u64], expect: Option<&str>| {
+        let before = bed.view.rows();
+        let told = run(&mut bed, &make(versions.to_vec()));
+        let told = told.err().map(|error| error.to_string());
+        assert_eq!(told.as_deref(), expect, "{versions:?}");
+        if told.is_some() {
+            let mut after = bed.view.rows();
+            after.insert(key::machine(), before[&key::machine()].clone());
+            assert_eq!(after, before, "nothing was changed");
+        }
+    };
+    for make in [delete, undelete, destroy] {
+        check(make, &[7], Some("no such version: 7; nothing was changed"));
+        check(make, &[9, 0, 4], Some("no such version: 9, 0, 4; nothing was changed"));
+    }
+    // One that exists takes those that do not along; a repetition is as good as the first time.
+    check(destroy, &[1, 7], None);
+    check(destroy, &[1], None);
+    check(destroy, &[1, 7], Some("no such version: 7; nothing was changed"));
+    check(undelete, &[1], Some("destroyed for good: 1; nothing was changed"));
+    check(
+        undelete,
+        &[8, 1],
+        Some("no such version: 8; destroyed for good: 1; nothing was changed"),
+    );
+    check(undelete, &[2], None);
+    check(delete, &[2], None);
+    check(delete, &[2], None);
+    check(delete, &[1], None);
+    check(undelete, &[1, 2], None);
+    check(delete, &[], None);
+    check(delete, &[], None);
+    let many: Vec<u64> = (1_000_000..1_001_000).collect();
+    let told = run(&mut bed, &destroy(many))
+        .map(drop)
+        .expect_err("are not there")
+        .to_string();
+    assert!(told.len() < 512 && told.contains("and 980 more"), "{told}");
+    let told = run(&mut bed, &destroy((0..1_001).collect())).map(drop);
+    assert_eq!(told, Err(Error::Invalid("name 1 to 1,000 versions")));
+
+    // A secret of settings alone has no current version.
+    let mut bed = after(&[Ask::Shorten(0)]);
+    assert_eq!(run(&mut bed, &delete(vec![])).map(drop), Err(Error::NotFound));
+}
+
+#[test]
+fn settings_that_change_nothing_are_refused() {
+    let mut bed = with_versions(1);
+    for path in ["a", "new"] {
+        let request = Request::WriteMetadata {
+            path: at(path),
+            change: MetadataChange::default(),
+        };
+        let told = run(&mut bed, &request).map(drop).expect_err("asks for nothing");
+        assert!(
+            matches!(told, Error::Invalid(text) if text.contains("max_versions")),
+            "{told}"
+        );
+    }
+    let custom = |count: usize| Request::WriteMetadata {
+        path: at("a"),
+        change: MetadataChange {
+            custom: Some((0..count).map(|n| (n.to_string(), String::new())).collect()),
+            ..MetadataChange::default()
+        },
+    };
+    for count in [0, 60] {
+        assert!(run(&mut bed, &custom(count)).is_ok(), "{count}");
+    }
+    assert!(run(&mut bed, &custom(61)).is_err());
+}
+
+#[test]
+fn a_batch_reads_each_secret_once_and_no_more_than_its_bytes() {
+    let mut bed = Bed::new(23);
+    for n in 0..5 {
+        let put = Request::Put {
+            path: at(&n.to_string()),
+            data: SecretBytes::from(format!("{{\"a\":\"{}\"}}", "x".repeat((1 << 20) - 8))),
+            cas: None,
+        };
+        run(&mut bed, &put).expect("is good");
+    }
+    let batch = |names: &[&str]| Request::BatchGet {
+        paths: names.iter().map(|name| at(name)).collect(),
+    };
+    let four = run(&mut bed, &batch(&["0", "1", "none", "2", "3"]));
+    assert!(matches!(four, Ok(Reply::Items(items)) if items.len() == 5), "4 MiB fit");
+    for (names, expect) in [
+        (&["0", "1", "2", "3", "4"][..], "ask for fewer at a time"),
+        (&["0", "1", "0"], "name each once"),
+        (&["none", "none"], "name each once"),
+    ] {
+        let told = run(&mut bed, &batch(names)).map(drop).expect_err("is refused");
+        assert!(told.to_string().contains(expect), "{told}");
+    }
+}
+
 #[test]
 fn no_name_and_no_value_stands_in_any_row() {
     use base64::Engine as _;

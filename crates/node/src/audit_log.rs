@@ -25,9 +25,11 @@ pub struct AuditRow {
     pub outcome: u8,
     /// The commitment in the leaf.
     pub commitment: [u8; 32],
-    /// The salt of the commitment; zeros for entries of consensus itself.
+    /// Whether the record cannot be opened, as those of an initialisation that was repeated: an export withholds it.
+    pub withheld: bool,
+    /// The salt of the commitment; zeros for entries of consensus itself, and if the record is withheld.
     pub salt: [u8; 16],
-    /// The record's canonical bytes; empty for entries of consensus itself.
+    /// The record's canonical bytes; empty for entries of consensus itself, and if the record is withheld.
     pub record: Vec<u8>,
     /// The content of an entry of consensus itself.
     pub clear: Vec<u8>,
@@ -64,9 +66,10 @@ pub(crate) fn open(
                 return Ok(rows);
             }
             let (record, salt) = records.get(position).cloned().unwrap_or_default();
+            let withheld = record.is_empty() && !body.is_clear(leaf.outcome);
             let event = match Record::decode(&record) {
                 Some(record) => record.to_json().to_string(),
-                None if body.clear.is_empty() => SUPERSEDED.to_owned(),
+                None if withheld => SUPERSEDED.to_owned(),
                 None => clear_event(&body.clear),
             };
             rows.push(AuditRow {
@@ -78,6 +81,7 @@ pub(crate) fn open(
                 wall_time: body.wall_time,
                 outcome: leaf.outcome as u8,
                 commitment: leaf.commitment,
+                withheld,
                 salt,
                 record,
                 clear: body.clear.clone(),

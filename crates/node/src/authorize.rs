@@ -16,10 +16,10 @@ pub(crate) struct Need {
     pub(crate) sudo: bool,
 }
 
-/// What an operation needs, and the mount and request below it if it is on a secret.
+/// What an operation needs, and, if it is on a secret, the mount and the request below it, or what those who may know it are told.
 pub(crate) struct Needs {
     pub(crate) all: Vec<Need>,
-    pub(crate) kv: Option<(Mount, kv::Request)>,
+    pub(crate) kv: Option<Result<(Mount, kv::Request), Failure>>,
 }
 
 /// Finds out what must be allowed. Reads the directory, as writing needs `create` or `update` by what is there.
@@ -41,7 +41,7 @@ pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operati
         Operation::PolicyList => ("sys/policies/acl".to_owned(), Capability::List, false),
         Operation::MountEnable { path, .. } => (format!("sys/mounts/{}", path.as_str()), Capability::Update, false),
         Operation::MountDisable(path) => (format!("sys/mounts/{}", path.as_str()), Capability::Delete, false),
-        Operation::MountList => ("sys/mounts".to_owned(), Capability::Read, false),
+        Operation::MountList => return Ok(mounts_needs(None)),
         Operation::Status => ("sys/status".to_owned(), Capability::Read, false),
         Operation::Seal => ("sys/seal".to_owned(), Capability::Update, true),
         Operation::StepDown => ("sys/step-down".to_owned(), Capability::Update, true),
@@ -100,17 +100,21 @@ fn kv_needs(txn: &mut Txn<'_>, auth: &mut AuthCache, request: &kv::Request) -> R
         | kv::Request::DeleteMetadata { path } => vec![path],
     };
     for path in paths {
-        // Whether a mount exists is not told to those who may not use it: the answer is the same as without permission.
-        let found = auth.mount_of(txn, path)?.ok_or_else(Failure::denied)?;
+        let Some(found) = auth.mount_of(txn, path)? else {
+            let text = "no mount holds this path; see `aumbry secrets list`";
+            return Ok(mounts_needs(Some(Failure::new(Class::NotFound, "NOT_FOUND", text))));
+        };
         if mount.as_ref().is_some_and(|mount| mount.root != found.root) {
-            return Err(Failure::invalid("the secrets of one batch must be below one mount"));
+            let failure = Failure::invalid("the secrets of one batch must be below one mount");
+            return Ok(mounts_needs(Some(failure)));
         }
         mount = Some(found);
     }
     let mount = mount.ok_or_else(|| Failure::invalid("name a path that begins with a mount, such as secret/app"))?;
-    let inner = request
-        .below(&mount.path)
-        .map_err(|error| Failure::invalid(error.to_string()))?;
+    let inner = match request.below(&mount.path) {
+        Ok(inner) => inner,
+        Err(error) => return Ok(mounts_needs(Some(Failure::invalid(error.to_string())))),
+    };
     let access = kv::access(txn, mount.root, &inner)
         .map_err(|_| Failure::new(Class::Internal, "DAMAGED_ROW", "a stored row is damaged"))?;
     let all = access.into_iter().map(|(path, capability)| Need {
@@ -120,8 +124,21 @@ fn kv_needs(txn: &mut Txn<'_>, auth: &mut AuthCache, request: &kv::Request) -> R
     });
     Ok(Needs {
         all: all.collect(),
-        kv: Some((mount, inner)),
+        kv: Some(Ok((mount, inner))),
     })
+}
+
+/// What seeing the mounts needs. A failure that shows what is mounted is told to those who may see it; others get the same answer
+/// whatever there is.
+fn mounts_needs(failure: Option<Failure>) -> Needs {
+    Needs {
+        all: vec![Need {
+            path: "sys/mounts".to_owned(),
+            capability: Capability::Read,
+            sudo: false,
+        }],
+        kv: failure.map(Err),
+    }
 }
 
 fn policy_path(name: &str) -> String {

@@ -9,7 +9,7 @@ use aumbry_types::NodeId;
 use tokio::sync::watch;
 
 use crate::pipeline::Waiter;
-use crate::{Failure, Node, expiry, genesis, record};
+use crate::{Failure, Node, checkpoints, expiry, genesis, record};
 
 /// Runs until `stop` turns true.
 pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
@@ -68,6 +68,7 @@ async fn keep(node: &Node, count: u64) -> Result<(), Failure> {
     }
     settle(node.plan_internal(genesis::CONFIRM, genesis::confirm)?).await;
     record_refusals(node).await?;
+    settle(checkpoints::record(node)?).await;
     let is_loud = count % TELL_EVERY == 1;
     settle(node.plan_internal("sys.expire", |txn| Ok(expiry::expire(txn, is_loud)))?).await;
     settle(node.plan_internal("sys.sweep", |txn| Ok(expiry::sweep(txn)))?).await;
@@ -121,7 +122,8 @@ async fn hand_over(node: &Node) {
         .iter()
         .filter(|member| member.voter && member.id != status.node)
     {
-        if let Some((true, _)) = (node.outside.ask_peer)(member.id).await {
+        let state = (node.outside.ask_peer)(member.id).await;
+        if state.is_some_and(|state| state.unsealed) {
             tracing::info!(
                 to = member.id.0,
                 "this leader is sealed and hands over to an unsealed voter"
@@ -135,8 +137,13 @@ async fn hand_over(node: &Node) {
 async fn ask_peers(node: &Node) {
     let status = node.consensus.status();
     let others = status.members.iter().filter(|member| member.id != status.node);
-    let answers = futures::future::join_all(others.map(|member| (node.outside.ask_peer)(member.id))).await;
-    let clocks = answers.into_iter().flatten().map(|(_, clock)| clock).collect();
+    let answers = futures::future::join_all(others.clone().map(|member| (node.outside.ask_peer)(member.id))).await;
+    let clocks = answers.iter().flatten().map(|state| state.wall).collect();
+    for (member, state) in others.zip(&answers) {
+        if let Some(state) = state {
+            node.checkpoints.compare(&status, member.id, state);
+        }
+    }
     *node.peer_clocks.lock().unwrap_or_else(PoisonError::into_inner) = clocks;
 }
 

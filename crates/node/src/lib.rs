@@ -10,12 +10,14 @@
 
 mod audit_log;
 mod authorize;
+mod checkpoints;
 mod dedup;
 mod duties;
 mod expiry;
 mod failure;
 mod genesis;
 mod mounts;
+mod node;
 mod operation;
 mod ops;
 mod outside;
@@ -35,9 +37,9 @@ pub use duties::run as run_duties;
 pub use failure::{Class, Failure, OutcomeClass, Position};
 pub use genesis::{GenesisFacts, InitError, InitOptions, Initialised, genesis_facts, initialise};
 pub use mounts::MountInfo;
+pub use node::Node;
 pub use operation::{Operation, TokenName};
-pub use outside::{AskPeer, JoinRequest, Outside, SignNode};
-pub use pipeline::Node;
+pub use outside::{AskPeer, JoinRequest, Outside, PeerState, SignNode};
 pub use reply::{Answer, Joined, Reply};
 pub use request::{Consistency, Evidence, Request};
 pub use restored::{NewIdentity, RestoredFrom};

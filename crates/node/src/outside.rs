@@ -1,6 +1,6 @@
 //! What the node needs from outside of itself and is handed at its start.
 
-use aumbry_types::{ClusterId, NodeId, SecretBytes, WallTime};
+use aumbry_types::{ClusterId, LogIndex, NodeId, SecretBytes, WallTime};
 use futures::future::BoxFuture;
 
 /// A node that wants to join, with its evidence.
@@ -24,8 +24,21 @@ pub struct JoinRequest {
 /// Signs the certificate of a node: authority key (PEM), authority certificate (PEM), cluster, node, public key (SPKI, DER).
 pub type SignNode = Box<dyn Fn(&SecretBytes, &str, ClusterId, NodeId, &[u8]) -> Result<String, String> + Send + Sync>;
 
-/// Asks a peer whether it is unsealed and what its clock says. `None` if it does not answer in time.
-pub type AskPeer = Box<dyn Fn(NodeId) -> BoxFuture<'static, Option<(bool, WallTime)>> + Send + Sync>;
+/// What a peer tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerState {
+    /// Whether it holds the keys.
+    pub unsealed: bool,
+    /// Its wall clock.
+    pub wall: WallTime,
+    /// The last index that it has applied.
+    pub applied: LogIndex,
+    /// Its state digest at that index.
+    pub digest: [u8; 32],
+}
+
+/// Asks a peer for its state. `None` if it does not answer in time.
+pub type AskPeer = Box<dyn Fn(NodeId) -> BoxFuture<'static, Option<PeerState>> + Send + Sync>;
 
 /// The node's surroundings.
 pub struct Outside {

@@ -3,44 +3,25 @@
 //! admission -> unsealed? -> leading? -> authenticate -> decide -> plan -> audit record -> queue -> proposed, committed, applied ->
 //! reply. The steps from authentication to the queue happen under one lock, on one state: the order of plans is the order in the log.
 
-use std::sync::Arc;
-
 use aumbry_audit::{Outcome, commitment};
 use aumbry_auth::token::{Refusal, authenticate};
 use aumbry_auth::{Caller, NAMESPACE_ROOT};
-use aumbry_barrier::{Barrier, ListCache, Txn};
+use aumbry_barrier::{Barrier, Txn};
 use aumbry_policy::Access;
-use aumbry_state::{Consensus, Precondition, ProposeError};
-use aumbry_types::{Capability, Clock, Entropy, LeaderId, LogTime, RequestId};
-use tokio::sync::{Semaphore, oneshot};
+use aumbry_state::{Precondition, ProposeError};
+use aumbry_types::{Capability, LeaderId, LogTime, RequestId};
+use tokio::sync::oneshot;
 
 use crate::authorize::Needs;
 use crate::mounts::AuthCache;
 use crate::operation::Operation;
 use crate::ops::Effect;
-use crate::outside::Outside;
 use crate::planner::{Placed, Planner, Queued};
 use crate::record::{self, Facts};
-use crate::refusals::Refusals;
-use crate::request::IDEMPOTENCY_KEY_BYTES_MAX;
-use crate::seal::{Seal, SealStatus, UnsealError};
-use crate::sequencer::Sequencer;
 use crate::time::Timekeeper;
-use crate::{Answer, Class, Consistency, Failure, Position, Reply, Request, authorize, dedup, genesis, ops, restored};
-
-/// One node above consensus.
-pub struct Node {
-    pub(crate) consensus: Arc<dyn Consensus>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) outside: Outside,
-    pub(crate) sequencer: Sequencer,
-    pub(crate) seal: Seal,
-    pub(crate) lists: ListCache,
-    pub(crate) refusals: Refusals,
-    pub(crate) peer_clocks: std::sync::Mutex<Vec<aumbry_types::WallTime>>,
-    admitted: Semaphore,
-}
+use crate::{
+    Answer, Class, Consistency, Failure, Node, Position, Reply, Request, authorize, dedup, genesis, ops, restored,
+};
 
 pub(crate) type Waiter = oneshot::Receiver<Result<Placed, ProposeError>>;
 
@@ -52,29 +33,6 @@ struct Planned {
 }
 
 impl Node {
-    /// A sealed node. Run [`crate::run_duties`] beside it.
-    #[must_use]
-    pub fn new(
-        consensus: Arc<dyn Consensus>,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-        outside: Outside,
-    ) -> Arc<Self> {
-        let planner = Planner::new(consensus.view());
-        Arc::new(Self {
-            consensus,
-            clock,
-            entropy,
-            outside,
-            sequencer: Sequencer::new(planner),
-            seal: Seal::default(),
-            lists: ListCache::default(),
-            refusals: Refusals::default(),
-            peer_clocks: std::sync::Mutex::default(),
-            admitted: Semaphore::new(ADMITTED_MAX),
-        })
-    }
-
     /// Serves a request on the leader. On another node it fails as `NOT_LEADER` with the leader, for the caller to forward it.
     ///
     /// # Errors
@@ -115,81 +73,6 @@ impl Node {
             }
         }
         Err(Failure::new(Class::Aborted, "CONFLICT", "the request lost too many races; try again").retry())
-    }
-
-    /// The seal, as anyone may see it.
-    #[must_use]
-    pub fn seal_status(&self) -> SealStatus {
-        self.seal.status(&*self.consensus.view())
-    }
-
-    /// Whether the node holds its keys.
-    #[must_use]
-    pub fn is_unsealed(&self) -> bool {
-        self.seal.barrier().is_some()
-    }
-
-    /// Takes one key share. The caller has made sure that this node has applied what the cluster committed.
-    ///
-    /// # Errors
-    /// [`UnsealError`]; shares shown before still count.
-    pub fn unseal(&self, share: &[u8]) -> Result<SealStatus, UnsealError> {
-        self.seal.submit(&*self.consensus.view(), share)?;
-        self.sequencer.ring();
-        Ok(self.seal_status())
-    }
-
-    /// Signs a backup with the key that signs the audit log. `None` if sealed. The bytes begin with a label
-    /// that no checkpoint begins with.
-    #[must_use]
-    pub fn sign_backup(&self, statement: &[u8]) -> Option<[u8; 64]> {
-        self.seal
-            .barrier()
-            .map(|barrier| barrier.keyring().checkpoint().sign(statement))
-    }
-
-    /// The key that verifies what [`Self::sign_backup`] signs. `None` if sealed.
-    #[must_use]
-    pub fn backup_key(&self) -> Option<[u8; 32]> {
-        let barrier = self.seal.barrier()?;
-        Some(*barrier.keyring().checkpoint().verifying_key().as_bytes())
-    }
-
-    /// Forgets the key shares shown so far.
-    pub fn reset_unseal(&self) {
-        self.seal.reset();
-    }
-
-    /// Wipes the keys. Requests in flight fail.
-    pub fn seal(&self) {
-        self.seal.close();
-        self.sequencer.lock().reset();
-        self.lists.clear();
-        self.sequencer.ring();
-    }
-
-    /// What consensus knows, on this node.
-    #[must_use]
-    pub fn consensus(&self) -> &Arc<dyn Consensus> {
-        &self.consensus
-    }
-
-    fn check(&self, request: &Request) -> Result<(), Failure> {
-        if !self.is_unsealed() {
-            let is_initialised = self.seal_status().initialised;
-            return Err(if is_initialised {
-                Failure::sealed()
-            } else {
-                Failure::uninitialised()
-            });
-        }
-        let key = &request.idempotency_key;
-        if key.len() > IDEMPOTENCY_KEY_BYTES_MAX || key.chars().any(char::is_control) {
-            return Err(Failure::invalid(
-                "an idempotency key has at most 128 bytes and no control characters",
-            ));
-        }
-        Ok(())
     }
 
     /// Makes a plan and queues it, all on one state.
@@ -349,14 +232,6 @@ impl Node {
         }
         planner.confirmed = true;
         Ok(())
-    }
-
-    /// Whether the keys that this node holds are those of the committed seal. They are not if the cluster was initialised again
-    /// between the node's unsealing and its first plan.
-    pub(crate) fn holds_the_clusters_keys(&self) -> bool {
-        let config = crate::seal::read_config(&*self.consensus.view());
-        let held = self.seal.barrier().map(|barrier| barrier.storage_id());
-        held.is_none() || held == config.map(|config| config.storage_id)
     }
 
     /// Counts a refusal before authentication. Fails, without a record, once there were many.
@@ -555,8 +430,6 @@ fn source_of(client_address: &str) -> &str {
     client_address.rsplit_once(':').map_or(client_address, |(host, _)| host)
 }
 
-/// Requests inside the node at once; each may hold a value of 1 MiB.
-const ADMITTED_MAX: usize = 4_096;
 /// Commands that wait for a place in an entry.
 const QUEUE_MAX: usize = 4_096;
 /// Races that one request may lose. A race needs a change of leader, so one or two is the rule.

@@ -55,7 +55,7 @@ pub(crate) fn make(key: &SecretKey, facts: Facts<'_>) -> Record {
         node: request.evidence.received_by.0,
         leader: facts.leader,
         region: facts.region.to_owned(),
-        fields: fields(key, &request.operation),
+        fields: fields(key, &request.operation, facts.result.ok()),
         response: facts.result.ok().and_then(|reply| digest(key, reply)),
         count: 1,
     }
@@ -99,7 +99,7 @@ pub(crate) fn internal(operation: &str, leader: u64, region: &str, id: aumbry_ty
     record
 }
 
-fn fields(key: &SecretKey, operation: &Operation) -> Vec<(String, Field)> {
+fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<(String, Field)> {
     let mut fields = Vec::new();
     let mut clear = |name: &str, value: String| fields.push((name.to_owned(), Field::Clear(value)));
     match operation {
@@ -109,7 +109,7 @@ fn fields(key: &SecretKey, operation: &Operation) -> Vec<(String, Field)> {
             }
             // The record's own path holds the beginning of a batch only.
             kv::Request::BatchGet { paths } => {
-                for part in pack(paths) {
+                for part in pack(paths.iter().map(SecretPath::as_str), '\n') {
                     clear("paths", part);
                 }
             }
@@ -131,7 +131,12 @@ fn fields(key: &SecretKey, operation: &Operation) -> Vec<(String, Field)> {
             } => clear("version", version.to_string()),
             kv::Request::Delete { versions, .. }
             | kv::Request::Undelete { versions, .. }
-            | kv::Request::Destroy { versions, .. } => clear("versions", join(versions)),
+            | kv::Request::Destroy { versions, .. } => {
+                let versions: Vec<String> = versions.iter().map(u64::to_string).collect();
+                for part in pack(versions.iter().map(String::as_str), ',') {
+                    clear("versions", part);
+                }
+            }
             kv::Request::List { after, limit, .. } => {
                 clear("limit", limit.to_string());
                 fields.push(("after".to_owned(), redact(key, after.as_bytes())));
@@ -139,7 +144,9 @@ fn fields(key: &SecretKey, operation: &Operation) -> Vec<(String, Field)> {
             _ => {}
         },
         Operation::TokenCreate(create) => {
-            clear("policies", policy_names(&create.policies));
+            for part in pack(create.policies.iter().map(|policy| policy_name(policy)), ',') {
+                clear("policies", part);
+            }
             clear("ttl_s", create.ttl_s.to_string());
             clear("num_uses", create.num_uses.to_string());
             clear("orphan", create.orphan.to_string());
@@ -170,6 +177,10 @@ fn fields(key: &SecretKey, operation: &Operation) -> Vec<(String, Field)> {
         }
         Operation::PolicyWrite(_, text) => fields.push(("policy".to_owned(), redact(key, text.as_bytes()))),
         _ => {}
+    }
+    // The token that was made can be named, and revoked, by whoever reads the log.
+    if let Some(Reply::NewToken(new)) = reply {
+        fields.push(("accessor".to_owned(), Field::Clear(new.info.accessor.clone())));
     }
     if let Operation::Kv(kv::Request::Put { data, .. } | kv::Request::Patch { data, .. }) = operation {
         fields.push(("data".to_owned(), redact(key, data.expose())));
@@ -204,26 +215,22 @@ fn push_pairs(key: &SecretKey, fields: &mut Vec<(String, Field)>, what: &str, pa
 }
 
 /// Names of policies are shown; what is no name could be anything.
-fn policy_names(policies: &[String]) -> String {
-    let shown = |policy: &String| {
-        if Name::parse(policy).is_ok() {
-            policy.clone()
-        } else {
-            "(not a name)".to_owned()
-        }
-    };
-    policies.iter().map(shown).collect::<Vec<_>>().join(",")
+fn policy_name(policy: &str) -> &str {
+    if Name::parse(policy).is_ok() {
+        policy
+    } else {
+        "(not a name)"
+    }
 }
 
-/// All paths of a batch, in as few values as hold them: a record that says "and more" would hide what was read. They stand on lines
-/// of their own, as no path has a line break.
-fn pack(paths: &[SecretPath]) -> Vec<String> {
+/// All items of a list, in as few values as hold them: a record that says "and more" would hide what was done. The separator is a
+/// character that no item has; no path has a line break.
+fn pack<'a>(items: impl Iterator<Item = &'a str>, separator: char) -> Vec<String> {
     let mut packed: Vec<String> = Vec::new();
-    for path in paths {
-        let mut rest = path.as_str();
+    for mut rest in items {
         match packed.last_mut() {
             Some(last) if last.len() + 1 + rest.len() <= PACKED_BYTES_MAX => {
-                last.push('\n');
+                last.push(separator);
                 last.push_str(rest);
                 continue;
             }
@@ -241,7 +248,7 @@ fn pack(paths: &[SecretPath]) -> Vec<String> {
 
 /// Whether a record can name all paths of a batch.
 pub(crate) fn can_name(paths: &[SecretPath]) -> bool {
-    pack(paths).len() <= PACKED_MAX
+    pack(paths.iter().map(SecretPath::as_str), '\n').len() <= PACKED_MAX
 }
 
 fn digest(key: &SecretKey, reply: &Reply) -> Option<[u8; 16]> {
@@ -252,15 +259,11 @@ fn digest(key: &SecretKey, reply: &Reply) -> Option<[u8; 16]> {
     Some(aumbry_crypto::mac16(key, &[b"response", bytes.expose()]))
 }
 
-fn join(numbers: &[u64]) -> String {
-    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
-}
-
 /// Tells two requests under one idempotency key apart.
 pub(crate) fn fingerprint(key: &SecretKey, operation: &Operation) -> [u8; 16] {
     let path = authorize::audit_path(operation);
     let mut parts: Vec<Vec<u8>> = vec![operation.name().into(), path.into()];
-    for (name, field) in fields(key, operation) {
+    for (name, field) in fields(key, operation, None) {
         parts.push(name.into());
         parts.push(match field {
             Field::Clear(value) => value.into(),

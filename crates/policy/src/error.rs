@@ -28,25 +28,29 @@ pub enum Reason {
     #[error("the policy has more than 1,000 rules; use prefixes or split it")]
     TooManyRules,
     /// Over 16 brackets inside each other.
-    #[error("brackets are nested deeper than 16")]
+    #[error("brackets are nested deeper than 16; a policy needs three levels")]
     TooDeep,
     /// A character that cannot be seen, or that changes how others are shown.
-    #[error("the policy has a control, bidirectional or invisible character")]
+    #[error("the policy has a control, bidirectional or invisible character; remove it")]
     Forbidden,
     /// Not of the language.
-    #[error("the text is neither valid HCL nor JSON")]
+    #[error(
+        "here the text is neither valid HCL nor JSON; a policy is blocks such as path \"secret/data/app/*\" {{ capabilities = [\"read\"] }}"
+    )]
     Syntax,
     /// An expression, a template or a here-document.
-    #[error("only literal strings and lists are allowed, no expressions or templates")]
+    #[error(
+        "only quoted strings and lists of them are allowed; write them out, without expressions, templates or here-documents"
+    )]
     NotLiteral,
     /// Two equal keys in one object or block.
-    #[error("a key appears twice")]
+    #[error("a key appears twice; keep one")]
     DuplicateKey,
     /// Two blocks for one pattern.
     #[error("the pattern has a block already; merge the two")]
     DuplicateBlock,
     /// Something other than `path` and `secret` at the top.
-    #[error("unknown block; known are path and secret")]
+    #[error("unknown block; known are path and secret, remove any other")]
     UnknownBlock,
     /// A block without exactly one quoted pattern.
     #[error("a block needs exactly one quoted pattern, as in path \"secret/*\"")]

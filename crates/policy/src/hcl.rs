@@ -1,83 +1,279 @@
-//! Policies written in HCL.
-
-use hcl::edit::Span as _;
-use hcl::edit::expr::Expression;
-use hcl::edit::parser::parse_body;
-use hcl::edit::structure::{self, BlockLabel, Structure};
+//! Policies written in HCL, as version 1 of the language has it, which Vault's policies are written in: line breaks mean nothing, a
+//! block may stand on one line with any number of attributes, and a comma may follow each of them and the last item of a list.
+//!
+//! What it reads means the same to Vault. It reads less: the scan has confined the text to literals, escapes are those that cannot
+//! make a string of other than characters, and the label of a block is quoted.
 
 use crate::document::{Attribute, Block, Kind, Value};
 use crate::error::{ParseError, Reason};
 
-/// Reads the blocks of a text that the scan has passed.
+/// Reads the blocks of a text that the scan has passed, which bounds how deep brackets stand inside each other.
 ///
 /// # Errors
 /// The first thing that is not a block of attributes, with its line.
 pub(crate) fn read(text: &str) -> Result<Vec<Block>, ParseError> {
-    // The parser's own message repeats the line of the text, so only its place is kept.
-    let body = parse_body(text).map_err(|error| Reason::Syntax.at(error.location().line()))?;
-    let lines = Lines::new(text);
-    body.iter()
-        .map(|structure| match structure {
-            Structure::Block(block) => read_block(block, &lines),
-            Structure::Attribute(attribute) => Err(Reason::UnknownBlock.at(lines.of(attribute.span()))),
-        })
-        .collect()
+    let mut parser = Parser::new(text)?;
+    let items = parser.items(&Token::End)?;
+    items.into_iter().map(block).collect()
 }
 
-fn read_block(block: &structure::Block, lines: &Lines) -> Result<Block, ParseError> {
-    let line = lines.of(block.span());
-    let kind = Kind::from_keyword(block.ident.as_str()).ok_or_else(|| Reason::UnknownBlock.at(line))?;
-    let [BlockLabel::String(pattern)] = block.labels.as_slice() else {
+/// A value with one key, or an object with several.
+struct Item {
+    line: usize,
+    keys: Vec<Key>,
+    value: Node,
+}
+
+struct Key {
+    text: String,
+    is_quoted: bool,
+}
+
+enum Node {
+    Value(Value),
+    Object(Vec<Item>),
+}
+
+fn block(item: Item) -> Result<Block, ParseError> {
+    let line = Some(item.line);
+    let mut keys = item.keys.into_iter();
+    let word = keys.next().map(|key| key.text).unwrap_or_default();
+    let kind = Kind::from_keyword(&word).ok_or_else(|| Reason::UnknownBlock.at(line))?;
+    let (Some(label), None) = (keys.next().filter(|label| label.is_quoted), keys.next()) else {
         return Err(Reason::Label.at(line));
     };
-    let attributes = block
-        .body
-        .iter()
-        .map(|structure| match structure {
-            Structure::Attribute(attribute) => Attribute {
-                key: attribute.key.as_str().to_owned(),
-                line: lines.of(attribute.span()),
-                value: read_value(&attribute.value),
-            },
-            // `allowed_parameters { .. }` is as much a key as `allowed_parameters = { .. }`.
-            Structure::Block(inner) => Attribute {
-                key: inner.ident.as_str().to_owned(),
-                line: lines.of(inner.span()),
-                value: Value::Other,
-            },
-        })
-        .collect();
+    let Node::Object(items) = item.value else {
+        return Err(Reason::Label.at(line));
+    };
     Ok(Block {
         kind,
-        pattern: pattern.as_str().to_owned(),
+        pattern: label.text,
         line,
-        attributes,
+        attributes: items.into_iter().map(attribute).collect(),
     })
 }
 
-fn read_value(value: &Expression) -> Value {
-    match value {
-        Expression::String(text) => Value::Text(text.as_str().to_owned()),
-        Expression::Array(items) => items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect::<Option<_>>()
-            .map_or(Value::Other, Value::Texts),
-        _ => Value::Other,
+/// `allowed_parameters { .. }` is as much a key as `allowed_parameters = { .. }`.
+fn attribute(item: Item) -> Attribute {
+    Attribute {
+        key: item.keys.into_iter().next().map(|key| key.text).unwrap_or_default(),
+        line: Some(item.line),
+        value: match item.value {
+            Node::Value(value) => value,
+            Node::Object(_) => Value::Other,
+        },
     }
 }
 
-/// Where the lines of a text begin.
-struct Lines(Vec<usize>);
+struct Parser<'a> {
+    lexer: Lexer<'a>,
+    next: Token,
+    /// The line of the next token.
+    line: usize,
+}
 
-impl Lines {
-    fn new(text: &str) -> Self {
-        let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self(core::iter::once(0).chain(after_breaks).collect())
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Result<Self, ParseError> {
+        let mut parser = Self {
+            lexer: Lexer { rest: text, line: 1 },
+            next: Token::End,
+            line: 1,
+        };
+        parser.advance()?;
+        Ok(parser)
     }
 
-    /// The line of a span, from 1.
-    fn of(&self, span: Option<core::ops::Range<usize>>) -> Option<usize> {
-        span.map(|span| self.0.partition_point(|begin| *begin <= span.start))
+    /// Takes the next token.
+    fn advance(&mut self) -> Result<Token, ParseError> {
+        let next = self.lexer.token()?;
+        self.line = self.lexer.line;
+        Ok(core::mem::replace(&mut self.next, next))
+    }
+
+    fn syntax<T>(&self) -> Result<T, ParseError> {
+        Err(Reason::Syntax.at(self.line))
+    }
+
+    /// Items up to this token, which is taken too.
+    fn items(&mut self, end: &Token) -> Result<Vec<Item>, ParseError> {
+        let mut items = Vec::new();
+        while self.next != *end {
+            items.push(self.item()?);
+            if self.next == Token::Comma {
+                self.advance()?;
+            }
+        }
+        self.advance()?;
+        Ok(items)
+    }
+
+    fn item(&mut self) -> Result<Item, ParseError> {
+        let line = self.line;
+        let mut keys = Vec::new();
+        loop {
+            let (text, is_quoted) = match &self.next {
+                Token::Word(text) if !text.starts_with(|c: char| c.is_ascii_digit()) => (text.clone(), false),
+                Token::Text(text) => (text.clone(), true),
+                Token::Equals if keys.len() == 1 => {
+                    self.advance()?;
+                    let value = Node::Value(self.value()?);
+                    return Ok(Item { line, keys, value });
+                }
+                Token::Open if !keys.is_empty() => {
+                    self.advance()?;
+                    let value = Node::Object(self.items(&Token::Close)?);
+                    return Ok(Item { line, keys, value });
+                }
+                _ => return self.syntax(),
+            };
+            keys.push(Key { text, is_quoted });
+            self.advance()?;
+        }
+    }
+
+    fn value(&mut self) -> Result<Value, ParseError> {
+        match self.next {
+            Token::Text(_) | Token::Word(_) | Token::Open | Token::OpenList => {}
+            _ => return self.syntax(),
+        }
+        Ok(match self.advance()? {
+            Token::Text(text) => Value::Text(text),
+            Token::OpenList => self.list()?,
+            Token::Open => {
+                self.items(&Token::Close)?;
+                Value::Other
+            }
+            _ => Value::Other,
+        })
+    }
+
+    fn list(&mut self) -> Result<Value, ParseError> {
+        let mut texts = Some(Vec::new());
+        while self.next != Token::CloseList {
+            match (self.value()?, &mut texts) {
+                (Value::Text(text), Some(texts)) => texts.push(text),
+                _ => texts = None,
+            }
+            match self.next {
+                Token::Comma => drop(self.advance()?),
+                Token::CloseList => {}
+                _ => return self.syntax(),
+            }
+        }
+        self.advance()?;
+        Ok(texts.map_or(Value::Other, Value::Texts))
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Token {
+    Word(String),
+    /// A quoted string, its escapes resolved.
+    Text(String),
+    Equals,
+    Comma,
+    Open,
+    Close,
+    OpenList,
+    CloseList,
+    End,
+}
+
+struct Lexer<'a> {
+    rest: &'a str,
+    line: usize,
+}
+
+impl Lexer<'_> {
+    fn token(&mut self) -> Result<Token, ParseError> {
+        self.skip()?;
+        let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let end = self.rest.find(|c| !is_of_word(c)).unwrap_or(self.rest.len());
+        if end > 0 {
+            let (word, rest) = self.rest.split_at(end);
+            self.rest = rest;
+            return Ok(Token::Word(word.to_owned()));
+        }
+        let token = match self.take() {
+            None => Token::End,
+            Some('"') => Token::Text(self.text()?),
+            Some('=') => Token::Equals,
+            Some(',') => Token::Comma,
+            Some('{') => Token::Open,
+            Some('}') => Token::Close,
+            Some('[') => Token::OpenList,
+            Some(']') => Token::CloseList,
+            Some(_) => return self.syntax(),
+        };
+        Ok(token)
+    }
+
+    /// Passes over space and comments.
+    fn skip(&mut self) -> Result<(), ParseError> {
+        loop {
+            let rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
+            self.pass(self.rest.len() - rest.len());
+            let comment = if rest.starts_with('#') || rest.starts_with("//") {
+                rest.find('\n').unwrap_or(rest.len())
+            } else if let Some(text) = rest.strip_prefix("/*") {
+                match text.find("*/") {
+                    Some(end) => end + "/**/".len(),
+                    None => return self.syntax(),
+                }
+            } else {
+                return Ok(());
+            };
+            self.pass(comment);
+        }
+    }
+
+    fn pass(&mut self, bytes: usize) {
+        let (passed, rest) = self.rest.split_at(bytes);
+        self.line += passed.matches('\n').count();
+        self.rest = rest;
+    }
+
+    /// The rest of a string after its quote. It ends on its line.
+    fn text(&mut self) -> Result<String, ParseError> {
+        let mut text = String::new();
+        loop {
+            text.push(match self.take() {
+                Some('"') => return Ok(text),
+                Some('\\') => self.escaped()?,
+                Some(c) if c != '\n' => c,
+                _ => return self.syntax(),
+            });
+        }
+    }
+
+    fn escaped(&mut self) -> Result<char, ParseError> {
+        let digits = match self.take() {
+            Some(c @ ('"' | '\\')) => return Ok(c),
+            Some('n') => return Ok('\n'),
+            Some('r') => return Ok('\r'),
+            Some('t') => return Ok('\t'),
+            Some('u') => 4,
+            Some('U') => 8,
+            _ => return self.syntax(),
+        };
+        let mut code = 0;
+        for _ in 0..digits {
+            match self.take().and_then(|c| c.to_digit(16)) {
+                Some(digit) => code = code << 4 | digit,
+                None => return self.syntax(),
+            }
+        }
+        char::from_u32(code).map_or_else(|| self.syntax(), Ok)
+    }
+
+    fn take(&mut self) -> Option<char> {
+        let mut chars = self.rest.chars();
+        let c = chars.next();
+        self.rest = chars.as_str();
+        c
+    }
+
+    fn syntax<T>(&self) -> Result<T, ParseError> {
+        Err(Reason::Syntax.at(self.line))
     }
 }

@@ -24,7 +24,7 @@
 //!    `*` with all other capabilities does not give it.
 //!
 //! # Syntax
-//! HCL with literals only, or JSON (the first character is `{`):
+//! HCL with literals only, as Vault reads it (version 1 of the language), or JSON (the first character is `{`):
 //!
 //! ```text
 //! path "secret/data/app/*" { capabilities = ["read", "list"] }

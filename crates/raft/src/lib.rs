@@ -8,6 +8,8 @@
 //!
 //! What it does not do: look into entries, which are opaque, or hold any key of the store.
 
+mod compaction;
+mod contact;
 mod convert;
 mod identity;
 mod log_store;

@@ -1,11 +1,11 @@
-//! openraft's log storage on [`LogDb`].
+//! openraft's log storage on any [`Log`].
 
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use aumbry_storage::{LogDb, Meta};
+use aumbry_storage::{Log, Meta};
 use bytes::Bytes;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
@@ -18,11 +18,11 @@ use crate::types::{
 /// The log of one node; clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    db: Arc<LogDb>,
+    db: Arc<dyn Log>,
 }
 
 impl LogStore {
-    pub(crate) const fn new(db: Arc<LogDb>) -> Self {
+    pub(crate) const fn new(db: Arc<dyn Log>) -> Self {
         Self { db }
     }
 

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
+use crate::contact::Contact;
 use crate::convert;
 use crate::peers::{PeerClient, Peers, Purpose};
 use crate::types::{PeerNode, RaftVote, Snapshot, TypeConfig, encode};
@@ -40,6 +41,7 @@ impl Network {
     fn connection(&self, target: u64, node: &PeerNode, purpose: Purpose) -> Connection {
         Connection {
             client: self.peers.client(target, node, purpose),
+            contact: self.peers.contact(target, node),
         }
     }
 }
@@ -63,6 +65,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 /// One connection to one peer.
 pub(crate) struct Connection {
     client: PeerClient,
+    contact: Arc<Contact>,
 }
 
 impl RaftNetworkV2<TypeConfig> for Connection {
@@ -96,13 +99,19 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
+            // openraft waits out its backoff inside of this stream: unless it is asked for a request before the connection is tried, a peer
+            // that is down is called again at once, for ever.
+            let mut input = input;
+            let Some(first) = input.next().await else {
+                return Ok(Box::pin(futures::stream::empty()) as BoxStream<'s, _>);
+            };
             // One h2 stream a session, on the kept connection. It ends, without an error, when openraft ends its side. A peer that
             // went away is noticed by the keep-alive of the connection, which fails the stream.
-            let requests = input.map(|request| convert::append(&request));
-            let opening = self.client.append(requests);
-            let replies = within(OPEN_TIMEOUT, async { opening.await.map_err(classify) })
-                .await?
-                .into_inner();
+            let requests = futures::stream::iter([first]).chain(input);
+            let opening = self.client.append(requests.map(|request| convert::append(&request)));
+            let opened = within(OPEN_TIMEOUT, async { opening.await.map_err(classify) }).await;
+            self.contact.note(opened.is_ok());
+            let replies = opened?.into_inner();
             let results = replies.map(|reply| reply.and_then(convert::from_append_reply).map_err(classify));
             Ok(Box::pin(results) as BoxStream<'s, _>)
         })

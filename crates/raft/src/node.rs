@@ -8,18 +8,20 @@ use std::time::Duration;
 use aumbry_api::peer::v1 as wire;
 use aumbry_api::peer::v1::peer_service_server::PeerServiceServer;
 use aumbry_state::{Member, ProposeError};
-use aumbry_storage::{DataDir, LogDb, StorageError};
+use aumbry_storage::{DataDir, Log, LogDb, StorageError};
 use aumbry_types::{LogIndex, NodeId, WallTime};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::ReadPolicy;
 use openraft::SnapshotPolicy;
+use openraft::async_runtime::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
+use crate::compaction;
 use crate::identity::Identity;
 use crate::log_store::LogStore;
 use crate::network::Network;
@@ -63,6 +65,8 @@ pub struct PeerStatus {
     pub wall: WallTime,
     /// What it has applied.
     pub applied: LogIndex,
+    /// Its state digest there.
+    pub digest: [u8; 32],
 }
 
 /// Why a node did not start.
@@ -104,10 +108,10 @@ pub struct RaftNode {
     pub(crate) raft: Raft,
     pub(crate) shared: Arc<Shared>,
     pub(crate) node: NodeId,
-    log: Arc<LogDb>,
+    pub(crate) log: Arc<dyn Log>,
     tls: Arc<PeerTls>,
     peers: Arc<Peers>,
-    config: Config,
+    pub(crate) config: Config,
     stopping: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -125,7 +129,7 @@ impl RaftNode {
         handlers: Handlers,
     ) -> Result<Arc<Self>, StartError> {
         let tls = Arc::new(PeerTls::new(identity)?);
-        let log = Arc::new(LogDb::open(&data.log())?);
+        let log: Arc<dyn Log> = Arc::new(LogDb::open(&data.log())?);
         let machine = StateMachine::open(data.state(), data.audit(), data.snapshots())?;
         let shared = Arc::clone(machine.shared());
         let peers = Arc::new(Peers::new(Arc::clone(&tls), identity.cluster, identity.node));
@@ -157,7 +161,7 @@ impl RaftNode {
         });
         node.spawn(serve(listener, tls, service, node.stopping.subscribe()));
         node.spawn(watch_state(Arc::clone(&node)));
-        node.spawn(keep_log_short(Arc::clone(&node)));
+        node.spawn(compaction::run(Arc::clone(&node)));
         Ok(node)
     }
 
@@ -225,6 +229,7 @@ impl RaftNode {
             sealed: reply.sealed,
             wall: WallTime(reply.wall_ms),
             applied: LogIndex(reply.applied),
+            digest: reply.digest.as_ref().try_into().unwrap_or_default(),
         })
     }
 
@@ -236,6 +241,13 @@ impl RaftNode {
         let shared = Arc::clone(&self.shared);
         let writing = tokio::task::spawn_blocking(move || shared.write_snapshot(|_| path).map(drop));
         writing.await.map_err(std::io::Error::other)?
+    }
+
+    /// Whether a quorum has answered this leader lately.
+    #[must_use]
+    pub fn reaches_quorum(&self) -> bool {
+        let acked = self.raft.metrics().borrow_watched().last_quorum_acked;
+        acked.is_some_and(|acked| acked.elapsed() < QUORUM_SILENCES * self.config.election_max)
     }
 
     /// How many synced writes the log has made.
@@ -360,34 +372,6 @@ async fn watch_state(node: Arc<RaftNode>) {
     }
 }
 
-/// Takes a snapshot once the log has grown, and drops what it covers, never past what a live member still needs.
-async fn keep_log_short(node: Arc<RaftNode>) {
-    let mut tick = tokio::time::interval(LOG_CHECK);
-    loop {
-        tick.tick().await;
-        if node.log.bytes() < node.config.snapshot_log_bytes {
-            continue;
-        }
-        if let Err(error) = node.raft.trigger().snapshot().await {
-            tracing::warn!(%error, "no snapshot was taken");
-            continue;
-        }
-        let metrics = node.raft.metrics().borrow_watched().clone();
-        let Some(snapshot) = metrics.snapshot else { continue };
-        let needed = metrics
-            .replication
-            .iter()
-            .flatten()
-            .map(|(_, matched)| matched.as_ref().map_or(0, |id| id.index));
-        let upto = needed.fold(snapshot.index, u64::min).saturating_sub(KEPT_ENTRIES);
-        if upto > 0
-            && let Err(error) = node.raft.trigger().purge_log(upto).await
-        {
-            tracing::warn!(%error, "the log was not purged");
-        }
-    }
-}
-
 fn settings(config: &Config) -> Result<openraft::Config, StartError> {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let settings = openraft::Config {
@@ -428,13 +412,12 @@ fn is_not_sent(status: &Status) -> bool {
     false
 }
 
+/// A follower that hears nothing for one election calls the next.
+const QUORUM_SILENCES: u32 = 2;
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
-const LOG_CHECK: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Calls of one peer on one of its four connections: forwarded requests are the many.
 const STREAMS_PER_CONNECTION: usize = 4_096;
 const WINDOW_BYTES: u32 = 4 << 20;
-/// Entries kept for a member that is only a little behind, and for one that this node does not hear from at the moment.
-const KEPT_ENTRIES: u64 = 10_000;

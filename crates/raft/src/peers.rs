@@ -15,6 +15,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
 
+use crate::contact::Contact;
 use crate::pki::node_name;
 use crate::tls::PeerTls;
 use crate::types::PeerNode;
@@ -55,6 +56,7 @@ pub(crate) struct Peers {
     cluster: ClusterId,
     node: NodeId,
     channels: Mutex<BTreeMap<(u64, Purpose), (PeerNode, Channel)>>,
+    contacts: Mutex<BTreeMap<u64, Arc<Contact>>>,
 }
 
 impl Peers {
@@ -64,6 +66,7 @@ impl Peers {
             cluster,
             node,
             channels: Mutex::default(),
+            contacts: Mutex::default(),
         }
     }
 
@@ -88,6 +91,15 @@ impl Peers {
         PeerServiceClient::with_interceptor(channel, envelope)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The contact with this peer, the same for all its connections.
+    pub(crate) fn contact(&self, target: u64, peer: &PeerNode) -> Arc<Contact> {
+        let mut contacts = self.contacts.lock().unwrap_or_else(PoisonError::into_inner);
+        let contact = contacts
+            .entry(target)
+            .or_insert_with(|| Arc::new(Contact::new(target, peer.peer_addr.clone())));
+        Arc::clone(contact)
     }
 
     fn connect(&self, target: u64, peer: PeerNode) -> Channel {

@@ -89,6 +89,7 @@ impl Consensus for RaftNode {
             applied: index(applied.last.as_ref()),
             committed: index(metrics.local_committed.as_ref()),
             last_log: LogIndex(metrics.last_log_index.unwrap_or(0)),
+            purged: index(metrics.purged.as_ref()),
             digest: applied.machine.digest(),
             audit_root: applied.machine.audit_root(),
             audit_size: applied.machine.audit_size(),

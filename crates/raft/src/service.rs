@@ -47,16 +47,7 @@ impl Service {
         if text(FROM) != Some(&*identity.node.to_string()) {
             return refuse("the caller is not who it says");
         }
-        let applied = self.shared.applied();
-        let membership = applied.membership.membership();
-        match membership.get_node(&identity.node.0) {
-            Some(member) if member.spki_pin == identity.pin => Ok(identity.node),
-            Some(_) => refuse("the caller's key is not the member's"),
-            // A node that slept through many changes does not know its new peers yet, whose ids are above all that it knows. An id
-            // below that is not a member's was removed.
-            None if membership.nodes().all(|(known, _)| *known < identity.node.0) => Ok(identity.node),
-            None => refuse("the caller is not a member any more"),
-        }
+        self.shared.admits(identity).map_err(Status::permission_denied)
     }
 
     async fn receive(
@@ -90,10 +81,15 @@ impl PeerService for Service {
         request: Request<Streaming<wire::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         self.admit(&request)?;
-        // A message that cannot be read ends the stream: skipping it would leave a hole.
-        let requests = request
-            .into_inner()
-            .map(|message| message.and_then(convert::from_append));
+        let identity = request.extensions().get::<PeerIdentity>().copied();
+        let shared = Arc::clone(&self.shared);
+        // A stream outlives changes of membership, so each message is admitted. One that is not, or cannot be read, ends the stream: skipping
+        // it would leave a hole.
+        let requests = request.into_inner().map(move |message| {
+            let admitted = identity.is_some_and(|identity| shared.admits(&identity).is_ok());
+            let message = message.and_then(convert::from_append)?;
+            admitted.then_some(message).ok_or_else(convert::malformed)
+        });
         let requests = requests.take_while(|message| futures::future::ready(message.is_ok()));
         let requests = requests.filter_map(|message| futures::future::ready(message.ok()));
         let replies = self.raft.stream_append(requests);

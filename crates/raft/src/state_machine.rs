@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use aumbry_state::{Applied, Change, Input, Machine, Payload, View};
+use aumbry_state::{Applied, Change, Input, Machine, Payload, Row, View, key};
 use aumbry_storage::{AuditSegments, StateDb, fatal};
-use aumbry_types::LogIndex;
+use aumbry_types::{LogIndex, NodeId};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
@@ -14,6 +14,7 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
 use crate::snapshots::remove_unfinished;
+use crate::tls::PeerIdentity;
 use crate::types::{
     RaftEntry, RaftLogId, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, decode, encode, to_log_id,
 };
@@ -79,6 +80,25 @@ impl StateMachine {
 impl Shared {
     pub(crate) fn applied(&self) -> MutexGuard<'_, AppliedState> {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this is a member of the cluster, as far as this node knows; or why not.
+    pub(crate) fn admits(&self, identity: &PeerIdentity) -> Result<NodeId, &'static str> {
+        {
+            let applied = self.applied();
+            match applied.membership.membership().get_node(&identity.node.0) {
+                Some(member) if member.spki_pin == identity.pin => return Ok(identity.node),
+                Some(_) => return Err("the caller's key is not the member's"),
+                None => {}
+            }
+        }
+        // A node that slept through many changes does not know its new peers yet: their ids were issued after all that it has applied. An id
+        // that was issued and is no member's was removed, and so was its key.
+        let issued = self.get(&key::node_ids()).and_then(|row| Row::decode(&row).ok());
+        if issued.is_none_or(|row| row.counters[0] < identity.node.0) {
+            return Ok(identity.node);
+        }
+        Err("the caller is not a member any more")
     }
 
     pub(crate) fn audit(&self) -> Arc<AuditSegments> {

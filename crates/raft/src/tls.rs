@@ -1,13 +1,9 @@
 //! TLS between nodes: version 1.3 only, both sides with certificates of the cluster's own authority, each name checked.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::{Context, Poll};
-use std::time::Duration;
 
+use aumbry_net::{Bounds, Incoming, Memory, accept as accept_tls};
 use aumbry_types::{ClusterId, NodeId};
-use futures::Stream;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::WebPkiClientVerifier;
@@ -15,12 +11,8 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio_rustls::server::TlsStream;
+use tokio::net::TcpListener;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-use tonic::transport::server::Connected;
 
 use crate::identity::Identity;
 use crate::pki::parse_node_name;
@@ -142,108 +134,20 @@ fn server_config(
 }
 
 /// Connections of peers whose handshake is done.
-pub(crate) fn accept(listener: TcpListener, tls: Arc<PeerTls>) -> PeerConnections {
-    let (sender, accepted) = mpsc::channel(ACCEPTED_MAX);
-    let task = tokio::spawn(async move {
-        let open = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        loop {
-            let Ok(permit) = Arc::clone(&open).acquire_owned().await else {
-                return;
-            };
-            let Ok((tcp, _)) = listener.accept().await else {
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            };
-            let (tls, sender) = (Arc::clone(&tls), sender.clone());
-            tokio::spawn(async move {
-                let _ = tcp.set_nodelay(true);
-                let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.sides().acceptor.accept(tcp)).await;
-                drop(permit);
-                let Ok(Ok(stream)) = handshake else { return };
-                // A certificate of the authority that names no node of this cluster is nobody.
-                let Some(identity) = tls.identify(stream.get_ref().1.peer_certificates()) else {
-                    return;
-                };
-                let _ = sender.send(Ok(PeerConnection { stream, identity })).await;
-            });
-        }
-    });
-    PeerConnections { accepted, task }
+pub(crate) fn accept(listener: TcpListener, tls: Arc<PeerTls>) -> Incoming<PeerIdentity> {
+    let bounds = Bounds {
+        connections: CONNECTIONS_MAX,
+        connections_per_address: CONNECTIONS_MAX,
+        // Peers are members: what they send is bounded by the messages.
+        memory: Memory::new(0, 0),
+    };
+    let sides = Arc::clone(&tls);
+    let acceptor = move || sides.sides().acceptor;
+    // A certificate of the authority that names no node of this cluster is nobody.
+    accept_tls(listener, bounds, acceptor, move |_, connection, _| {
+        tls.identify(connection.peer_certificates())
+    })
 }
 
-/// The stream of accepted connections.
-pub(crate) struct PeerConnections {
-    accepted: mpsc::Receiver<io::Result<PeerConnection>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for PeerConnections {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Stream for PeerConnections {
-    type Item = io::Result<PeerConnection>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.accepted.poll_recv(context)
-    }
-}
-
-/// A connection of a peer.
-pub(crate) struct PeerConnection {
-    stream: TlsStream<TcpStream>,
-    identity: PeerIdentity,
-}
-
-impl Connected for PeerConnection {
-    type ConnectInfo = PeerIdentity;
-
-    fn connect_info(&self) -> PeerIdentity {
-        self.identity
-    }
-}
-
-impl AsyncRead for PeerConnection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for PeerConnection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// A handshake between nodes takes two round trips, at most a second around the world.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Handshakes at once. Connections themselves are bounded by the members, who open three each.
-const HANDSHAKES_MAX: usize = 64;
-const ACCEPTED_MAX: usize = 64;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Who gets so far has a certificate of the cluster's authority: four connections of each member, and what is left of broken ones.
+const CONNECTIONS_MAX: usize = 1_024;

@@ -145,6 +145,10 @@ pub struct Limits {
     pub streams_per_connection: u32,
     /// How many connections are open at once.
     pub connections: usize,
+    /// How many connections of one address are open at once.
+    pub connections_per_address: usize,
+    /// How many bytes of requests and replies are held at once; one address gets a quarter of it.
+    pub memory_bytes: usize,
     /// How long a request may take at most, in milliseconds.
     pub request_ms: u64,
 }
@@ -154,10 +158,15 @@ impl Default for Limits {
         Self {
             streams_per_connection: 256,
             connections: 4_096,
+            connections_per_address: 1_024,
+            memory_bytes: 256 << 20,
             request_ms: 30_000,
         }
     }
 }
+
+/// A quarter of it holds some requests of the largest size.
+const MEMORY_BYTES_MIN: usize = 32 << 20;
 
 /// Why a configuration was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -260,9 +269,15 @@ impl Config {
         let limits = &self.limits;
         if limits.streams_per_connection == 0
             || limits.connections == 0
+            || limits.connections_per_address == 0
             || !(100..=600_000).contains(&limits.request_ms)
         {
-            return Err("limits: streams_per_connection and connections are at least 1, request_ms is 100 to 600000");
+            return Err(
+                "limits: streams_per_connection and both connections are at least 1, request_ms is 100 to 600000",
+            );
+        }
+        if !(MEMORY_BYTES_MIN..=u32::MAX as usize).contains(&limits.memory_bytes) {
+            return Err("limits: memory_bytes is 33554432 (32 MiB) to 4294967295");
         }
         Ok(())
     }

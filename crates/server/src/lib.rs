@@ -8,6 +8,7 @@ pub mod config;
 mod convert;
 mod gateway;
 mod harden;
+mod holding;
 mod lifecycle;
 mod member;
 mod metrics;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aumbry_api::peer::v1::PeerStatusReply;
 use aumbry_api::v1;
-use aumbry_node::{Failure, InitError, InitOptions, Initialised, Node, Outside, initialise, run_duties};
+use aumbry_node::{Failure, InitError, InitOptions, Initialised, Node, Outside, PeerState, initialise, run_duties};
 use aumbry_raft::{Config as RaftConfig, Handlers, Identity, IdentityError, RaftNode, StartError, pki};
 use aumbry_state::Consensus;
 use aumbry_storage::DataDir;
@@ -43,6 +43,11 @@ pub(crate) enum MemberError {
     /// It is one already.
     #[error("the node belongs to a cluster already")]
     Already,
+    /// It was initialised by somebody else, who has not used the shares yet.
+    #[error(
+        "the node is initialised, and its shares were not used yet: use them, repeat the initialisation with its key, or wipe the data directory and start anew"
+    )]
+    NotRepeatable,
     /// Its identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -131,6 +136,7 @@ impl Lifecycle {
         shares: u8,
         threshold: u8,
         root_token: Option<SecretBytes>,
+        repeat_key: &[u8],
     ) -> Result<(Initialised, ClusterId), MemberError> {
         let mut listener = self.listener.lock().await;
         let member = self.member();
@@ -138,6 +144,10 @@ impl Lifecycle {
             None => ClusterId::make(&*self.entropy),
             Some(member) if member.node.seal_status().initialised && member.is_confirmed() => {
                 return Err(InitError::Already.into());
+            }
+            // Anyone can reach a node that nobody has unsealed yet: only who initialised it may throw its shares away.
+            Some(member) if member.node.seal_status().initialised && !self.is_init_key(repeat_key)? => {
+                return Err(MemberError::NotRepeatable);
             }
             Some(member) => member.identity.read().unwrap_or_else(PoisonError::into_inner).cluster,
         };
@@ -160,6 +170,7 @@ impl Lifecycle {
             key,
             authority: authority.certificate.clone(),
         };
+        self.data.write(INIT_KEY, &aumbry_crypto::sha256(&[repeat_key]))?;
         identity.store(&self.data)?;
         let member = match member {
             Some(member) => {
@@ -185,6 +196,12 @@ impl Lifecycle {
         };
         let initialised = initialise(&*member.raft, &*self.clock, &*self.entropy, options).await?;
         Ok((initialised, cluster))
+    }
+
+    fn is_init_key(&self, key: &[u8]) -> Result<bool, MemberError> {
+        let stored = self.data.read(INIT_KEY)?;
+        let is_same = stored.is_some_and(|stored| aumbry_crypto::equal(&stored, &aumbry_crypto::sha256(&[key])));
+        Ok(is_same && !key.is_empty())
     }
 
     /// Joins a cluster with a join token.
@@ -269,7 +286,15 @@ impl Lifecycle {
             }),
             ask_peer: Box::new(move |peer| {
                 let raft = Arc::clone(&asking);
-                Box::pin(async move { raft.peer_status(peer).await.map(|status| (!status.sealed, status.wall)) })
+                Box::pin(async move {
+                    let status = raft.peer_status(peer).await?;
+                    Some(PeerState {
+                        unsealed: !status.sealed,
+                        wall: status.wall,
+                        applied: status.applied,
+                        digest: status.digest,
+                    })
+                })
             }),
             cluster: identity.cluster,
             region: self.config.region.clone(),
@@ -338,6 +363,8 @@ impl Lifecycle {
 
 /// This build.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The file of the digest of the key with which an initialisation can be repeated.
+const INIT_KEY: &str = "init-key";
 /// The file of a backup that is being received.
 pub(crate) const INCOMING: &str = "backup.incoming";
 /// A cluster of one elects itself within an election's length.

@@ -26,6 +26,12 @@ impl Member {
         self.identity.read().unwrap_or_else(PoisonError::into_inner).cluster
     }
 
+    /// The leader, if there is one that can do something: this node does not count as one while it does not reach a quorum.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let leader = self.raft.changed().borrow().leader;
+        leader.filter(|leader| *leader != self.raft_id() || self.raft.reaches_quorum())
+    }
+
     pub(crate) fn facts(&self) -> Option<GenesisFacts> {
         genesis_facts(&*self.raft.view())
     }
@@ -72,6 +78,7 @@ impl Member {
             applied: status.applied.0,
             committed: status.committed.0,
             last_log: status.last_log.0,
+            purged: status.purged.0,
             state_digest: hex::encode(&status.digest),
             audit_root: hex::encode(&status.audit_root),
             audit_size: status.audit_size,

@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     pub(crate) applied_index: Gauge<u64, AtomicU64>,
     pub(crate) audit_records: Gauge<u64, AtomicU64>,
     pub(crate) log_fsyncs: Gauge<u64, AtomicU64>,
+    pub(crate) state_differences: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -50,6 +51,7 @@ impl Metrics {
             applied_index: Gauge::default(),
             audit_records: Gauge::default(),
             log_fsyncs: Gauge::default(),
+            state_differences: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -64,6 +66,11 @@ impl Metrics {
         registry.register("applied_index", "Last applied log index", metrics.applied_index.clone());
         registry.register("audit_records", "Audit records applied", metrics.audit_records.clone());
         registry.register("log_fsyncs", "Synced writes of the log", metrics.log_fsyncs.clone());
+        registry.register(
+            "state_differences",
+            "Times that a peer had another state at the same index; anything but 0 is a fault",
+            metrics.state_differences.clone(),
+        );
         Arc::new(Self { registry, ..metrics })
     }
 

@@ -16,6 +16,7 @@ use tonic_health::ServingStatus;
 use crate::config::{Config, ConfigError};
 use crate::gateway::Gateway;
 use crate::harden::harden;
+use crate::holding::HoldLayer;
 use crate::lifecycle::{Lifecycle, MemberError, VERSION};
 use crate::metrics::{self, Metrics};
 use crate::services::Services;
@@ -124,6 +125,7 @@ async fn serve(config: Config) -> Result<(), RunError> {
         "the node is up"
     );
     let server = Server::builder()
+        .layer(HoldLayer)
         .timeout(Duration::from_millis(limits.request_ms) + DEADLINE_GRACE)
         .max_concurrent_streams(limits.streams_per_connection)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
@@ -144,7 +146,7 @@ async fn serve(config: Config) -> Result<(), RunError> {
         ))
         .add_service(sized!(v1::audit_service_server::AuditServiceServer<Services>, services));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let connections = tls::accept(clients, tls, limits.connections);
+    let connections = tls::accept(clients, tls, &limits);
     let serving = tokio::spawn(server.serve_with_incoming_shutdown(connections, async {
         // Dropping the sender stops as well.
         let _ = stopped.await;
@@ -186,7 +188,7 @@ async fn report_health(reporter: tonic_health::server::HealthReporter, lifecycle
         tick.tick().await;
         let serves = lifecycle
             .member()
-            .is_some_and(|member| member.node.is_unsealed() && member.raft.changed().borrow().leader.is_some());
+            .is_some_and(|member| member.node.is_unsealed() && member.leader().is_some());
         let status = if serves {
             ServingStatus::Serving
         } else {
@@ -204,14 +206,15 @@ fn refresh(metrics: &Metrics, lifecycle: &Lifecycle) {
     metrics.applied_index.set(status.applied.0);
     metrics.audit_records.set(status.audit_size);
     metrics.log_fsyncs.set(member.raft.log_fsyncs());
+    metrics.state_differences.set(member.node.state_differences());
 }
 
 /// Two threads: one that plans while the other encrypts connections.
 const WORKERS: usize = 2;
 /// A value of 1 MiB with its path and header.
 const REQUEST_BYTES_MAX: usize = 2 << 20;
-/// A batch or page of replies.
-const REPLY_BYTES_MAX: usize = 64 << 20;
+/// A batch of 4 MiB of secrets, or a page of audit records.
+const REPLY_BYTES_MAX: usize = 16 << 20;
 /// A token, a timeout, and what proxies add.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);

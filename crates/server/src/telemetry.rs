@@ -17,6 +17,10 @@ pub(crate) fn start(log: &Log) {
             filter = filter.add_directive(directive);
         }
     }
+    // It warns of each message that a peer does not answer; that a peer is out of reach is told once, by us.
+    if let Ok(directive) = "openraft=error".parse() {
+        filter = filter.add_directive(directive);
+    }
     let builder = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -29,4 +33,4 @@ pub(crate) fn start(log: &Log) {
 }
 
 /// Libraries that would print headers, frames or payloads.
-const QUIET: [&str; 7] = ["h2", "hyper", "hyper_util", "tonic", "tower", "rustls", "openraft"];
+const QUIET: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "rustls"];

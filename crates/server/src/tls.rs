@@ -1,28 +1,21 @@
 //! The client listener: TCP, TLS 1.2 or 1.3, bounded in connections and in time.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use futures::Stream;
+use aumbry_net::{Bounds, Incoming, Memory, Share, accept as accept_tls};
+use aumbry_types::hex;
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-use tonic::transport::server::Connected;
 
-use crate::config::ClientListener;
+use crate::config::{ClientListener, Limits};
 
 /// Why the listener's TLS was not set up.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +64,44 @@ pub(crate) fn client_config(listener: &ClientListener) -> Result<Arc<ServerConfi
     Ok(Arc::new(config))
 }
 
+/// Who is at the other end, as far as TCP and TLS tell.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// The address.
+    pub(crate) address: SocketAddr,
+    /// SHA-256 of the client's certificate in hexadecimal digits, if it showed one that its authority signed.
+    pub(crate) certificate: Option<String>,
+    /// What the address may make this node hold.
+    pub(crate) share: Arc<Share>,
+}
+
+/// Connections of clients whose handshake is done.
+pub(crate) fn accept(listener: TcpListener, config: Arc<ServerConfig>, limits: &Limits) -> Incoming<Peer> {
+    let bounds = Bounds {
+        connections: limits.connections,
+        connections_per_address: limits.connections_per_address,
+        memory: Memory::new(limits.memory_bytes, limits.memory_bytes / ADDRESS_PART),
+    };
+    let acceptor = TlsAcceptor::from(config);
+    accept_tls(
+        listener,
+        bounds,
+        move || acceptor.clone(),
+        |address, connection, share| {
+            let certificate = connection.peer_certificates().and_then(|chain| chain.first());
+            Some(Peer {
+                address,
+                certificate: certificate
+                    .map(|certificate| hex::encode(&aumbry_crypto::sha256(&[certificate.as_ref()]))),
+                share: Arc::clone(share),
+            })
+        },
+    )
+}
+
+/// What one address may hold of the memory for all: one that fills its part leaves the others theirs.
+const ADDRESS_PART: usize = 4;
+
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bad = |message: String| TlsError::File {
         path: path.to_owned(),
@@ -84,137 +115,3 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErr
     }
     Ok(certificates)
 }
-
-/// An accepted connection.
-pub(crate) struct Connection {
-    stream: TlsStream<TcpStream>,
-    peer: Peer,
-    _open: OwnedSemaphorePermit,
-}
-
-/// Who is at the other end, as far as TCP and TLS tell.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    /// The address.
-    pub(crate) address: SocketAddr,
-    /// SHA-256 of the client's certificate in hexadecimal digits, if it showed one that its authority signed.
-    pub(crate) certificate: Option<String>,
-}
-
-/// Connections whose handshake is done, accepted in the background until the stream is dropped.
-pub(crate) fn accept(listener: TcpListener, config: Arc<ServerConfig>, connections_max: usize) -> Connections {
-    let (sender, accepted) = mpsc::channel(ACCEPTED_MAX);
-    let task = tokio::spawn(async move {
-        let open = Arc::new(Semaphore::new(connections_max));
-        let acceptor = TlsAcceptor::from(config);
-        loop {
-            let Ok(permit) = Arc::clone(&open).acquire_owned().await else {
-                return;
-            };
-            // Out of file descriptors, or a client that left before it was accepted: the next one may do better.
-            let Ok((tcp, address)) = listener.accept().await else {
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            };
-            let (acceptor, sender) = (acceptor.clone(), sender.clone());
-            tokio::spawn(async move {
-                // Small replies must not wait for more bytes; a socket that cannot say so still works.
-                let _ = tcp.set_nodelay(true);
-                let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await else {
-                    return;
-                };
-                let certificate = stream
-                    .get_ref()
-                    .1
-                    .peer_certificates()
-                    .and_then(|chain| chain.first())
-                    .map(fingerprint);
-                let peer = Peer { address, certificate };
-                let _ = sender
-                    .send(Ok(Connection {
-                        stream,
-                        peer,
-                        _open: permit,
-                    }))
-                    .await;
-            });
-        }
-    });
-    Connections { accepted, task }
-}
-
-fn fingerprint(certificate: &CertificateDer<'_>) -> String {
-    let digest = aumbry_crypto::sha256(&[certificate.as_ref()]);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The stream of accepted connections.
-pub(crate) struct Connections {
-    accepted: mpsc::Receiver<io::Result<Connection>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Connections {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Stream for Connections {
-    type Item = io::Result<Connection>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.accepted.poll_recv(context)
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// A handshake takes a few round trips; who takes longer holds a connection for nothing.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Handshakes finished and not yet taken over by the server.
-const ACCEPTED_MAX: usize = 64;
-/// Not to spin while the system has no file descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);

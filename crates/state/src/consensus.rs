@@ -89,6 +89,8 @@ pub struct Status {
     pub committed: LogIndex,
     /// The last index in this node's log.
     pub last_log: LogIndex,
+    /// The last index that was dropped from this node's log.
+    pub purged: LogIndex,
     /// The digest of the state at `applied`.
     pub digest: [u8; 32],
     /// The audit root at `applied`.

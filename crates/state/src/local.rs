@@ -118,6 +118,7 @@ impl Consensus for Local {
             term: log.last.leader.term,
             applied: log.last.index,
             committed: log.last.index,
+            purged: LogIndex(0),
             last_log: log.last.index,
             digest: log.machine.digest(),
             audit_root: log.machine.audit_root(),

@@ -1,7 +1,7 @@
 //! What a node keeps on its disk: the Raft log, the applied rows, the audit bodies, and snapshot files.
 //!
 //! Guarantees:
-//! * A log entry, a vote or a truncation is durable before its callback is called, in the order of the calls ([`LogDb`]).
+//! * A log entry, a vote or a truncation is durable before its callback is called, in the order of the calls ([`Log`], [`LogDb`]).
 //! * A disk that lost acknowledged entries is noticed when the log is opened, and the node does not start.
 //! * Every stored byte that can be checked is checked when it is read: nothing damaged is used, and nothing damaged in the middle is cut away.
 //! * A snapshot is installed by moving one pointer file: a crash leaves the old state or the new one.
@@ -11,7 +11,7 @@
 //! What it does not do: it knows nothing of Raft's rules, of what a row means, or of encryption. The bytes it is given are already sealed.
 //! It does not set the process's umask: everything lies below [`DataDir`], whose mode 0700 keeps other users out.
 //!
-//! The order in which the caller makes things durable: [`AuditSegments::sync`], then [`StateDb::flush`], then [`LogDb::purge_to`].
+//! The order in which the caller makes things durable: [`AuditSegments::sync`], then [`StateDb::flush`], then [`Log::purge_to`].
 //! The rows name the last applied index, so a body may be newer than the rows (it is cut at the next start), but never older.
 
 mod audit_segments;
@@ -22,6 +22,7 @@ mod files;
 mod floor;
 mod generations;
 mod incoming;
+mod log;
 mod log_db;
 mod log_record;
 mod log_window;
@@ -37,7 +38,8 @@ pub use data_dir::DataDir;
 pub use error::{StorageError, fatal};
 pub use files::rename;
 pub use incoming::Incoming;
-pub use log_db::{Done, LogDb, Meta};
+pub use log::{Done, Log, Meta};
+pub use log_db::LogDb;
 pub use snapshot_file::{
     SnapshotBodies, SnapshotContent, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter,
 };

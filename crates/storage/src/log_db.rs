@@ -21,25 +21,11 @@ use bytes::Bytes;
 use rocksdb::{DB, DBRecoveryMode, ReadOptions};
 
 use crate::floor::Floor;
+use crate::log::{Done, Log, Meta};
 use crate::log_record::{self, CHECKSUM_BYTES, entry_key, index_of, meta_key};
 use crate::log_window::Window;
 use crate::log_writer::{Job, Work, Writer};
 use crate::{StorageError, fatal, files, options};
-
-/// Called once, when a call is durable. An error means that the call was refused.
-pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
-
-/// A small value beside the entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Meta {
-    /// The vote.
-    Vote = 0,
-    /// The highest committed position, a hint.
-    Committed = 1,
-    /// The last purged position, as [`LogDb::purge_to`] was given it.
-    Purged = 2,
-}
 
 /// The Raft log.
 pub struct LogDb {
@@ -118,13 +104,31 @@ impl LogDb {
         })
     }
 
-    /// Appends entries, which can be read at once; `done` is called when they are durable.
-    ///
-    /// The indexes must go on from the last one, or from the last purged one; the first entry of a log that was never purged may have any index.
-    /// Otherwise nothing is appended, and `done` is called at once with an error: that is a fault of the caller, and debug builds panic.
-    ///
-    /// This never blocks. The queue is bounded by what the caller leaves unconfirmed; far beyond any sane amount (1 GiB) the process ends.
-    pub fn append(&self, entries: Vec<(u64, Bytes)>, done: Done) {
+    /// Queues a job. The state is still locked, so that the queue has the order in which the calls changed it.
+    fn send(&self, state: &mut State, work: Work, bytes: usize, done: Option<Done>) {
+        let job = Job {
+            number: state.jobs,
+            bytes: bytes + JOB_BYTES,
+            work,
+            done,
+        };
+        state.jobs += 1;
+        state.queued_bytes += job.bytes;
+        if state.queued_bytes > QUEUE_BYTES {
+            fatal(
+                "cannot queue for the log",
+                "the disk is stuck, or the caller does not wait for its callbacks",
+            );
+        }
+        let sent = self.queue.as_ref().map(|queue| queue.send(job));
+        if !matches!(sent, Some(Ok(()))) {
+            fatal("cannot queue for the log", "its writer has ended");
+        }
+    }
+}
+
+impl Log for LogDb {
+    fn append(&self, entries: Vec<(u64, Bytes)>, done: Done) {
         let mut state = self.shared.lock();
         let mut next = state.window.next();
         let contiguous = entries.iter().all(|(index, _)| {
@@ -149,11 +153,7 @@ impl LogDb {
         self.send(&mut state, Work::Append(entries), bytes, Some(done));
     }
 
-    /// The entries of `range` that are there, in order. It stops when `max_bytes` are exceeded, but not before the first entry.
-    ///
-    /// A damaged entry or an error of the disk ends the process.
-    #[must_use]
-    pub fn read(&self, range: Range<u64>, max_bytes: usize) -> Vec<(u64, Bytes)> {
+    fn read(&self, range: Range<u64>, max_bytes: usize) -> Vec<(u64, Bytes)> {
         let state = self.shared.lock();
         let range = state.window.clip(range);
         if range.is_empty() {
@@ -189,20 +189,15 @@ impl LogDb {
         Budget::new(max_bytes).take(stored.chain(unwritten))
     }
 
-    /// The highest index that is there.
-    #[must_use]
-    pub fn last_index(&self) -> Option<u64> {
+    fn last_index(&self) -> Option<u64> {
         self.shared.lock().window.last()
     }
 
-    /// The lowest index that is there.
-    #[must_use]
-    pub fn first_index(&self) -> Option<u64> {
+    fn first_index(&self) -> Option<u64> {
         self.shared.lock().window.first()
     }
 
-    /// Removes all entries from `index` on. Durable before the callback of any later call.
-    pub fn truncate_from(&self, index: u64) {
+    fn truncate_from(&self, index: u64) {
         let mut state = self.shared.lock();
         if state.window.last().is_none_or(|last| last < index) {
             return;
@@ -212,11 +207,7 @@ impl LogDb {
         self.send(&mut state, Work::Truncate { from: index, end }, 0, None);
     }
 
-    /// Removes all entries up to and with `index`, and stores `marker` as [`Meta::Purged`] with it.
-    ///
-    /// `index` may be beyond the last entry, after a snapshot was installed: the log is then empty and goes on at `index + 1`. A purge below an
-    /// earlier one does nothing.
-    pub fn purge_to(&self, index: u64, marker: Bytes) {
+    fn purge_to(&self, index: u64, marker: Bytes) {
         let mut state = self.shared.lock();
         if state.window.purged_end() > Some(index) {
             return;
@@ -227,52 +218,31 @@ impl LogDb {
         self.send(&mut state, Work::Purge(index, marker), bytes, None);
     }
 
-    /// Stores a small value. With a callback it is durable before that is called; without, it is durable with the next call that is.
-    pub fn put_meta(&self, key: Meta, value: Bytes, done: Option<Done>) {
+    fn put_meta(&self, key: Meta, value: Bytes, done: Option<Done>) {
         let mut state = self.shared.lock();
         state.meta[key as usize] = Some(value.clone());
         let bytes = value.len();
         self.send(&mut state, Work::Meta(key, value), bytes, done);
     }
 
-    /// A small value, as it was last stored.
-    #[must_use]
-    pub fn meta(&self, key: Meta) -> Option<Bytes> {
+    fn meta(&self, key: Meta) -> Option<Bytes> {
         self.shared.lock().meta[key as usize].clone()
     }
 
-    /// How often the disk was asked to make something durable since the log was opened.
-    #[must_use]
-    pub fn fsyncs(&self) -> u64 {
+    fn fsyncs(&self) -> u64 {
         self.shared.fsyncs.load(Ordering::Relaxed)
     }
 
-    /// The size of the retained entries in bytes, without what the database adds.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         self.shared.lock().window.bytes()
     }
 
-    /// Queues a job. The state is still locked, so that the queue has the order in which the calls changed it.
-    fn send(&self, state: &mut State, work: Work, bytes: usize, done: Option<Done>) {
-        let job = Job {
-            number: state.jobs,
-            bytes: bytes + JOB_BYTES,
-            work,
-            done,
-        };
-        state.jobs += 1;
-        state.queued_bytes += job.bytes;
-        if state.queued_bytes > QUEUE_BYTES {
-            fatal(
-                "cannot queue for the log",
-                "the disk is stuck, or the caller does not wait for its callbacks",
-            );
-        }
-        let sent = self.queue.as_ref().map(|queue| queue.send(job));
-        if !matches!(sent, Some(Ok(()))) {
-            fatal("cannot queue for the log", "its writer has ended");
-        }
+    fn bytes_after(&self, index: u64) -> u64 {
+        self.shared.lock().window.bytes_after(index)
+    }
+
+    fn tail(&self, bytes: u64) -> u64 {
+        self.shared.lock().window.tail(bytes)
     }
 }
 

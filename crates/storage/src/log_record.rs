@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::log_db::Meta;
+use crate::log::Meta;
 
 /// The key of an entry. The keys of entries are in order of their indexes, after all other keys.
 pub(crate) fn entry_key(index: u64) -> [u8; 9] {

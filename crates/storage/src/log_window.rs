@@ -53,6 +53,27 @@ impl Window {
         self.bytes
     }
 
+    /// How many bytes the retained entries after `index` have.
+    pub(crate) fn bytes_after(&self, index: u64) -> u64 {
+        let skipped = (index + 1).saturating_sub(self.first).min(self.sizes.len() as u64);
+        self.sizes
+            .iter()
+            .skip(skipped as usize)
+            .map(|size| u64::from(*size))
+            .sum()
+    }
+
+    /// The first index of the longest end of the log that has at most so many bytes; one past the last index if that is nothing.
+    pub(crate) fn tail(&self, bytes: u64) -> u64 {
+        let mut sum = 0;
+        let fits = |size: &&u32| {
+            sum += u64::from(**size);
+            sum <= bytes
+        };
+        let kept = self.sizes.iter().rev().take_while(fits).count();
+        self.first + (self.sizes.len() - kept) as u64
+    }
+
     /// The part of `range` that is there.
     pub(crate) fn clip(&self, range: Range<u64>) -> Range<u64> {
         let end = self.first + self.sizes.len() as u64;
@@ -134,6 +155,8 @@ mod tests {
         window.purge(4);
         assert_eq!((window.first(), window.last(), window.bytes()), (Some(5), Some(7), 12));
         assert_eq!(window.clip(0..100), 5..8);
+        assert_eq!([0, 5, 6, 7, 9].map(|index| window.bytes_after(index)), [12, 8, 4, 0, 0]);
+        assert_eq!([0, 4, 11, 12, 99].map(|bytes| window.tail(bytes)), [8, 7, 6, 5, 5]);
         window.truncate(2);
         assert_eq!((window.first(), window.next(), window.bytes()), (None, Some(5), 0));
         window.purge(20);

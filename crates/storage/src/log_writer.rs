@@ -10,7 +10,8 @@ use rocksdb::{WriteBatch, WriteOptions};
 
 use crate::fatal;
 use crate::floor::{Floor, Mark};
-use crate::log_db::{Done, Meta, Shared};
+use crate::log::{Done, Meta};
+use crate::log_db::Shared;
 use crate::log_record::{self, entry_key, meta_key};
 
 /// One call, in the order of the calls.

@@ -173,7 +173,7 @@ impl Cluster {
 
     /// Whether the node is sealed, and up to where it has applied the log. Asks for no token: a sealed node answers this.
     pub(crate) fn status(&self, node: usize) -> Result<(bool, u64), String> {
-        let status = self.must(&[node], "", &["status", "--output", "json"], "")?;
+        let status = self.must(&[node], "", &["operator", "seal-status", "--output", "json"], "")?;
         let status = Json::parse(&status.stdout)?;
         let index = status.text("applied_index")?;
         let index = index

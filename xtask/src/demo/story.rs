@@ -252,9 +252,12 @@ impl World {
 
     fn audit(&mut self, tell: &mut Teller) -> Result<(), String> {
         tell.title("8. The audit log");
-        let log = self
-            .cluster
-            .must(&ALL, &self.root, &["audit", "log", "--output", "json"], "")?;
+        let log = self.cluster.must(
+            &ALL,
+            &self.root,
+            &["audit", "log", "--from", "0", "--output", "json"],
+            "",
+        )?;
         let records = log
             .stdout
             .lines()

@@ -68,17 +68,29 @@ pub(super) struct LeafLine<E> {
     record: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     clear: Option<String>,
-    pub(super) event: E,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    withheld: Option<bool>,
+    /// Not there if the content is withheld.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    pub(super) event: Option<E>,
     pub(super) unverified: Unverified,
 }
 
 impl<'a> LeafLine<Shown<'a>> {
-    /// `event` is the decoded `content`.
-    pub(super) fn new(leaf: &Leaf, content: &Content, event: Shown<'a>, unverified: Unverified) -> Self {
-        let (salt, record, clear) = match content {
-            Content::Record { record, salt } => (Some(hex::encode(salt)), Some(STANDARD.encode(record)), None),
-            Content::Clear(bytes) => (None, None, Some(STANDARD.encode(bytes))),
-        };
+    /// `event` is the decoded `content`, unless it is withheld.
+    pub(super) fn new(leaf: &Leaf, content: &Content, event: Option<Shown<'a>>, unverified: Unverified) -> Self {
+        let (mut salt, mut record, mut clear, mut withheld) = (None, None, None, None);
+        match content {
+            Content::Record {
+                record: bytes,
+                salt: own,
+            } => {
+                salt = Some(hex::encode(own));
+                record = Some(STANDARD.encode(bytes));
+            }
+            Content::Clear(bytes) => clear = Some(STANDARD.encode(bytes)),
+            Content::Withheld => withheld = Some(true),
+        }
         Self {
             seq: leaf.seq,
             index: leaf.index,
@@ -89,6 +101,7 @@ impl<'a> LeafLine<Shown<'a>> {
             salt,
             record,
             clear,
+            withheld,
             event,
             unverified,
         }
@@ -106,12 +119,13 @@ impl<E> LeafLine<E> {
             outcome: Outcome::from_name(&self.outcome)?,
             commitment: hex::decode(&self.commitment)?,
         };
-        let content = match (&self.salt, &self.record, &self.clear) {
-            (Some(salt), Some(record), None) => Content::Record {
+        let content = match (&self.salt, &self.record, &self.clear, self.withheld) {
+            (Some(salt), Some(record), None, None) => Content::Record {
                 record: STANDARD.decode(record).ok()?,
                 salt: hex::decode(salt)?,
             },
-            (None, None, Some(clear)) => Content::Clear(STANDARD.decode(clear).ok()?),
+            (None, None, Some(clear), None) => Content::Clear(STANDARD.decode(clear).ok()?),
+            (None, None, None, Some(true)) => Content::Withheld,
             _ => return None,
         };
         Some((leaf, content))

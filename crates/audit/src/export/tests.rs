@@ -5,6 +5,8 @@ use super::*;
 use crate::record::tests::sample;
 use crate::{Body, Checkpoint, Outcome, Record, blob, clear_commitment, commitment, hex};
 
+mod withheld;
+
 /// Which history an export tells. A fork differs in record 4 alone.
 #[derive(Clone, Copy, PartialEq)]
 enum History {
@@ -280,6 +282,7 @@ fn an_edit_of_each_part_of_a_line_is_named() {
         let commitment = match &content {
             Content::Record { record, salt } => commitment(&store(1), salt, record),
             Content::Clear(bytes) => clear_commitment(bytes),
+            Content::Withheld => leaf.commitment,
         };
         let mut edited = lines();
         let unverified = Unverified { term: 1, wall_time: 0 };

@@ -22,6 +22,9 @@ pub struct Verified {
     pub first_seq: u64,
     /// How many records the export has.
     pub records: u64,
+    /// How many of them are withheld: they are in the tree, and the export does not say what they are. They are the first
+    /// ones, of an initialisation that was repeated; an export that starts at 0 has seldom more than one or two.
+    pub withheld: u64,
     /// The number of leaves of the tree that the last checkpoint signs: the next position.
     pub size: u64,
     /// The root of that tree, to be compared with a checkpoint kept elsewhere.
@@ -89,6 +92,9 @@ pub enum Reason {
     /// What was committed to is not a record.
     #[error("what was committed to is not a record that this version reads")]
     Record,
+    /// A record is withheld after one that is shown, or one that consensus made.
+    #[error("the record is withheld where none can be: it was taken out, or the node that wrote the export was faulty")]
+    Withheld,
     /// The readable event says something else than the record.
     #[error("the readable event is not that of the record")]
     Event,
@@ -178,6 +184,9 @@ struct Verifier {
     tree: Frontier,
     last: Option<Leaf>,
     first_log_time: Option<u64>,
+    withheld: u64,
+    /// Whether a record was shown: from then on none may be withheld.
+    shown: bool,
     /// The fingerprint that every checkpoint must have, once it is known.
     key: Option<[u8; 32]>,
     /// The size that the last checkpoint signed.
@@ -199,6 +208,8 @@ impl Verifier {
             tree,
             last: None,
             first_log_time: None,
+            withheld: 0,
+            shown: false,
             key: pinned,
             covered: None,
         })
@@ -230,6 +241,8 @@ impl Verifier {
         }
         self.order(&leaf).map_err(at_expected)?;
         self.content(&leaf, &content, &stated, text).map_err(at_expected)?;
+        self.shown |= matches!(content, Content::Record { .. });
+        self.withheld += u64::from(content == Content::Withheld);
         self.tree.push(leaf.hash());
         self.first_log_time.get_or_insert(leaf.log_time);
         self.last = Some(leaf);
@@ -262,6 +275,8 @@ impl Verifier {
         let record;
         let committed = match content {
             Content::Record { record, salt } => commitment(&self.header.storage_id, salt, record),
+            Content::Withheld if self.shown || leaf.outcome == Outcome::Clear => return Err(Reason::Withheld),
+            Content::Withheld => leaf.commitment,
             // Only apply writes content in clear, and only with these outcomes.
             Content::Clear(bytes) if matches!(leaf.outcome, Outcome::Clear | Outcome::Rejected) => {
                 clear_commitment(bytes)
@@ -274,11 +289,12 @@ impl Verifier {
         let shown = match content {
             Content::Record { record: bytes, .. } => {
                 record = Record::decode(bytes).ok_or(Reason::Record)?;
-                Shown::Record(&record)
+                Some(Shown::Record(&record))
             }
-            Content::Clear(bytes) => Shown::Clear(bytes),
+            Content::Clear(bytes) => Some(Shown::Clear(bytes)),
+            Content::Withheld => None,
         };
-        let event = serde_json::to_value(shown).map_err(|_| Reason::Event)?;
+        let event = shown.map(serde_json::to_value).transpose().map_err(|_| Reason::Event)?;
         if event != stated.event {
             return Err(Reason::Event);
         }
@@ -344,6 +360,7 @@ impl Verifier {
             storage_id: self.header.storage_id,
             first_seq: self.header.start.size(),
             records: size - self.header.start.size(),
+            withheld: self.withheld,
             size,
             root: self.tree.root(),
             key_fingerprint,

@@ -35,6 +35,12 @@ pub enum WriteError {
         /// The position of the leaf.
         seq: u64,
     },
+    /// A record is withheld after one that is shown.
+    #[error("record {seq} cannot be opened, although records before it can; export from another node")]
+    Withheld {
+        /// The position of the leaf.
+        seq: u64,
+    },
     /// The checkpoint is not one of the tree written so far.
     #[error("the checkpoint does not cover the {size} records up to here")]
     Uncovered {
@@ -51,6 +57,8 @@ pub struct Writer<W> {
     output: W,
     header: Header,
     tree: Frontier,
+    /// Whether a record was shown: from then on none may be withheld.
+    shown: bool,
 }
 
 impl<W: Write> Writer<W> {
@@ -61,7 +69,12 @@ impl<W: Write> Writer<W> {
     pub fn new(mut output: W, header: Header) -> Result<Self, WriteError> {
         output.write_all(header_line(&header).as_bytes())?;
         let tree = header.start.clone();
-        Ok(Self { output, header, tree })
+        Ok(Self {
+            output,
+            header,
+            tree,
+            shown: false,
+        })
     }
 
     /// Writes the leaves of one entry. `records` is what [`Body::open`] gave. Leaves before the start of the export are
@@ -71,6 +84,31 @@ impl<W: Write> Writer<W> {
     /// [`WriteError::Output`], [`Gap`](WriteError::Gap), [`Records`](WriteError::Records) and
     /// [`Record`](WriteError::Record). After one, the output is not an export and is to be thrown away.
     pub fn body(&mut self, body: &Body, records: &[(Vec<u8>, [u8; 16])]) -> Result<(), WriteError> {
+        let mut records = records.iter();
+        self.leaves(body, || {
+            records.next().map(|(record, salt)| Content::Record {
+                record: record.clone(),
+                salt: *salt,
+            })
+        })?;
+        match records.next() {
+            Some(_) => Err(WriteError::Records { index: body.index }),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the leaves of one entry whose records nobody can open any more, as those of an initialisation that was
+    /// repeated.
+    ///
+    /// # Errors
+    /// [`WriteError::Output`], [`Gap`](WriteError::Gap) and [`Withheld`](WriteError::Withheld). After one, the output is
+    /// not an export and is to be thrown away.
+    pub fn withheld(&mut self, body: &Body) -> Result<(), WriteError> {
+        self.leaves(body, || Some(Content::Withheld))
+    }
+
+    /// Writes the leaves of one entry; `sealed` gives the content of those that are not in clear.
+    fn leaves(&mut self, body: &Body, mut sealed: impl FnMut() -> Option<Content>) -> Result<(), WriteError> {
         let expected = self.tree.size();
         if body.first_seq > expected {
             return Err(WriteError::Gap {
@@ -78,16 +116,11 @@ impl<W: Write> Writer<W> {
                 found: body.first_seq,
             });
         }
-        let mut records = records.iter();
         for leaf in body.leaves() {
             let content = if body.is_clear(leaf.outcome) {
                 Content::Clear(body.clear.clone())
             } else {
-                let (record, salt) = records.next().ok_or(WriteError::Records { index: body.index })?;
-                Content::Record {
-                    record: record.clone(),
-                    salt: *salt,
-                }
+                sealed().ok_or(WriteError::Records { index: body.index })?
             };
             if leaf.seq < self.header.start.size() {
                 continue;
@@ -98,6 +131,10 @@ impl<W: Write> Writer<W> {
                     found: leaf.seq,
                 });
             }
+            self.shown |= matches!(content, Content::Record { .. });
+            if self.shown && content == Content::Withheld {
+                return Err(WriteError::Withheld { seq: leaf.seq });
+            }
             let unverified = Unverified {
                 term: body.term,
                 wall_time: body.wall_time,
@@ -106,10 +143,7 @@ impl<W: Write> Writer<W> {
             self.output.write_all(line.as_bytes())?;
             self.tree.push(leaf.hash());
         }
-        match records.next() {
-            Some(_) => Err(WriteError::Records { index: body.index }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Writes a checkpoint of the tree up to here: a signed note and the key that signed it. The last line of an
@@ -158,9 +192,10 @@ pub fn leaf_line(leaf: &Leaf, content: &Content, unverified: Unverified) -> Opti
     let text = match content {
         Content::Record { record, .. } => {
             let record = Record::decode(record)?;
-            line(&LeafLine::new(leaf, content, Shown::Record(&record), unverified))
+            line(&LeafLine::new(leaf, content, Some(Shown::Record(&record)), unverified))
         }
-        Content::Clear(bytes) => line(&LeafLine::new(leaf, content, Shown::Clear(bytes), unverified)),
+        Content::Clear(bytes) => line(&LeafLine::new(leaf, content, Some(Shown::Clear(bytes)), unverified)),
+        Content::Withheld => line(&LeafLine::new(leaf, content, None, unverified)),
     };
     (text.len() <= LINE_BYTES_MAX).then_some(text)
 }

@@ -22,6 +22,8 @@ pub struct Caller {
     /// The creator's own pairs.
     pub metadata: BTreeMap<String, String>,
     pub(super) depth: u8,
+    /// Whether its number of uses is limited.
+    pub(super) is_counted: bool,
 }
 
 impl Caller {
@@ -88,11 +90,12 @@ pub fn authenticate(txn: &mut Txn<'_>, text: &[u8], custom: bool) -> Result<Call
         policies: record.policies,
         metadata: record.metadata,
         depth: record.depth,
+        is_counted,
     })
 }
 
 /// Leaves a token that is used up to the sweep, which revokes it. Not here: the request that takes the last use may itself renew the
-/// token, or create one below it.
+/// token.
 fn mark_used_up(txn: &mut Txn<'_>, id: ObjectId) {
     txn.fence_row(key::work(id), Kind::Work, b"used up", ObjectOptions::default());
 }

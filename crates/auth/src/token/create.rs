@@ -21,7 +21,7 @@ pub struct Create {
     pub ttl_s: u64,
     /// The most seconds it can live, however often renewed; 0 is the system's limit.
     pub explicit_max_ttl_s: u64,
-    /// How often it can be used; 0 is without limit.
+    /// How often it can be used; 0 is without limit. With a limit it cannot create tokens.
     pub num_uses: u64,
     /// Whether it can be renewed.
     pub renewable: bool,
@@ -74,6 +74,12 @@ impl From<InsertError> for CreateError {
 /// [`CreateError`]
 pub fn create(txn: &mut Txn<'_>, caller: &Caller, privileged: bool, wanted: Create) -> Result<NewToken, CreateError> {
     check(&wanted)?;
+    // As in Vault, orphans included: what it creates could be used without limit.
+    if caller.is_counted {
+        return Err(CreateError::Invalid(
+            "a token with a limited number of uses cannot create tokens; use one without a limit",
+        ));
+    }
     let policies = choose_policies(caller, privileged, &wanted)?;
     let is_root = policies.iter().any(|policy| policy == "root");
     let limit = match wanted.explicit_max_ttl_s {
@@ -81,7 +87,7 @@ pub fn create(txn: &mut Txn<'_>, caller: &Caller, privileged: bool, wanted: Crea
         seconds => seconds.min(TTL_S_MAX),
     };
     let ttl_s = match wanted.ttl_s {
-        0 if is_root => 0,
+        0 if is_root && wanted.explicit_max_ttl_s == 0 => 0,
         0 => TTL_S_DEFAULT.min(limit),
         seconds => seconds.min(limit),
     };
@@ -188,9 +194,9 @@ fn choose_policies(caller: &Caller, privileged: bool, wanted: &Create) -> Result
 }
 
 fn check(wanted: &Create) -> Result<(), CreateError> {
-    if wanted.policies.len() > 64 || wanted.policies.iter().any(|policy| Name::parse(policy).is_err()) {
+    if wanted.policies.len() > POLICIES_MAX || wanted.policies.iter().any(|policy| Name::parse(policy).is_err()) {
         return Err(CreateError::Invalid(
-            "at most 64 policies, each a name of a-z, 0-9, `-`, `_`, `.`",
+            "at most 63 policies, each a name of a-z, 0-9, `-`, `_`, `.`",
         ));
     }
     if wanted.display_name.len() > 128 || wanted.display_name.chars().any(char::is_control) {
@@ -199,9 +205,9 @@ fn check(wanted: &Create) -> Result<(), CreateError> {
         ));
     }
     let is_long = |(key, value): (&String, &String)| key.is_empty() || key.len() > 128 || value.len() > 512;
-    if wanted.metadata.len() > 64 || wanted.metadata.iter().any(is_long) {
+    if wanted.metadata.len() > METADATA_MAX || wanted.metadata.iter().any(is_long) {
         return Err(CreateError::Invalid(
-            "metadata has at most 64 pairs, keys of 1 to 128 bytes, values of at most 512",
+            "metadata has at most 32 pairs, keys of 1 to 128 bytes, values of at most 512",
         ));
     }
     if wanted.ttl_s > SECONDS_MAX || wanted.explicit_max_ttl_s > SECONDS_MAX {
@@ -215,4 +221,8 @@ fn check(wanted: &Create) -> Result<(), CreateError> {
 
 /// Each level costs a row to read on every request.
 const DEPTH_MAX: u8 = 32;
+/// With `default` a token has 64, all of which an audit record names.
+const POLICIES_MAX: usize = 63;
+/// An audit record has room for 64 values: these beside the longest names of all policies.
+const METADATA_MAX: usize = 32;
 const SECONDS_MAX: u64 = 100 * 366 * 86_400;

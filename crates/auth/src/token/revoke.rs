@@ -9,17 +9,17 @@ use super::authenticate::object_id;
 use super::record::Record;
 use crate::{ACCESSORS, ORPHANS};
 
-/// Revokes a token with all below it. Nothing happens if there is none.
+/// Revokes a token with all below it. Gives whether there was one.
 ///
 /// # Errors
 /// [`DamagedRow`]
-pub fn revoke(txn: &mut Txn<'_>, id: ObjectId) -> Result<(), DamagedRow> {
+pub fn revoke(txn: &mut Txn<'_>, id: ObjectId) -> Result<bool, DamagedRow> {
     let Some((record, _)) = Record::read(txn, id)? else {
-        return Ok(());
+        return Ok(false);
     };
     let accessor = record.accessor.to_string();
     txn.remove(record.parent.unwrap_or(ORPHANS), &accessor)?;
-    remove_rows(txn, id, &accessor)
+    remove_rows(txn, id, &accessor).map(|()| true)
 }
 
 /// Revokes a token even if a row of it is damaged. Then names may be left that lead to no token. True if nothing was damaged.

@@ -13,6 +13,7 @@ use super::env_file::{ChangeLock, EnvFile, NodeEntry, RunLock};
 use super::layout::{Home, Layout};
 use super::process::{end_all, log_tail, server_command};
 use super::setup::{self, Secrets};
+use crate::output::raw;
 
 /// Runs a cluster until a signal ends it, or until it cannot be set up.
 pub(super) async fn run(args: ClusterArgs) -> anyhow::Result<()> {
@@ -25,10 +26,7 @@ pub(super) async fn run(args: ClusterArgs) -> anyhow::Result<()> {
     let outcome = async {
         processes.start(&layout)?;
         if let Some(env) = make_ready(&args, &layout, &mut processes, &mut stop).await? {
-            env.write(&EnvFile::path(dir))?;
-            if let Some(file) = &args.env_file {
-                env.write(file)?;
-            }
+            env.write_all(dir)?;
             if !args.quiet {
                 tell_usage(&env, dir)?;
             }
@@ -64,6 +62,7 @@ async fn make_ready(
         ids,
         root_token,
         shares,
+        checkpoint_fingerprint,
     } = tokio::select! {
         biased;
         () = stop.told() => return Ok(None),
@@ -80,12 +79,16 @@ async fn make_ready(
         node.id = id;
     }
     let nodes = processes.started.clone();
+    // `aumbry dev start` runs elsewhere.
+    let env_file = args.env_file.as_deref().map(std::path::absolute).transpose()?;
     Ok(Some(EnvFile {
         nodes,
         ca: layout.ca.clone(),
         root_token,
         shares,
         threshold: setup::THRESHOLD,
+        checkpoint_fingerprint,
+        env_file,
     }))
 }
 
@@ -178,17 +181,16 @@ impl Stop {
 
 fn tell_usage(env: &EnvFile, dir: &Path) -> anyhow::Result<()> {
     let addresses: Vec<&str> = env.nodes.iter().map(|node| node.client.as_str()).collect();
-    let mut out = std::io::stdout().lock();
-    let told = writeln!(
-        out,
+    let text = format!(
         "{} nodes are ready; shares and logs are in {}. Ctrl-C ends them.\n\n\
-         export AUMBRY_ADDR={}\nexport AUMBRY_CACERT='{}'\nexport AUMBRY_TOKEN={}\n",
+         export AUMBRY_ADDR={}\nexport AUMBRY_CACERT='{}'\nexport AUMBRY_TOKEN={}\n\n\
+         checkpoint_fingerprint {}\n",
         env.nodes.len(),
         dir.display(),
         addresses.join(","),
         env.ca.display(),
         env.root_token,
+        env.checkpoint_fingerprint,
     );
-    told.and_then(|()| out.flush())
-        .context("cannot write to standard output")
+    raw(text.as_bytes())
 }

@@ -17,6 +17,12 @@ pub(super) struct EnvFile {
     pub(super) root_token: String,
     pub(super) shares: Vec<String>,
     pub(super) threshold: u32,
+    /// Of the key that signs the audit log.
+    #[serde(default)]
+    pub(super) checkpoint_fingerprint: String,
+    /// The copy that the user asked for, absolute.
+    #[serde(default)]
+    pub(super) env_file: Option<PathBuf>,
 }
 
 /// One node.
@@ -52,8 +58,14 @@ impl EnvFile {
         serde_json::from_slice(&text).map_err(|_| anyhow!("{} is damaged; start a new cluster", path.display()))
     }
 
+    /// Writes the file of the cluster in this directory, and the user's copy.
+    pub(super) fn write_all(&self, dir: &Path) -> anyhow::Result<()> {
+        self.write(&Self::path(dir))?;
+        self.env_file.as_ref().map_or(Ok(()), |copy| self.write(copy))
+    }
+
     /// Writes the file: readers see the old or the new one whole, and nobody but the owner sees it.
-    pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
+    fn write(&self, path: &Path) -> anyhow::Result<()> {
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -143,11 +155,15 @@ mod tests {
             root_token: "t".into(),
             shares: vec!["s".into()],
             threshold: 1,
+            checkpoint_fingerprint: "f".into(),
+            env_file: Some(dir.path().join("copy.json")),
         };
         let path = EnvFile::path(dir.path());
-        file.write(&path).unwrap();
+        file.write_all(dir.path()).unwrap();
         file.node(2).unwrap().pid = 8;
-        file.write(&path).unwrap();
+        file.write_all(dir.path()).unwrap();
+        let copy = std::fs::read(dir.path().join("copy.json")).unwrap();
+        assert_eq!(copy, std::fs::read(&path).unwrap(), "the user's copy is kept current");
         let mut read = EnvFile::read(dir.path()).unwrap();
         assert_eq!((read.node(1).unwrap().pid, read.node(2).unwrap().pid), (7, 8));
         assert!(read.node(3).is_err());

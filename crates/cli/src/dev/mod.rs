@@ -20,6 +20,8 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
+use crate::output::Format;
+
 /// Runs a local cluster until it is interrupted.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -42,7 +44,7 @@ struct ClusterArgs {
     /// The root token; made by the cluster if not given
     #[arg(long)]
     root_token: Option<String>,
-    /// A file that tells how to use the cluster (JSON), written when it is ready
+    /// A file that tells how to use the cluster (JSON), written when it is ready and whenever a node is started again
     #[arg(long)]
     env_file: Option<PathBuf>,
     /// Seal the nodes when all is set up
@@ -60,7 +62,7 @@ enum Action {
     Stop(NodeArgs),
     /// Starts a node again, and waits until it answers; it comes back sealed
     Start(NodeArgs),
-    /// Kills a node (SIGKILL), and waits until it is gone
+    /// Kills a node (SIGKILL), and waits until it is gone; fails if it does not run
     Kill(NodeArgs),
 }
 
@@ -79,15 +81,15 @@ struct NodeArgs {
 ///
 /// # Errors
 /// One text that says what failed, where, and, if a node did, what it logged last.
-pub(crate) fn run(args: DevArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: DevArgs, format: Format) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the asynchronous runtime")?;
     runtime.block_on(async {
         match args.action {
             None => cluster::run(args.cluster).await,
-            Some(Action::Stop(node)) => control::stop(&node).await,
-            Some(Action::Start(node)) => control::start(&node).await,
-            Some(Action::Kill(node)) => control::kill(&node).await,
+            Some(Action::Stop(node)) => control::stop(&node, format).await,
+            Some(Action::Start(node)) => control::start(&node, format).await,
+            Some(Action::Kill(node)) => control::kill(&node, format).await,
         }
     })
 }

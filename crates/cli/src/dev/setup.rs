@@ -15,6 +15,7 @@ pub(super) struct Secrets {
     pub(super) ids: Vec<u64>,
     pub(super) root_token: String,
     pub(super) shares: Vec<String>,
+    pub(super) checkpoint_fingerprint: String,
 }
 
 /// Makes one cluster of all nodes: initialised, joined, all voters, all unsealed and serving.
@@ -27,6 +28,7 @@ pub(super) async fn set_up(nodes: &[NodePlace], ca_pem: &str, root_token: Option
         shares: SHARES,
         threshold: THRESHOLD,
         root_token: root_token.unwrap_or_default().into_bytes().into(),
+        ..Default::default()
     };
     let made = fresh.init(request).await.context("cannot initialise the cluster")?;
     let text =
@@ -35,6 +37,7 @@ pub(super) async fn set_up(nodes: &[NodePlace], ca_pem: &str, root_token: Option
         ids: vec![made.node_id],
         root_token: text(&made.root_token)?,
         shares: made.shares.iter().map(|share| text(share)).collect::<Result<_, _>>()?,
+        checkpoint_fingerprint: made.checkpoint_fingerprint,
     };
     let client = client(nodes, ca_pem, SecretBytes::from(secrets.root_token.clone()))?;
     unseal(&client, &nodes[0].client, &secrets.shares).await?;

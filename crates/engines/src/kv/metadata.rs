@@ -121,6 +121,11 @@ impl Metadata {
     }
 
     pub(super) fn change(&mut self, change: &MetadataChange, now: LogTime) -> Result<(), Error> {
+        if change.is_empty() {
+            return Err(Error::Invalid(
+                "nothing to change; name max_versions, cas_required, delete_version_after or custom_metadata",
+            ));
+        }
         if change.max_versions.is_some_and(|n| n > MAX_VERSIONS_MAX) {
             return Err(Error::Invalid("max_versions is at most 1,000"));
         }
@@ -142,8 +147,8 @@ impl Metadata {
 }
 
 fn check_custom(custom: &BTreeMap<String, String>) -> Result<(), Error> {
-    if custom.len() > 64 {
-        return Err(Error::Invalid("custom_metadata has at most 64 keys"));
+    if custom.len() > CUSTOM_MAX {
+        return Err(Error::Invalid("custom_metadata has at most 60 keys"));
     }
     for (key, value) in custom {
         if key.is_empty() || key.len() > 128 || value.len() > 512 {
@@ -163,4 +168,6 @@ const VERSION: u8 = 1;
 const MAX_VERSIONS_DEFAULT: usize = 10;
 /// The metadata row holds about 20 bytes a version.
 const MAX_VERSIONS_MAX: u32 = 1_000;
+/// An audit record has room for 64 values: these and the other settings.
+const CUSTOM_MAX: usize = 60;
 const DELETE_AFTER_S_MAX: u64 = 100 * 366 * 86_400;

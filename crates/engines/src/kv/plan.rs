@@ -1,11 +1,13 @@
 //! Plans a request: reads the state, checks, and writes what follows.
 
+use std::collections::BTreeSet;
+
 use aumbry_barrier::Txn;
 use aumbry_types::{ObjectId, SecretBytes, SecretPath};
 
 use super::data;
 use super::metadata::Metadata;
-use super::request::{BATCH_MAX, Error, Item, LIST_MAX, Reply, Request};
+use super::request::{BATCH_BYTES_MAX, BATCH_MAX, Error, Item, LIST_MAX, Reply, Request};
 use super::tree;
 use super::versions::{self, Fate};
 
@@ -18,16 +20,7 @@ pub fn plan(txn: &mut Txn<'_>, root: ObjectId, request: &Request) -> Result<Repl
         Request::Put { path, data, cas } => put(txn, root, path, data, *cas),
         Request::Patch { path, data, cas } => patch(txn, root, path, data, *cas),
         Request::Get { path, version } => get(txn, root, path, *version)?.map(Reply::Item).ok_or(Error::NotFound),
-        Request::BatchGet { paths } => {
-            if paths.is_empty() || paths.len() > BATCH_MAX {
-                return Err(Error::Invalid("name 1 to 100 secrets"));
-            }
-            paths
-                .iter()
-                .map(|path| get(txn, root, path, None))
-                .collect::<Result<_, _>>()
-                .map(Reply::Items)
-        }
+        Request::BatchGet { paths } => batch_get(txn, root, paths),
         Request::List { path, after, limit } => list(txn, root, path.as_ref(), after, *limit),
         Request::Delete { path, versions } => {
             let id = existing(txn, root, path)?;
@@ -140,6 +133,30 @@ fn get(txn: &mut Txn<'_>, root: ObjectId, path: &SecretPath, version: Option<u64
         Some(version) => version,
     };
     read_item(txn, id, &metadata, version)
+}
+
+fn batch_get(txn: &mut Txn<'_>, root: ObjectId, paths: &[SecretPath]) -> Result<Reply, Error> {
+    if paths.is_empty() || paths.len() > BATCH_MAX {
+        return Err(Error::Invalid("name 1 to 100 secrets"));
+    }
+    let distinct: BTreeSet<&str> = paths.iter().map(SecretPath::as_str).collect();
+    if distinct.len() < paths.len() {
+        return Err(Error::Invalid("a secret is named twice; name each once"));
+    }
+    let mut bytes = 0;
+    let mut items = Vec::with_capacity(paths.len());
+    for path in paths {
+        let item = get(txn, root, path, None)?;
+        let data = item.as_ref().and_then(|item| item.data.as_ref());
+        bytes += data.map_or(0, SecretBytes::len);
+        if bytes > BATCH_BYTES_MAX {
+            return Err(Error::Invalid(
+                "the secrets are larger than 4 MiB together; ask for fewer at a time",
+            ));
+        }
+        items.push(item);
+    }
+    Ok(Reply::Items(items))
 }
 
 fn read_item(txn: &mut Txn<'_>, id: ObjectId, metadata: &Metadata, version: u64) -> Result<Option<Item>, Error> {

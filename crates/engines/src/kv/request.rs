@@ -30,7 +30,7 @@ pub enum Request {
     },
     /// Reads the current versions of several secrets.
     BatchGet {
-        /// The secrets, at most 100.
+        /// The secrets, at most 100, each once, of at most 4 MiB together.
         paths: Vec<SecretPath>,
     },
     /// Merges a JSON object into the current version (RFC 7396).
@@ -102,6 +102,19 @@ pub struct MetadataChange {
     pub delete_version_after_s: Option<u64>,
     /// The user's own pairs, replaced whole.
     pub custom: Option<BTreeMap<String, String>>,
+}
+
+impl MetadataChange {
+    /// Whether it changes nothing.
+    pub(super) const fn is_empty(&self) -> bool {
+        let Self {
+            max_versions,
+            cas_required,
+            delete_version_after_s,
+            custom,
+        } = self;
+        max_versions.is_none() && cas_required.is_none() && delete_version_after_s.is_none() && custom.is_none()
+    }
 }
 
 /// What is known of one version.
@@ -177,6 +190,14 @@ pub enum Error {
     /// The request is not acceptable.
     #[error("{0}")]
     Invalid(&'static str),
+    /// None of the versions could be changed as asked; nothing was.
+    #[error("{}", unchanged(missing, destroyed))]
+    Unchanged {
+        /// Those that do not exist.
+        missing: Vec<u64>,
+        /// Those that are destroyed, where they were to be restored.
+        destroyed: Vec<u64>,
+    },
     /// A stored row is damaged.
     #[error(transparent)]
     Damaged(#[from] DamagedRow),
@@ -323,11 +344,35 @@ fn create_or_update(txn: &mut Txn<'_>, root: ObjectId, path: &SecretPath) -> Res
     Ok(if exists { Capability::Update } else { Capability::Create })
 }
 
+fn unchanged(missing: &[u64], destroyed: &[u64]) -> String {
+    let mut parts = Vec::new();
+    if !missing.is_empty() {
+        parts.push(format!("no such version: {}", shown(missing)));
+    }
+    if !destroyed.is_empty() {
+        parts.push(format!("destroyed for good: {}", shown(destroyed)));
+    }
+    format!("{}; nothing was changed", parts.join("; "))
+}
+
+fn shown(versions: &[u64]) -> String {
+    let first: Vec<String> = versions.iter().take(SHOWN_MAX).map(u64::to_string).collect();
+    match versions.len().saturating_sub(SHOWN_MAX) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+/// Errors travel in headers, which hold a few KiB.
+const SHOWN_MAX: usize = 20;
 /// The most secrets that one batch reads: its replies must fit into one message.
 pub(super) const BATCH_MAX: usize = 100;
+/// The most bytes of data that one batch reads: all of them are decrypted while nothing else is planned, and 100 secrets can have
+/// 100 MiB.
+pub(super) const BATCH_BYTES_MAX: usize = 4 << 20;
 /// The most names of one page.
 pub(super) const LIST_MAX: usize = 10_000;
-/// The most versions that one request names.
+/// The most versions that one request names: an audit record names them all, in 42 of its 64 values at most.
 pub(super) const VERSIONS_MAX: usize = 1_000;
 
 mod optional {

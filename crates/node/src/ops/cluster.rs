@@ -84,6 +84,10 @@ pub(crate) fn join(node: &Node, txn: &mut Txn<'_>, request: &JoinRequest) -> Res
 /// Tells consensus.
 pub(super) async fn change(node: &Node, request: &Request, effect: Effect) -> Result<(), Failure> {
     let consensus = &node.consensus;
+    let effect = match effect {
+        Effect::Transfer(to) => Effect::Transfer(Some(unsealed_voter(node, to).await?)),
+        other => other,
+    };
     let changing = match effect {
         Effect::AddLearner(member) => consensus.add_learner(member),
         Effect::Promote(id) => consensus.promote(id),
@@ -100,6 +104,34 @@ pub(super) async fn change(node: &Node, request: &Request, effect: Effect) -> Re
             "no quorum answered; see `aumbry operator members`",
         )),
     }
+}
+
+/// The voter that takes over: the one that is named, or the one that holds most of the log. A sealed leader would serve nobody.
+async fn unsealed_voter(node: &Node, to: Option<NodeId>) -> Result<NodeId, Failure> {
+    let status = node.consensus.status();
+    let is_wanted = |member: &&Member| match to {
+        Some(to) => member.id == to,
+        None => member.voter && member.id != status.node,
+    };
+    let mut candidates: Vec<&Member> = status.members.iter().filter(is_wanted).collect();
+    candidates.sort_by_key(|member| std::cmp::Reverse(member.matched));
+    if candidates.is_empty() {
+        return Err(failure(&match to {
+            Some(_) => MembershipError::UnknownNode,
+            None => MembershipError::Refused("there is no other voter".to_owned()),
+        }));
+    }
+    for member in candidates {
+        let state = (node.outside.ask_peer)(member.id).await;
+        if state.is_some_and(|state| state.unsealed) || member.id == status.node {
+            return Ok(member.id);
+        }
+    }
+    Err(Failure::new(
+        Class::FailedPrecondition,
+        "NO_UNSEALED_VOTER",
+        "no such voter is reached and unsealed: unseal it first; see `aumbry status`",
+    ))
 }
 
 fn failure(error: &MembershipError) -> Failure {

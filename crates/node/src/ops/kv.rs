@@ -19,6 +19,10 @@ fn failure(error: Error) -> Failure {
             Failure::new(Class::FailedPrecondition, "CAS_MISMATCH", text)
         }
         Error::CasRequired => Failure::new(Class::FailedPrecondition, "CAS_REQUIRED", text),
+        Error::Unchanged { ref missing, .. } if missing.is_empty() => {
+            Failure::new(Class::FailedPrecondition, "VERSION_DESTROYED", text)
+        }
+        Error::Unchanged { .. } => Failure::new(Class::NotFound, "NOT_FOUND", text),
         Error::Data(_) | Error::Invalid(_) => Failure::invalid(text),
         Error::Damaged(damaged) => damaged.into(),
     }

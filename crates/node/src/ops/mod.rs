@@ -55,7 +55,7 @@ pub(crate) fn plan(
 ) -> Result<(Reply, Effect), Failure> {
     let reply = match operation {
         Operation::Kv(_) => {
-            let (mount, request) = needs.kv.ok_or_else(Failure::denied)?;
+            let (mount, request) = needs.kv.ok_or_else(Failure::denied)??;
             kv::plan(txn, &mount, &request)?
         }
         Operation::TokenCreate(create) => token::create(txn, caller, privileged, create)?,

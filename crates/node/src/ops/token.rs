@@ -35,12 +35,14 @@ pub(super) fn renew(txn: &mut Txn<'_>, caller: &Caller, name: &TokenName, increm
         .map_err(renew_failure)
 }
 
-/// Revoking what is not there succeeds: it is as the caller wants it.
+/// Revoking what is not there fails: a name that was mistyped would leave the token that was meant. A retry has its stored reply.
 pub(super) fn revoke(txn: &mut Txn<'_>, caller: &Caller, name: &TokenName) -> Result<Reply, Failure> {
-    if let Some(id) = find(txn, caller, name)? {
-        token::revoke(txn, id)?;
+    let id = find(txn, caller, name)?.ok_or_else(not_found)?;
+    if token::revoke(txn, id)? {
+        Ok(Reply::Done)
+    } else {
+        Err(not_found())
     }
-    Ok(Reply::Done)
 }
 
 fn find(txn: &mut Txn<'_>, caller: &Caller, name: &TokenName) -> Result<Option<ObjectId>, Failure> {

@@ -118,6 +118,11 @@ impl Bed {
     }
 
     pub(crate) fn sealed() -> Self {
+        Self::sealed_in(ClusterId::from_bytes([7; 16]))
+    }
+
+    /// A node of this cluster; [`Self::initialise`] makes the store of another one if it is not `[7; 16]`.
+    pub(crate) fn sealed_in(cluster: ClusterId) -> Self {
         let open = watch::Sender::new(true);
         let consensus = Arc::new(Gate {
             local: Local::new(),
@@ -129,7 +134,7 @@ impl Bed {
         let outside = Outside {
             sign_node: Box::new(|_, _, _, _, _| Ok("certificate".to_owned())),
             ask_peer: Box::new(|_| Box::pin(async { None })),
-            cluster: ClusterId::from_bytes([7; 16]),
+            cluster,
             region: "r1".to_owned(),
         };
         let seam: Arc<dyn Consensus> = Arc::<Gate>::clone(&consensus);
@@ -183,7 +188,11 @@ impl Bed {
         operation: Operation,
         key: &str,
     ) -> Result<Answer, Failure> {
-        let request = Request {
+        self.node.serve(&self.request(token, operation, key)).await
+    }
+
+    pub(crate) fn request(&self, token: &SecretBytes, operation: Operation, key: &str) -> Request {
+        Request {
             id: RequestId::make(&*self.entropy),
             operation,
             evidence: Evidence {
@@ -196,8 +205,7 @@ impl Bed {
             consistency: aumbry_node::Consistency::Linearizable,
             min_index: 0,
             deadline: Instant::now() + Duration::from_secs(10),
-        };
-        self.node.serve(&request).await
+        }
     }
 
     pub(crate) async fn call(&self, operation: Operation) -> Result<Reply, Failure> {

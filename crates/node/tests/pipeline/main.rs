@@ -2,5 +2,7 @@
 
 mod bed;
 mod housekeeping;
+mod replays;
 mod requests;
+mod told;
 mod trouble;

@@ -159,7 +159,11 @@ async fn an_idempotency_key_belongs_to_one_request_whatever_it_changes() {
     let cases = [
         (settings(Some(5), None), settings(Some(5), None), "OK"),
         (settings(Some(5), None), settings(Some(6), None), "INVALID_REQUEST"),
-        (settings(None, None), settings(None, Some(true)), "INVALID_REQUEST"),
+        (
+            settings(Some(5), None),
+            settings(Some(5), Some(true)),
+            "INVALID_REQUEST",
+        ),
         (create(true, "a"), create(true, "a"), "OK"),
         (create(true, "a"), create(false, "a"), "INVALID_REQUEST"),
         (create(true, "a"), create(true, "b"), "INVALID_REQUEST"),

@@ -3,6 +3,7 @@
 mod decisions;
 mod parsing;
 mod reference;
+mod vault;
 
 use crate::Policy;
 

@@ -7,7 +7,7 @@ use super::policy;
 use crate::{PatternError, Policy, Reason};
 
 /// The rules as `pattern capability,capability`.
-fn rules(policy: &Policy) -> Vec<String> {
+pub(super) fn rules(policy: &Policy) -> Vec<String> {
     let show = |rule: &crate::Rule| {
         let names: Vec<_> = rule.capabilities().iter().map(|c| c.as_str()).collect();
         format!("{} {}", rule.pattern().as_str(), names.join(","))
@@ -257,7 +257,7 @@ fn abuse_021_what_is_wrong_is_refused_at_write() {
         (equal_keys.to_owned(), Reason::DuplicateKey),
         (
             "path \"a\" {\n policy = \"read\"\n policy = \"deny\"\n}".to_owned(),
-            Reason::Syntax,
+            Reason::DuplicateKey,
         ),
         (blocks(2_000), Reason::TooManyRules),
         (blocks(10_000), Reason::TooLong),

@@ -226,6 +226,7 @@ fn row(row: AuditRow) -> v1::AuditRow {
         record: row.record.into(),
         clear: row.clear.into(),
         event: row.event,
+        withheld: row.withheld,
     }
 }
 

@@ -11,11 +11,13 @@ use std::time::Duration;
 use aumbry_api::{Operation, Reply as _, status_of};
 use aumbry_node::Evidence;
 use aumbry_types::SecretBytes;
+use prost::Message as _;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::gateway::Gateway;
+use crate::holding::hold_reply;
 use crate::lifecycle::Lifecycle;
 use crate::tls::Peer;
 
@@ -31,12 +33,18 @@ impl Services {
     async fn call<O: Operation>(&self, request: Request<O>) -> Result<Response<O::Reply>, Status> {
         let deadline = self.deadline(request.metadata());
         let evidence = self.evidence(&request)?;
+        let share = request.extensions().get::<Peer>().map(|peer| Arc::clone(&peer.share));
         let call = request.into_inner().into_call();
         let answer = self.gateway.serve(call, evidence, deadline).await;
         let answer = answer.map_err(|failure| status_of(&failure))?;
         let reply =
             O::Reply::from_answer(answer).ok_or_else(|| Status::internal("the answer does not go with the request"))?;
-        Ok(Response::new(reply))
+        let held = share.map(|share| hold_reply(&share, reply.encoded_len())).transpose()?;
+        let mut response = Response::new(reply);
+        if let Some(held) = held.flatten() {
+            response.extensions_mut().insert(held);
+        }
+        Ok(response)
     }
 
     fn evidence<T>(&self, request: &Request<T>) -> Result<Evidence, Status> {

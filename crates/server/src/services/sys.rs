@@ -1,13 +1,15 @@
 //! The system service: initialising, the seal, health.
 
-use aumbry_api::v1;
 use aumbry_api::v1::sys_service_server::SysService;
+use aumbry_api::{status_of, v1};
+use aumbry_node::{Class, Failure};
 use aumbry_state::Consensus as _;
-use aumbry_types::SecretBytes;
+use aumbry_types::{RequestId, SecretBytes};
 use bytes::Bytes;
 use tonic::{Request, Response, Status};
 
 use super::Services;
+use crate::convert;
 use crate::lifecycle::{MemberError, VERSION};
 use crate::member::Member;
 
@@ -23,6 +25,7 @@ impl Services {
             return v1::SealStatusReply {
                 sealed: true,
                 version: VERSION.to_owned(),
+                name: self.lifecycle.name().to_owned(),
                 ..v1::SealStatusReply::default()
             };
         };
@@ -37,6 +40,8 @@ impl Services {
             version: VERSION.to_owned(),
             cluster_id: member.cluster().to_string(),
             applied_index: member.raft.changed().borrow().applied.0,
+            node_id: member.raft_id().0,
+            name: self.lifecycle.name().to_owned(),
         }
     }
 }
@@ -53,10 +58,15 @@ impl SysService for Services {
                 "a root token of your choice has 4 to 128 bytes",
             ));
         }
+        if init.key.len() > 64 {
+            return Err(Status::invalid_argument(
+                "the key of an initialisation has at most 64 bytes",
+            ));
+        }
         let root_token = (!init.root_token.is_empty()).then(|| SecretBytes::new(init.root_token.into()));
         let done = self
             .lifecycle
-            .init(shares, threshold, root_token)
+            .init(shares, threshold, root_token, &init.key)
             .await
             .map_err(|error| member_status(&error))?;
         let (initialised, cluster) = done;
@@ -86,14 +96,20 @@ impl SysService for Services {
             .raft
             .barrier()
             .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
+            .map_err(|error| refused(&Failure::new(Class::Unavailable, "NO_LEADER", error.to_string()).retry()))?;
         match member.node.unseal(share.expose()) {
             Ok(status) if !status.sealed => {
                 tracing::info!("the node is unsealed");
                 self.adopt(&member).await?;
             }
             Ok(_) => {}
-            Err(error) => return Err(Status::invalid_argument(error.to_string())),
+            Err(error) => {
+                return Err(refused(&Failure::new(
+                    Class::InvalidArgument,
+                    "INVALID_SHARE",
+                    error.to_string(),
+                )));
+            }
         }
         Ok(Response::new(self.seal_status_reply()))
     }
@@ -109,7 +125,7 @@ impl SysService for Services {
 
     async fn health(&self, _: Request<v1::HealthRequest>) -> Result<Response<v1::HealthReply>, Status> {
         let member = self.lifecycle.member();
-        let leader = member.as_ref().and_then(|member| member.raft.changed().borrow().leader);
+        let leader = member.as_ref().and_then(|member| member.leader());
         Ok(Response::new(v1::HealthReply {
             initialized: member
                 .as_ref()
@@ -135,19 +151,35 @@ impl SysService for Services {
 }
 
 fn uninitialised() -> Status {
-    Status::failed_precondition(
+    refused(&Failure::new(
+        Class::FailedPrecondition,
+        "NO_CLUSTER",
         "the node belongs to no cluster yet; run `aumbry operator init`, or `aumbry operator join`",
-    )
+    ))
 }
 
 pub(super) fn member_status(error: &MemberError) -> Status {
+    use aumbry_node::InitError;
     let text = error.to_string();
-    match error {
-        MemberError::Already | MemberError::Init(aumbry_node::InitError::Already) => Status::failed_precondition(text),
-        MemberError::Init(aumbry_node::InitError::Shares(_)) => Status::invalid_argument(text),
-        MemberError::Join(_) => Status::failed_precondition(text),
-        MemberError::Storage(_) => Status::invalid_argument(text),
-        MemberError::Init(_) | MemberError::Adopt(_) => Status::unavailable(text),
-        MemberError::Identity(_) | MemberError::Pki(_) | MemberError::Start(_) => Status::internal(text),
-    }
+    let (class, reason) = match error {
+        MemberError::Already | MemberError::Init(InitError::Already) => (Class::FailedPrecondition, "ALREADY"),
+        MemberError::NotRepeatable => (Class::FailedPrecondition, "NOT_REPEATABLE"),
+        MemberError::Init(InitError::Shares(_)) => (Class::InvalidArgument, "INVALID_REQUEST"),
+        MemberError::Join(_) => (Class::FailedPrecondition, "JOIN_REFUSED"),
+        MemberError::Storage(_) => (Class::InvalidArgument, "INVALID_BACKUP"),
+        MemberError::Init(InitError::NotCommitted(_)) => {
+            return refused(&Failure::unknown(Class::Unavailable, &text));
+        }
+        MemberError::Init(_) | MemberError::Adopt(_) => (Class::Unavailable, "TRY_AGAIN"),
+        MemberError::Identity(_) | MemberError::Pki(_) | MemberError::Start(_) => (Class::Internal, "INTERNAL"),
+    };
+    refused(&Failure::new(class, reason, text))
+}
+
+/// The status of a failure that no request of the pipeline stands behind.
+fn refused(failure: &Failure) -> Status {
+    let none = RequestId::from_bytes([0; 16]);
+    let mut failure = convert::failure(failure, none, String::new());
+    failure.request_id.clear();
+    status_of(&failure)
 }

@@ -148,7 +148,8 @@ fn a_change_of_any_byte_is_refused() {
 fn a_snapshot_that_no_log_gave_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("snapshot");
-    let check = |change: &dyn Fn(&mut Vec<(Bytes, Bytes)>)| {
+    type Rows = Vec<(Bytes, Bytes)>;
+    let check = |change: &dyn Fn(&mut Rows)| {
         snapshot(&path, change);
         SnapshotReader::open(&path).unwrap().check_content()
     };

@@ -1,0 +1,145 @@
+//! One node above consensus: its parts, and its seal.
+
+use std::sync::Arc;
+
+use aumbry_barrier::ListCache;
+use aumbry_state::Consensus;
+use aumbry_types::{Clock, Entropy};
+use tokio::sync::Semaphore;
+
+use crate::checkpoints::Checkpoints;
+use crate::outside::Outside;
+use crate::planner::Planner;
+use crate::refusals::Refusals;
+use crate::request::IDEMPOTENCY_KEY_BYTES_MAX;
+use crate::seal::{Seal, SealStatus, UnsealError};
+use crate::sequencer::Sequencer;
+use crate::{Failure, Request};
+
+/// One node above consensus.
+pub struct Node {
+    pub(crate) consensus: Arc<dyn Consensus>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) outside: Outside,
+    pub(crate) sequencer: Sequencer,
+    pub(crate) seal: Seal,
+    pub(crate) lists: ListCache,
+    pub(crate) refusals: Refusals,
+    pub(crate) peer_clocks: std::sync::Mutex<Vec<aumbry_types::WallTime>>,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) admitted: Semaphore,
+}
+
+impl Node {
+    /// A sealed node. Run [`crate::run_duties`] beside it.
+    #[must_use]
+    pub fn new(
+        consensus: Arc<dyn Consensus>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        outside: Outside,
+    ) -> Arc<Self> {
+        let planner = Planner::new(consensus.view());
+        Arc::new(Self {
+            consensus,
+            clock,
+            entropy,
+            outside,
+            sequencer: Sequencer::new(planner),
+            seal: Seal::default(),
+            lists: ListCache::default(),
+            refusals: Refusals::default(),
+            peer_clocks: std::sync::Mutex::default(),
+            checkpoints: Checkpoints::default(),
+            admitted: Semaphore::new(ADMITTED_MAX),
+        })
+    }
+
+    /// The seal, as anyone may see it.
+    #[must_use]
+    pub fn seal_status(&self) -> SealStatus {
+        self.seal.status(&*self.consensus.view())
+    }
+
+    /// Whether the node holds its keys.
+    #[must_use]
+    pub fn is_unsealed(&self) -> bool {
+        self.seal.barrier().is_some()
+    }
+
+    /// Takes one key share. The caller has made sure that this node has applied what the cluster committed.
+    ///
+    /// # Errors
+    /// [`UnsealError`]; shares shown before still count.
+    pub fn unseal(&self, share: &[u8]) -> Result<SealStatus, UnsealError> {
+        self.seal.submit(&*self.consensus.view(), share)?;
+        self.sequencer.ring();
+        Ok(self.seal_status())
+    }
+
+    /// Signs a backup with the key that signs the audit log. `None` if sealed. The bytes begin with a label
+    /// that no checkpoint begins with.
+    #[must_use]
+    pub fn sign_backup(&self, statement: &[u8]) -> Option<[u8; 64]> {
+        self.seal
+            .barrier()
+            .map(|barrier| barrier.keyring().checkpoint().sign(statement))
+    }
+
+    /// The key that verifies what [`Self::sign_backup`] signs. `None` if sealed.
+    #[must_use]
+    pub fn backup_key(&self) -> Option<[u8; 32]> {
+        let barrier = self.seal.barrier()?;
+        Some(*barrier.keyring().checkpoint().verifying_key().as_bytes())
+    }
+
+    /// Forgets the key shares shown so far.
+    pub fn reset_unseal(&self) {
+        self.seal.reset();
+    }
+
+    /// Wipes the keys. Requests in flight fail.
+    pub fn seal(&self) {
+        self.seal.close();
+        self.sequencer.lock().reset();
+        self.lists.clear();
+        self.sequencer.ring();
+    }
+
+    /// What consensus knows, on this node.
+    #[must_use]
+    pub fn consensus(&self) -> &Arc<dyn Consensus> {
+        &self.consensus
+    }
+
+    /// What can be said before anything is looked at.
+    pub(crate) fn check(&self, request: &Request) -> Result<(), Failure> {
+        if !self.is_unsealed() {
+            let is_initialised = self.seal_status().initialised;
+            return Err(if is_initialised {
+                Failure::sealed()
+            } else {
+                Failure::uninitialised()
+            });
+        }
+        let key = &request.idempotency_key;
+        if key.len() > IDEMPOTENCY_KEY_BYTES_MAX || key.chars().any(char::is_control) {
+            return Err(Failure::invalid(
+                "an idempotency key has at most 128 bytes and no control characters",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the keys that this node holds are those of the committed seal. They are not if the cluster was initialised again
+    /// between the node's unsealing and its first plan.
+    pub(crate) fn holds_the_clusters_keys(&self) -> bool {
+        let config = crate::seal::read_config(&*self.consensus.view());
+        let held = self.seal.barrier().map(|barrier| barrier.storage_id());
+        held.is_none() || held == config.map(|config| config.storage_id)
+    }
+}
+
+/// Requests inside the node at once; each may hold a value of 1 MiB.
+const ADMITTED_MAX: usize = 4_096;

@@ -1,0 +1,82 @@
+//! The log is kept short: a snapshot once it has grown, and what the snapshot covers is dropped, but for an end that members may still need.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::Instant as _;
+use openraft::async_runtime::watch::WatchReceiver as _;
+
+use crate::node::RaftNode;
+
+/// Looks at the log now and then.
+pub(crate) async fn run(node: Arc<RaftNode>) {
+    let mut tick = tokio::time::interval(LOG_CHECK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let limit = node.config.snapshot_log_bytes;
+        if node.log.bytes() < limit {
+            continue;
+        }
+        let covered = snapshot_index(&node);
+        if node.log.bytes_after(covered) >= limit / 2 {
+            if let Err(error) = node.raft.trigger().snapshot().await {
+                tracing::warn!(%error, "no snapshot was taken");
+                continue;
+            }
+            // Only one at a time, and none again before this one is there.
+            let _ = tokio::time::timeout(SNAPSHOT_TIMEOUT, newer_snapshot(&node, covered)).await;
+        }
+        purge(&node, limit / KEPT_PART).await;
+    }
+}
+
+/// Purges what the snapshot covers, but for the last `kept` bytes, and for what a member needs that is there and a little behind.
+async fn purge(node: &RaftNode, kept: u64) {
+    let before_kept = node.log.tail(kept).saturating_sub(1);
+    let upto = snapshot_index(node).min(before_kept).min(needed_by_the_living(node));
+    if upto > 0
+        && let Err(error) = node.raft.trigger().purge_log(upto).await
+    {
+        tracing::warn!(%error, "the log was not purged");
+    }
+}
+
+/// The last index that every member that is there holds. One that does not answer is not waited for: it gets a snapshot when it is back, and
+/// the disk of the others does not fill.
+fn needed_by_the_living(node: &RaftNode) -> u64 {
+    let metrics = node.raft.metrics().borrow_watched().clone();
+    let (Some(replication), Some(heartbeat)) = (metrics.replication, metrics.heartbeat) else {
+        return u64::MAX;
+    };
+    let silence = SILENCES * node.config.election_max;
+    let is_alive = |id: &u64| {
+        let heard = heartbeat.get(id).and_then(|heard| *heard);
+        heard.is_some_and(|heard| heard.elapsed() < silence)
+    };
+    let living = replication.iter().filter(|(id, _)| **id != node.node.0 && is_alive(id));
+    let held = living.map(|(_, matched)| matched.as_ref().map_or(0, |id| id.index));
+    held.min().unwrap_or(u64::MAX)
+}
+
+fn snapshot_index(node: &RaftNode) -> u64 {
+    let metrics = node.raft.metrics().borrow_watched().clone();
+    metrics.snapshot.map_or(0, |id| id.index)
+}
+
+async fn newer_snapshot(node: &RaftNode, than: u64) {
+    let mut metrics = node.raft.metrics();
+    while snapshot_index(node) <= than {
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+const LOG_CHECK: Duration = Duration::from_secs(1);
+/// A snapshot of a large store takes minutes.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(3_600);
+/// The part of the log that is kept for a member that was away for a moment.
+const KEPT_PART: u64 = 4;
+/// Elections without a word after which a member counts as away: 12 seconds with the default times.
+const SILENCES: u32 = 20;

@@ -1,0 +1,30 @@
+//! Whether a peer is in reach, told once when it changes: a peer that is down for an hour is two lines in the log, not a hundred thousand.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The contact with one peer.
+pub(crate) struct Contact {
+    node: u64,
+    address: String,
+    is_lost: AtomicBool,
+}
+
+impl Contact {
+    pub(crate) const fn new(node: u64, address: String) -> Self {
+        Self {
+            node,
+            address,
+            is_lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes whether the peer answered.
+    pub(crate) fn note(&self, answered: bool) {
+        let was_lost = self.is_lost.swap(!answered, Ordering::Relaxed);
+        match (was_lost, answered) {
+            (false, false) => tracing::warn!(node = self.node, address = self.address, "a peer cannot be reached"),
+            (true, true) => tracing::info!(node = self.node, address = self.address, "the peer is back"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A server process of its own, beside the cluster that lends it its certificates.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use aumbry_client::Client;
+use aumbry_types::SecretBytes;
+
+use crate::cluster::{Cluster, binary, eventually};
+
+/// A running server. Dropping it kills it.
+pub struct Server {
+    process: Option<Child>,
+    directory: PathBuf,
+    ca: Vec<u8>,
+    client: String,
+    peer: String,
+}
+
+/// What is unusual about a server.
+#[derive(Default)]
+pub struct Unusual {
+    /// Where peers are told to reach it, if not at its own address.
+    pub peer_advertise: Option<String>,
+    /// Further lines of the configuration: of the section `[raft]`, then whole sections.
+    pub config: String,
+}
+
+impl Server {
+    /// Starts a fresh node in this directory. Its client listener shows the certificate of the cluster's nodes.
+    pub async fn start(directory: &Path, cluster: &Cluster, unusual: &Unusual) -> Result<Self> {
+        let (client, peer) = (free_address()?, free_address()?);
+        Self::start_at(directory, cluster, unusual, client, peer).await
+    }
+
+    /// As [`Self::start`], at addresses that were chosen before.
+    pub async fn start_at(
+        directory: &Path,
+        cluster: &Cluster,
+        unusual: &Unusual,
+        client: String,
+        peer: String,
+    ) -> Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let lent = cluster.dir();
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let advertise = unusual.peer_advertise.as_ref();
+        let advertise = advertise
+            .map(|address| format!("advertise = {address:?}\n"))
+            .unwrap_or_default();
+        let config = format!(
+            "name = {:?}\ndata_dir = {:?}\n[client]\naddress = {client:?}\ncert_file = {:?}\nkey_file = {:?}\n[peer]\naddress = {peer:?}\n{advertise}[raft]\nheartbeat_ms = 50\nelection_min_ms = 150\nelection_max_ms = 300\n{}",
+            directory.file_name().unwrap_or_default().to_string_lossy(),
+            text(directory.join("data")),
+            text(lent.join("server.pem")),
+            text(lent.join("server.key")),
+            unusual.config,
+        );
+        std::fs::write(directory.join("aumbry.toml"), config)?;
+        let mut server = Self {
+            process: None,
+            directory: directory.to_owned(),
+            ca: std::fs::read(cluster.ca_file())?,
+            client,
+            peer,
+        };
+        server.run().await?;
+        Ok(server)
+    }
+
+    /// Starts the process again.
+    pub async fn run(&mut self) -> Result<()> {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.join("server.log"))?;
+        let mut command = Command::new(binary());
+        command
+            .args(["server", "--config"])
+            .arg(self.directory.join("aumbry.toml"));
+        self.process = Some(
+            command
+                .stdin(Stdio::null())
+                .stdout(log.try_clone()?)
+                .stderr(log)
+                .spawn()?,
+        );
+        let client = self.client_as(SecretBytes::default())?;
+        let up = eventually("the server is up", || async { client.health(None).await.is_ok() }).await;
+        up.with_context(|| self.log())
+    }
+
+    /// Ends the process with SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.kill()?;
+            process.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Where clients reach it.
+    #[must_use]
+    pub fn client_address(&self) -> &str {
+        &self.client
+    }
+
+    /// Where it listens to peers.
+    #[must_use]
+    pub fn peer_address(&self) -> &str {
+        &self.peer
+    }
+
+    /// Everything that it wrote.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("server.log")).unwrap_or_default()
+    }
+
+    /// A client of it with this token, which does not retry.
+    pub fn client_as(&self, token: SecretBytes) -> Result<Client> {
+        let builder = Client::builder()
+            .endpoints(vec![self.client.clone()])
+            .ca_pem(self.ca.clone())
+            .token(token)
+            .timeout(Duration::from_secs(15));
+        Ok(builder.retries(false).build()?)
+    }
+
+    /// Unseals it with these shares, as soon as it can be.
+    pub async fn unseal(&self, shares: &[String]) -> Result<()> {
+        let client = self.client_as(SecretBytes::default())?;
+        for share in shares {
+            eventually("the share is taken", || async {
+                client.unseal(None, SecretBytes::from(share.clone())).await.is_ok()
+            })
+            .await
+            .with_context(|| self.log())?;
+        }
+        ensure!(!client.seal_status(None).await?.sealed, "the node is still sealed");
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// An address on loopback that nobody listens at.
+pub fn free_address() -> Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
