@@ -29,12 +29,13 @@ pub(crate) fn test() -> Result<(), String> {
     Ok(())
 }
 
-/// What is quick: nothing that starts a node, no documentation.
+/// What is quick: nothing that starts a node.
 pub(crate) fn verify() -> Result<(), String> {
     let mut steps = Steps::start();
     steps.run("what the build needs", setup::ensure)?;
     steps.cargo("format", &["fmt", "--all", "--check"], &[])?;
     steps.cargo("lints", &LINTS, &[])?;
+    steps.cargo("documentation", &DOCUMENTATION, &[("RUSTDOCFLAGS", "-D warnings")])?;
     let tests = [
         "test",
         "--release",
