@@ -297,14 +297,14 @@ fn poll<T>(limit: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Resu
     }
 }
 
-/// The binary under test: named by the environment, or beside the test.
+/// The binary under test: named by the environment, or beside this program, or one directory above it as for tests.
 pub(crate) fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("AUMBRY_BIN") {
         return path.into();
     }
-    let test = std::env::current_exe().unwrap_or_default();
-    let directory = test.parent().and_then(Path::parent).unwrap_or_else(|| Path::new("."));
-    directory.join("aumbry")
+    let this = std::env::current_exe().unwrap_or_default();
+    let mut beside = this.ancestors().skip(1).take(2).map(|directory| directory.join("aumbry"));
+    beside.find(|path| path.is_file()).unwrap_or_else(|| "aumbry".into())
 }
 
 fn read(path: &Path) -> String {

@@ -85,6 +85,7 @@ pub(crate) fn verify(arguments: &Verify, format: Format) -> Result<()> {
     let shown = json!({
         "intact": true,
         "records": verified.records,
+        "withheld": verified.withheld,
         "size": verified.size,
         "root": hex::encode(&verified.root),
         "checkpoint_fingerprint": hex::encode(&verified.key_fingerprint),
@@ -281,7 +282,9 @@ fn export_line(row: v1::AuditRow) -> Result<String> {
             .try_into()
             .context("a commitment has 32 bytes")?,
     };
-    let content = if row.record.is_empty() {
+    let content = if row.withheld {
+        Content::Withheld
+    } else if row.record.is_empty() {
         Content::Clear(row.clear.to_vec())
     } else {
         let salt = row.salt.as_ref().try_into().context("a salt has 16 bytes")?;

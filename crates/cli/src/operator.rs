@@ -212,6 +212,7 @@ fn node_status(status: &v1::StatusReply) -> Value {
         "applied_index": status.applied,
         "committed_index": status.committed,
         "last_log_index": status.last_log,
+        "purged_index": status.purged,
         "state_digest": status.state_digest,
         "audit_root": status.audit_root,
         "audit_size": status.audit_size,

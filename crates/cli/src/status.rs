@@ -1,13 +1,10 @@
 //! `aumbry status`: the seal and health of every endpoint, without a token.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use anyhow::Result;
 use aumbry_client::v1;
 use serde_json::{Value, json};
 
-use crate::context::{Context, kept_token};
+use crate::context::Context;
 use crate::failure::{Failed, Refused};
 use crate::output::{Format, line_json, table};
 
@@ -22,15 +19,6 @@ pub(crate) async fn run(context: &Context) -> Result<()> {
             (Err(error), _) | (_, Err(error)) => {
                 rows.push(json!({ "address": endpoint, "error": error.to_string() }));
                 last_error = Some(error);
-            }
-        }
-    }
-    if rows.iter().any(serves) {
-        let names = names(context).await;
-        for row in &mut rows {
-            if let Some((id, name)) = row["address"].as_str().and_then(|address| names.get(address)) {
-                row["id"] = json!(id);
-                row["name"] = json!(name);
             }
         }
     }
@@ -53,6 +41,10 @@ fn row(address: &str, seal: &v1::SealStatusReply, health: &v1::HealthReply) -> V
         "cluster_id": seal.cluster_id,
         "applied_index": seal.applied_index,
     });
+    if seal.node_id != 0 {
+        row["id"] = json!(seal.node_id);
+        row["name"] = json!(seal.name);
+    }
     if seal.initialized && seal.sealed {
         row["progress"] = json!(format!("{}/{}", seal.progress, seal.threshold));
     }
@@ -98,25 +90,6 @@ fn verdict(rows: &[Value], last_error: Option<Failed>) -> Result<()> {
         )),
     }
 }
-
-/// The ids and names of the members by their addresses. Only who has a token is told; without, there are none.
-async fn names(context: &Context) -> BTreeMap<String, (u64, String)> {
-    let members = async {
-        let token = kept_token().ok().filter(|token| !token.is_empty())?;
-        let timeout = NAMES_TIMEOUT.min(context.global.timeout);
-        let client = context
-            .build(context.builder().ok()?.token(token).timeout(timeout))
-            .ok()?;
-        Some(client.call(v1::MembersRequest::default()).await.ok()?.members)
-    };
-    let members = members.await.unwrap_or_default().into_iter();
-    members
-        .map(|member| (member.client_addr, (member.id, member.name)))
-        .collect()
-}
-
-/// Names are a help, and nothing to wait for.
-const NAMES_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
