@@ -303,7 +303,11 @@ pub(crate) fn binary() -> PathBuf {
         return path.into();
     }
     let this = std::env::current_exe().unwrap_or_default();
-    let mut beside = this.ancestors().skip(1).take(2).map(|directory| directory.join("aumbry"));
+    let mut beside = this
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join("aumbry"));
     beside.find(|path| path.is_file()).unwrap_or_else(|| "aumbry".into())
 }
 

@@ -4,6 +4,7 @@
 
 mod canary;
 mod cluster;
+mod lab;
 mod proxy;
 mod records;
 mod server;
@@ -11,7 +12,8 @@ mod states;
 
 pub use canary::{Canaries, search};
 pub use cluster::{Cluster, NodeEnv, eventually, run_cli};
+pub use lab::{Lab, in_namespace};
 pub use proxy::Proxy;
 pub use records::{Recorded, records};
-pub use server::{Server, Unusual, free_address};
+pub use server::{Certificates, Server, Unusual, free_address};
 pub use states::equal_states;

@@ -1,5 +1,6 @@
-//! A server process of its own, beside the cluster that lends it its certificates.
+//! A server process of its own, with certificates that a cluster lends it, for example.
 
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,15 +15,46 @@ use crate::cluster::{Cluster, binary, eventually};
 /// A running server. Dropping it kills it.
 pub struct Server {
     process: Option<Child>,
+    prefix: Vec<String>,
     directory: PathBuf,
     ca: Vec<u8>,
     client: String,
     peer: String,
 }
 
+/// What the client listener of a server shows: files, PEM.
+#[derive(Clone)]
+pub struct Certificates {
+    /// The authority.
+    pub ca: PathBuf,
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl From<&Cluster> for Certificates {
+    /// Those that the nodes of the cluster show.
+    fn from(cluster: &Cluster) -> Self {
+        Self {
+            ca: cluster.ca_file().into(),
+            certificate: cluster.dir().join("server.pem"),
+            key: cluster.dir().join("server.key"),
+        }
+    }
+}
+
+impl From<&Self> for Certificates {
+    fn from(certificates: &Self) -> Self {
+        certificates.clone()
+    }
+}
+
 /// What is unusual about a server.
 #[derive(Default)]
 pub struct Unusual {
+    /// What the command line begins with.
+    pub prefix: Vec<String>,
     /// Where peers are told to reach it, if not at its own address.
     pub peer_advertise: Option<String>,
     /// Further lines of the configuration: of the section `[raft]`, then whole sections.
@@ -31,22 +63,22 @@ pub struct Unusual {
 
 impl Server {
     /// Starts a fresh node in this directory. Its client listener shows the certificate of the cluster's nodes.
-    pub async fn start(directory: &Path, cluster: &Cluster, unusual: &Unusual) -> Result<Self> {
+    pub async fn start(directory: &Path, lent: impl Into<Certificates>, unusual: &Unusual) -> Result<Self> {
         let (client, peer) = (free_address()?, free_address()?);
-        Self::start_at(directory, cluster, unusual, client, peer).await
+        Self::start_at(directory, lent, unusual, client, peer).await
     }
 
     /// As [`Self::start`], at addresses that were chosen before.
     pub async fn start_at(
         directory: &Path,
-        cluster: &Cluster,
+        lent: impl Into<Certificates>,
         unusual: &Unusual,
         client: String,
         peer: String,
     ) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let lent = cluster.dir();
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let lent = lent.into();
+        let text = |path: &Path| path.to_string_lossy().into_owned();
         let advertise = unusual.peer_advertise.as_ref();
         let advertise = advertise
             .map(|address| format!("advertise = {address:?}\n"))
@@ -54,16 +86,17 @@ impl Server {
         let config = format!(
             "name = {:?}\ndata_dir = {:?}\n[client]\naddress = {client:?}\ncert_file = {:?}\nkey_file = {:?}\n[peer]\naddress = {peer:?}\n{advertise}[raft]\nheartbeat_ms = 50\nelection_min_ms = 150\nelection_max_ms = 300\n{}",
             directory.file_name().unwrap_or_default().to_string_lossy(),
-            text(directory.join("data")),
-            text(lent.join("server.pem")),
-            text(lent.join("server.key")),
+            text(&directory.join("data")),
+            text(&lent.certificate),
+            text(&lent.key),
             unusual.config,
         );
         std::fs::write(directory.join("aumbry.toml"), config)?;
         let mut server = Self {
             process: None,
+            prefix: unusual.prefix.clone(),
             directory: directory.to_owned(),
-            ca: std::fs::read(cluster.ca_file())?,
+            ca: std::fs::read(&lent.ca)?,
             client,
             peer,
         };
@@ -77,8 +110,11 @@ impl Server {
             .create(true)
             .append(true)
             .open(self.directory.join("server.log"))?;
-        let mut command = Command::new(binary());
+        let program = binary().into_os_string();
+        let mut line = self.prefix.iter().map(OsString::from).chain([program]);
+        let mut command = Command::new(line.next().context("there is a program")?);
         command
+            .args(line)
             .args(["server", "--config"])
             .arg(self.directory.join("aumbry.toml"));
         self.process = Some(
@@ -100,6 +136,12 @@ impl Server {
             process.wait()?;
         }
         Ok(())
+    }
+
+    /// Its process, while it runs.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
     }
 
     /// Where clients reach it.

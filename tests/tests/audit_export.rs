@@ -2,8 +2,7 @@
 
 use anyhow::{Result, ensure};
 use aumbry_client::v1;
-use aumbry_tests::server::{Server, Unusual};
-use aumbry_tests::{Cluster, run_cli};
+use aumbry_tests::{Cluster, Server, Unusual, run_cli};
 use aumbry_types::SecretBytes;
 
 /// An initialisation whose reply was lost is repeated. Nobody has the keys of the first one's records: an export says so, and
@@ -33,9 +32,21 @@ async fn a_repeated_initialisation_can_be_exported_and_verified() -> Result<()> 
         ("AUMBRY_TOKEN", root.as_str()),
     ];
     let exported = run_cli(&["audit", "export", &file], &environment, "")?;
-    ensure!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    ensure!(
+        exported.status.success(),
+        "{}",
+        String::from_utf8_lossy(&exported.stderr)
+    );
     let verify = |fingerprint: &str| {
-        let arguments = ["audit", "verify", &file, "--output", "json", "--fingerprint", fingerprint];
+        let arguments = [
+            "audit",
+            "verify",
+            &file,
+            "--output",
+            "json",
+            "--fingerprint",
+            fingerprint,
+        ];
         run_cli(&arguments, &[], "")
     };
     let verified = verify(&made.checkpoint_fingerprint)?;
@@ -47,6 +58,9 @@ async fn a_repeated_initialisation_can_be_exported_and_verified() -> Result<()> 
     let without = lines.lines().enumerate().filter(|(n, _)| Some(*n) != line);
     std::fs::write(&*file, without.map(|(_, line)| format!("{line}\n")).collect::<String>())?;
     let verified = verify(&made.checkpoint_fingerprint)?;
-    ensure!(verified.status.code() == Some(8), "a log without its first record is refused");
+    ensure!(
+        verified.status.code() == Some(8),
+        "a log without its first record is refused"
+    );
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::{policy, process, setup, workspace};
 pub(crate) fn test() -> Result<(), String> {
     let mut steps = Steps::start();
     steps.run("what the build needs", setup::ensure)?;
+    steps.run("what the tests need", setup::ensure_for_tests)?;
     steps.cargo("format", &["fmt", "--all", "--check"], &[])?;
     steps.run("dependency policy", policy::check)?;
     steps.cargo("lints", &LINTS, &[])?;

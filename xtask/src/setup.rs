@@ -1,4 +1,5 @@
-//! What the build needs and Cargo cannot bring: a C++ compiler for RocksDB, and libclang for its bindings.
+//! What the build needs and Cargo cannot bring: a C++ compiler for RocksDB, and libclang for its bindings. And the programs that the tests
+//! call.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,8 +13,17 @@ pub(crate) fn run() -> Result<(), String> {
     Ok(())
 }
 
-/// Looks for everything, installs what is missing where that is allowed, and is silent if nothing is.
+/// Looks for what the build needs, installs what is missing where that is allowed, and is silent if nothing is.
 pub(crate) fn ensure() -> Result<(), String> {
+    install(missing)
+}
+
+/// The same for what the tests need beyond the build.
+pub(crate) fn ensure_for_tests() -> Result<(), String> {
+    install(missing_for_tests)
+}
+
+fn install(missing: fn() -> Vec<&'static str>) -> Result<(), String> {
     let packages = missing();
     if packages.is_empty() {
         return Ok(());
@@ -23,14 +33,11 @@ pub(crate) fn ensure() -> Result<(), String> {
         packages.join(" ")
     );
     let Some(prefix) = privilege() else {
-        return Err(format!(
-            "the build needs {}; run: sudo sh -c '{install}'",
-            packages.join(", ")
-        ));
+        return Err(format!("needed: {}; run: sudo sh -c '{install}'", packages.join(", ")));
     };
     if !runs("apt-get", &["--version"]) {
         return Err(format!(
-            "the build needs {} (Debian's names), and there is no apt-get; install them",
+            "needed: {} (Debian's names), and there is no apt-get; install them",
             packages.join(", ")
         ));
     }
@@ -59,6 +66,19 @@ fn missing() -> Vec<&'static str> {
     if !has_libclang() {
         packages.push("libclang-dev");
     }
+    packages
+}
+
+/// The same for the programs that tests call.
+fn missing_for_tests() -> Vec<&'static str> {
+    let mut packages: Vec<_> = TEST_PROGRAMS
+        .iter()
+        .filter(|(program, _)| {
+            !runs(program, &["--version"]) && !runs(program, &["-V"]) && !runs(program, &["version"])
+        })
+        .map(|(_, package)| *package)
+        .collect();
+    packages.dedup();
     packages
 }
 
@@ -121,6 +141,14 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
         .status()
         .is_ok_and(|status| status.success())
 }
+
+/// Programs and their packages: namespaces and the nodes in them, and the certificates of the README.
+const TEST_PROGRAMS: [(&str, &str); 4] = [
+    ("ip", "iproute2"),
+    ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("openssl", "openssl"),
+];
 
 const LIBRARY_DIRS: [&str; 6] = [
     "/usr/lib",

@@ -2,11 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tonic::{Code, Status};
+
 /// The contact with one peer.
 pub(crate) struct Contact {
     node: u64,
     address: String,
     is_lost: AtomicBool,
+    is_refused: AtomicBool,
 }
 
 impl Contact {
@@ -15,6 +18,7 @@ impl Contact {
             node,
             address,
             is_lost: AtomicBool::new(false),
+            is_refused: AtomicBool::new(false),
         }
     }
 
@@ -26,5 +30,14 @@ impl Contact {
             (true, true) => tracing::info!(node = self.node, address = self.address, "the peer is back"),
             _ => {}
         }
+    }
+
+    /// Notes an answer that is a failure: a peer that does not take this node for a member any more will not change its mind.
+    pub(crate) fn noted(&self, status: Status) -> Status {
+        if status.code() == Code::PermissionDenied && !self.is_refused.swap(true, Ordering::Relaxed) {
+            let (node, reason) = (self.node, status.message());
+            tracing::error!(node, address = self.address, reason, "a peer refuses this node");
+        }
+        status
     }
 }

@@ -120,7 +120,8 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     async fn vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
         let request = convert::vote_request(&rpc);
         let reply = within(option.hard_ttl(), async {
-            self.client.vote(request).await.map_err(classify)
+            let answer = self.client.vote(request).await;
+            answer.map_err(|status| classify(self.contact.noted(status)))
         })
         .await?;
         convert::from_vote_reply(reply.into_inner()).map_err(classify)
@@ -129,7 +130,8 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     async fn pre_vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
         let request = convert::vote_request(&rpc);
         let reply = within(option.hard_ttl(), async {
-            self.client.pre_vote(request).await.map_err(classify)
+            let answer = self.client.pre_vote(request).await;
+            answer.map_err(|status| classify(self.contact.noted(status)))
         })
         .await?;
         convert::from_vote_reply(reply.into_inner()).map_err(classify)

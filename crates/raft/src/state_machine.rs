@@ -98,7 +98,9 @@ impl Shared {
         if issued.is_none_or(|row| row.counters[0] < identity.node.0) {
             return Ok(identity.node);
         }
-        Err("the caller is not a member any more")
+        Err(
+            "the caller was removed from the cluster: stop it; to join it again, wipe its data directory and use a join token",
+        )
     }
 
     pub(crate) fn audit(&self) -> Arc<AuditSegments> {
