@@ -4,6 +4,8 @@
 //! shares -> S;  KEK = derive_key(S, label, storage_id | epoch);  KEK wraps the root key;  derive_key(root) wraps the keyring
 //! ```
 //!
+//! Further seals, each opened by one key, wrap the same root key ([`KeySeal`]). Any one seal opens the keyring.
+//!
 //! What it guarantees: the root key is neither shared nor derived from the shares, so that a rekey changes one wrap of 32
 //! bytes and the keyring stays as it is. Every share is checked alone, by a digest in the committed configuration, and a
 //! wrong one is named at once. All wraps are bound to the storage and the epoch.
@@ -12,14 +14,18 @@
 //! key anyway, so verifiable sharing (Feldman, Pedersen) would defend nothing.
 
 mod config;
+mod key_seal;
+mod static_key;
 mod unseal;
 
 pub use config::{MalformedSealConfig, SealConfig};
+pub use key_seal::{KeyKind, KeySeal, WRAPPED_BYTES_MAX};
+pub use static_key::{KeyId, KeyIdError, MalformedStaticKey, StaticKey};
 pub use unseal::{Submitted, Unseal};
 
 pub use crate::share::{Share, ShareError};
 
-use aumbry_types::{Entropy, SecretKey, StorageId};
+use aumbry_types::{Entropy, SecretBytes, SecretKey, StorageId};
 use zeroize::Zeroizing;
 
 use crate::envelope::{self, OpenError};
@@ -105,7 +111,11 @@ pub fn unwrap_keyring(root: &SecretKey, storage_id: StorageId, wrapped: &[u8]) -
 fn unwrap_root(config: &SealConfig, seed: &SecretKey) -> Option<SecretKey> {
     let key = key_encryption_key(seed, config.storage_id, config.epoch);
     let aad = root_aad(config.storage_id, config.epoch, config.threshold, config.shares);
-    let opened = envelope::open(&key, &aad, &config.wrapped_root).ok()?;
+    root_key(&envelope::open(&key, &aad, &config.wrapped_root).ok()?)
+}
+
+/// A root key that was unwrapped, if it has the length of one.
+fn root_key(opened: &SecretBytes) -> Option<SecretKey> {
     let mut root = Zeroizing::new([0; 32]);
     (opened.len() == root.len()).then(|| root.copy_from_slice(opened.expose()))?;
     Some(SecretKey::take(&mut root))
