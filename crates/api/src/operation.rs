@@ -133,6 +133,9 @@ operations! {
     SealRequest, Seal => SealReply;
     StatusRequest, Status => StatusReply;
     StepDownRequest, StepDown => StepDownReply;
+    SealAddRequest, SealAdd => SealAddReply;
+    SealListRequest, SealList => SealListReply;
+    SealRemoveRequest, SealRemove => SealRemoveReply;
     JoinTokenCreateRequest, JoinTokenCreate => JoinTokenCreateReply;
     JoinRequest, Join => JoinReply;
     MembersRequest, Members => MembersReply;
@@ -166,6 +169,9 @@ replies! {
     SealReply, Seal;
     StatusReply, Status;
     StepDownReply, StepDown;
+    SealAddReply, SealAdd;
+    SealListReply, SealList;
+    SealRemoveReply, SealRemove;
     JoinTokenCreateReply, JoinTokenCreate;
     JoinReply, Join;
     MembersReply, Members;

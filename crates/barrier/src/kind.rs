@@ -26,6 +26,8 @@ pub enum Kind {
     Work = 10,
     /// The private key of the cluster's certificate authority.
     ClusterAuthority = 11,
+    /// A seal that a key opens; clear.
+    KeySeal = 12,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             9 => Self::JoinToken,
             10 => Self::Work,
             11 => Self::ClusterAuthority,
+            12 => Self::KeySeal,
             _ => return None,
         })
     }

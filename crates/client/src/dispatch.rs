@@ -77,6 +77,9 @@ dispatch! {
         SealRequest, seal, true;
         StatusRequest, status, false;
         StepDownRequest, step_down, true;
+        SealAddRequest, add_seal, true;
+        SealListRequest, list_seals, false;
+        SealRemoveRequest, remove_seal, true;
     }
     ClusterServiceClient {
         JoinTokenCreateRequest, create_join_token, true;

@@ -44,6 +44,9 @@ pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operati
         Operation::MountList => return Ok(mounts_needs(None)),
         Operation::Status => ("sys/status".to_owned(), Capability::Read, false),
         Operation::Seal => ("sys/seal".to_owned(), Capability::Update, true),
+        Operation::SealAdd { .. } => ("sys/seals".to_owned(), Capability::Update, true),
+        Operation::SealList => ("sys/seals".to_owned(), Capability::Read, false),
+        Operation::SealRemove(key) => (format!("sys/seals/{key}"), Capability::Delete, true),
         Operation::StepDown => ("sys/step-down".to_owned(), Capability::Update, true),
         Operation::JoinTokenCreate(_) => ("sys/storage/raft/join-token".to_owned(), Capability::Update, true),
         Operation::Members => ("sys/storage/raft/configuration".to_owned(), Capability::Read, false),
@@ -73,6 +76,8 @@ pub(crate) fn audit_path(operation: &Operation) -> String {
         Operation::MountEnable { path, .. } | Operation::MountDisable(path) => {
             format!("sys/mounts/{}", path.as_str())
         }
+        Operation::SealAdd { key, .. } => format!("sys/seals/{}", key.id()),
+        Operation::SealRemove(key) => format!("sys/seals/{key}"),
         Operation::Promote(node) | Operation::Remove(node) => format!("node/{node}"),
         Operation::Join(join) => format!("node/{}", join.name),
         _ => String::new(),

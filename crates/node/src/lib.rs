@@ -43,4 +43,4 @@ pub use outside::{AskPeer, JoinRequest, Outside, PeerState, SignNode};
 pub use reply::{Answer, Joined, Reply};
 pub use request::{Consistency, Evidence, Request};
 pub use restored::{NewIdentity, RestoredFrom};
-pub use seal::{SealStatus, UnsealError, is_confirmed};
+pub use seal::{KeyUnsealError, SealInfo, SealStatus, UnsealError, is_confirmed};

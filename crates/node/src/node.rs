@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aumbry_barrier::ListCache;
+use aumbry_crypto::seal::StaticKey;
 use aumbry_state::Consensus;
 use aumbry_types::{Clock, Entropy};
 use tokio::sync::Semaphore;
@@ -12,7 +13,7 @@ use crate::outside::Outside;
 use crate::planner::Planner;
 use crate::refusals::Refusals;
 use crate::request::IDEMPOTENCY_KEY_BYTES_MAX;
-use crate::seal::{Seal, SealStatus, UnsealError};
+use crate::seal::{KeyUnsealError, Seal, SealStatus, UnsealError};
 use crate::sequencer::Sequencer;
 use crate::{Failure, Request};
 
@@ -76,6 +77,16 @@ impl Node {
         self.seal.submit(&*self.consensus.view(), share)?;
         self.sequencer.ring();
         Ok(self.seal_status())
+    }
+
+    /// Opens the node with the key of a static seal. The caller has made sure that this node has applied what the cluster committed.
+    ///
+    /// # Errors
+    /// [`KeyUnsealError`]; a node that was sealed since it was started stays so.
+    pub fn unseal_with_key(&self, key: &StaticKey) -> Result<(), KeyUnsealError> {
+        self.seal.open_with_key(&*self.consensus.view(), key)?;
+        self.sequencer.ring();
+        Ok(())
     }
 
     /// Signs a backup with the key that signs the audit log. `None` if sealed. The bytes begin with a label

@@ -1,6 +1,7 @@
 //! Everything that can be asked.
 
 use aumbry_auth::token::Create;
+use aumbry_crypto::seal::{KeyId, StaticKey};
 use aumbry_engines::kv;
 use aumbry_types::{MountPath, Name, NodeId, SecretBytes};
 
@@ -53,6 +54,17 @@ pub enum Operation {
     Status,
     /// Seals the node that was called.
     Seal,
+    /// Adds a seal that a key opens.
+    SealAdd {
+        /// The key.
+        key: StaticKey,
+        /// Shares that open the root key which it is to wrap.
+        shares: Vec<SecretBytes>,
+    },
+    /// Lists the seals.
+    SealList,
+    /// Removes a seal that a key opens.
+    SealRemove(KeyId),
     /// Makes the leader hand over.
     StepDown,
     /// Makes a token with which one node can join, valid for so many seconds.
@@ -103,6 +115,9 @@ impl Operation {
             Self::MountList => "mount.list",
             Self::Status => "sys.status",
             Self::Seal => "sys.seal",
+            Self::SealAdd { .. } => "sys.seal.add",
+            Self::SealList => "sys.seal.list",
+            Self::SealRemove(_) => "sys.seal.remove",
             Self::StepDown => "sys.step-down",
             Self::JoinTokenCreate(_) => "cluster.join-token",
             Self::Join(_) => "cluster.join",
@@ -135,6 +150,8 @@ impl Operation {
             | Self::Remove(_)
             | Self::Transfer(_)
             | Self::Seal
+            | Self::SealAdd { .. }
+            | Self::SealRemove(_)
             | Self::SnapshotRelease
             | Self::StepDown => true,
             Self::TokenLookup(_)
@@ -142,6 +159,7 @@ impl Operation {
             | Self::PolicyList
             | Self::MountList
             | Self::Status
+            | Self::SealList
             | Self::Members
             | Self::AuditRead { .. }
             | Self::AuditCheckpoint

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aumbry_audit::{Decision, Field, Principal, Record, redact};
 use aumbry_auth::Caller;
+use aumbry_crypto::seal::KeyKind;
 use aumbry_engines::kv;
 use aumbry_types::{Name, ObjectId, SecretKey, SecretPath};
 
@@ -171,6 +172,11 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
             clear("client_addr", join.client_addr.clone());
         }
         Operation::Transfer(Some(node)) => clear("to", node.to_string()),
+        Operation::SealAdd { key: added, .. } => {
+            clear("kind", KeyKind::Static.name().to_owned());
+            clear("key_id", added.id().to_string());
+        }
+        Operation::SealRemove(removed) => clear("key_id", removed.to_string()),
         Operation::AuditRead { from, limit, .. } => {
             clear("from", from.to_string());
             clear("limit", limit.to_string());

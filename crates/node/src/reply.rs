@@ -5,7 +5,7 @@ use aumbry_engines::kv;
 use aumbry_types::{SecretBytes, exposed};
 use serde::{Deserialize, Serialize};
 
-use crate::{AuditRow, MountInfo, Position};
+use crate::{AuditRow, MountInfo, Position, SealInfo};
 
 /// The content of an answer.
 #[derive(Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub enum Reply {
     },
     /// Nothing but that it was done.
     Done,
+    /// Seals. It stands last: stored replies know their kind by its place.
+    Seals(Vec<SealInfo>),
 }
 
 /// What a new node needs to take part.

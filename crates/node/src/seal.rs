@@ -1,16 +1,26 @@
-//! The seal of one node: closed until enough key shares were shown, and then the keys.
+//! The seal of one node: closed until enough key shares were shown, or another seal's key, and then the keys.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aumbry_barrier::Barrier;
-use aumbry_crypto::seal::{SealConfig, ShareError, Submitted, Unseal, unwrap_keyring};
+use aumbry_crypto::envelope;
+use aumbry_crypto::seal::{KeyId, KeySeal, SealConfig, ShareError, StaticKey, Submitted, Unseal, unwrap_keyring};
 use aumbry_state::{Row, View, key};
+use aumbry_types::{SecretKey, StorageId};
+use serde::{Deserialize, Serialize};
 
 /// The seal.
 #[derive(Default)]
 pub(crate) struct Seal {
-    open: RwLock<Option<Arc<Barrier>>>,
+    open: RwLock<Open>,
     progress: Mutex<Option<Unseal>>,
+}
+
+#[derive(Default)]
+struct Open {
+    barrier: Option<Arc<Barrier>>,
+    /// Whether it was closed in the life of this process: then somebody wanted it closed, and only shares open it.
+    was_closed: bool,
 }
 
 /// What everyone may know of the seal.
@@ -28,6 +38,25 @@ pub struct SealStatus {
     pub progress: u32,
     /// The epoch of the shares.
     pub epoch: u32,
+    /// The kinds of seals, each once: `shares`, then those of keys.
+    pub seals: Vec<&'static str>,
+}
+
+/// One seal of the cluster. Any one opens a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealInfo {
+    /// `shares`, or the kind of its key.
+    pub kind: String,
+    /// Which key opens it; nothing for shares.
+    pub key_id: String,
+    /// The epoch of the shares, or of the root key.
+    pub epoch: u32,
+    /// When it was added, in log time (ms).
+    pub added: u64,
+    /// How many shares open it, and how many there are; zeros for keys.
+    pub shares: (u8, u8),
+    /// Whether it opens the present root key.
+    pub current: bool,
 }
 
 /// Why a share did not help. The shares shown before still count.
@@ -46,15 +75,44 @@ pub enum UnsealError {
     Damaged,
 }
 
+/// Why a key did not open the node. The shares shown before still count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyUnsealError {
+    /// No cluster yet.
+    #[error("the cluster is not initialised; run `aumbry operator init`")]
+    NotInitialised,
+    /// Somebody closed it since the node was started.
+    #[error("the node was sealed by an operator: key shares open it, or a restart")]
+    Closed,
+    /// No seal is opened by this key.
+    #[error(
+        "the key {0} opens no seal of this cluster; see `aumbry operator seals list`, and add it with `aumbry operator seals add`"
+    )]
+    Unknown(KeyId),
+    /// The root key was replaced since the seal was added.
+    #[error(
+        "the seal of the key {0} holds a root key that was replaced; remove it and add it again with `aumbry operator seals`"
+    )]
+    Replaced(KeyId),
+    /// The seal is damaged, or the stored keys are.
+    #[error(
+        "the seal of the key {0} does not open: it is damaged; open the node with key shares and add the seal again"
+    )]
+    Damaged(KeyId),
+}
+
 impl Seal {
     /// The keys, if open.
     pub(crate) fn barrier(&self) -> Option<Arc<Barrier>> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.open.read().unwrap_or_else(PoisonError::into_inner).barrier.clone()
     }
 
     /// Closes it. The keys are wiped when the last request that holds them ends.
     pub(crate) fn close(&self) {
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = Open {
+            barrier: None,
+            was_closed: true,
+        };
         self.reset();
     }
 
@@ -72,6 +130,7 @@ impl Seal {
             threshold: config.as_ref().map_or(0, |c| u32::from(c.threshold)),
             shares: config.as_ref().map_or(0, |c| u32::from(c.shares)),
             progress: progress.as_ref().map_or(0, |unseal| u32::from(unseal.have())),
+            seals: config.as_ref().map_or_else(Vec::new, |_| kinds(view)),
             epoch: config.map_or(0, |c| c.epoch),
         }
     }
@@ -96,15 +155,65 @@ impl Seal {
             Submitted::Opened(root) => root,
         };
         *progress = None;
-        let wrapped = view
-            .get(&key::keyring())
-            .and_then(|row| Row::decode(&row).ok())
-            .ok_or(UnsealError::Damaged)?;
-        let keyring = unwrap_keyring(&root, storage_id, &wrapped.body).map_err(|_| UnsealError::Damaged)?;
-        let barrier = Arc::new(Barrier::new(storage_id, keyring));
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(barrier);
+        let barrier = open_keyring(view, storage_id, &root).ok_or(UnsealError::Damaged)?;
+        self.open.write().unwrap_or_else(PoisonError::into_inner).barrier = Some(barrier);
         Ok(true)
     }
+
+    /// Opens it with the key of a static seal, unless it was closed since the node was started.
+    pub(crate) fn open_with_key(&self, view: &dyn View, static_key: &StaticKey) -> Result<(), KeyUnsealError> {
+        let config = read_config(view).ok_or(KeyUnsealError::NotInitialised)?;
+        let id = static_key.id();
+        let row = view
+            .get(&key::key_seal(*id.as_bytes()))
+            .ok_or(KeyUnsealError::Unknown(id))?;
+        let seal = Row::decode(&row).ok().and_then(|row| KeySeal::decode(&row.body).ok());
+        let seal = seal.ok_or(KeyUnsealError::Damaged(id))?;
+        if root_epoch(view) != Some(seal.root_epoch) {
+            return Err(KeyUnsealError::Replaced(id));
+        }
+        let root = seal.open_static(static_key, config.storage_id);
+        let root = root.map_err(|_| KeyUnsealError::Damaged(id))?;
+        let barrier = open_keyring(view, config.storage_id, &root).ok_or(KeyUnsealError::Damaged(id))?;
+        {
+            let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+            // Looked at under the lock that closing takes: what a person closes meanwhile stays closed.
+            if open.was_closed {
+                return Err(KeyUnsealError::Closed);
+            }
+            open.barrier.get_or_insert(barrier);
+        }
+        self.reset();
+        Ok(())
+    }
+}
+
+/// The keys of the store, opened with its root key.
+fn open_keyring(view: &dyn View, storage_id: StorageId, root: &SecretKey) -> Option<Arc<Barrier>> {
+    let keyring = unwrap_keyring(root, storage_id, &keyring_row(view)?.body).ok()?;
+    Some(Arc::new(Barrier::new(storage_id, keyring)))
+}
+
+/// The epoch of the root key that the keyring is wrapped under.
+fn root_epoch(view: &dyn View) -> Option<u32> {
+    envelope::term(&keyring_row(view)?.body).ok()
+}
+
+fn keyring_row(view: &dyn View) -> Option<Row> {
+    Row::decode(&view.get(&key::keyring())?).ok()
+}
+
+/// The kinds of seals, each once.
+fn kinds(view: &dyn View) -> Vec<&'static str> {
+    let mut kinds = vec![SHARES];
+    for (_, row) in view.scan(&key::key_seals_prefix(), None, KEY_SEALS_MAX) {
+        let seal = Row::decode(&row).ok().and_then(|row| KeySeal::decode(&row.body).ok());
+        let kind = seal.map_or("unknown", |seal| seal.kind.name());
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    kinds
 }
 
 /// The committed seal configuration.
@@ -117,4 +226,123 @@ pub(crate) fn read_config(view: &dyn View) -> Option<SealConfig> {
 #[must_use]
 pub fn is_confirmed(view: &dyn View) -> bool {
     read_config(view).is_some_and(|config| config.confirmed)
+}
+
+/// The kind of the seal that shares open.
+pub(crate) const SHARES: &str = "shares";
+/// One for each node, or each data centre, and some that are being replaced. Who is asked for the kinds reads them all.
+pub(crate) const KEY_SEALS_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use aumbry_crypto::keyring::Keyring;
+    use aumbry_crypto::seal::{make_seal, wrap_keyring};
+    use aumbry_state::MemoryView;
+    use aumbry_types::{CommandId, ObjectId, SimulatedEntropy};
+    use bytes::Bytes;
+
+    use super::*;
+
+    const ID: StorageId = StorageId::from_bytes([5; 16]);
+
+    /// A store with one seal of a key; what stands in it can be changed.
+    struct Bed {
+        view: MemoryView,
+        entropy: SimulatedEntropy,
+        key: StaticKey,
+        root: SecretKey,
+        keyring: Keyring,
+    }
+
+    impl Bed {
+        fn make() -> Self {
+            let entropy = SimulatedEntropy::new(1);
+            let bed = Self {
+                view: MemoryView::default(),
+                key: StaticKey::make(&entropy),
+                root: SecretKey::make(&entropy),
+                keyring: Keyring::make(&entropy),
+                entropy,
+            };
+            let (config, _) = make_seal(ID, 1, 3, 2, &bed.root, &bed.entropy).expect("is a threshold");
+            bed.put(key::seal_config(), config.encode());
+            bed.put(
+                key::keyring(),
+                wrap_keyring(&bed.root, ID, &bed.keyring, 1, &bed.entropy),
+            );
+            bed.put_seal(&bed.root, 1);
+            bed
+        }
+
+        fn put_seal(&self, root: &SecretKey, root_epoch: u32) {
+            let seal = KeySeal::make_static(&self.key, ID, root_epoch, root, &self.entropy);
+            self.put(key::key_seal(*seal.key_id.as_bytes()), seal.encode());
+        }
+
+        fn put(&self, row_key: Bytes, body: Vec<u8>) {
+            let row = Row {
+                kind: 1,
+                flags: 0,
+                rev: aumbry_state::Rev::default(),
+                writer: CommandId::from_bytes([0; 16]),
+                created: 0,
+                expires_at: 0,
+                counters: [0, 0],
+                key_term: 0,
+                container: ObjectId::well_known(0),
+                body: body.into(),
+            };
+            self.view.write([(row_key, Some(row.encode()))]);
+        }
+
+        fn open(&self) -> Result<(), KeyUnsealError> {
+            let seal = Seal::default();
+            let opened = seal.open_with_key(&self.view, &self.key);
+            assert_eq!(opened.is_ok(), seal.barrier().is_some());
+            opened
+        }
+    }
+
+    #[test]
+    fn a_root_key_that_was_replaced_leaves_the_seal_behind() {
+        let bed = Bed::make();
+        let id = bed.key.id();
+        assert_eq!(bed.open(), Ok(()));
+        let new = SecretKey::make(&bed.entropy);
+        bed.put(key::keyring(), wrap_keyring(&new, ID, &bed.keyring, 2, &bed.entropy));
+        assert_eq!(bed.open(), Err(KeyUnsealError::Replaced(id)));
+        // A seal that only says that it is of the new epoch opens no keyring.
+        bed.put_seal(&bed.root, 2);
+        assert_eq!(bed.open(), Err(KeyUnsealError::Damaged(id)));
+        bed.put_seal(&new, 2);
+        assert_eq!(bed.open(), Ok(()));
+    }
+
+    #[test]
+    fn a_seal_that_is_damaged_or_of_another_store_is_told() {
+        let bed = Bed::make();
+        let id = bed.key.id();
+        let good = KeySeal::make_static(&bed.key, ID, 1, &bed.root, &bed.entropy);
+        let row_key = key::key_seal(*id.as_bytes());
+        let foreign = StorageId::from_bytes([6; 16]);
+        let foreign = KeySeal::make_static(&bed.key, foreign, 1, &bed.root, &bed.entropy);
+        let mut flipped = good.encode();
+        *flipped.last_mut().expect("is not empty") ^= 1;
+        for bytes in [foreign.encode(), flipped, Vec::new()] {
+            bed.put(row_key.clone(), bytes);
+            assert_eq!(bed.open(), Err(KeyUnsealError::Damaged(id)));
+            assert!(kinds(&bed.view).len() == 2);
+        }
+        bed.put(row_key.clone(), good.encode());
+        assert_eq!(bed.open(), Ok(()));
+        bed.view.write([(row_key, None)]);
+        assert_eq!(
+            (bed.open(), kinds(&bed.view)),
+            (Err(KeyUnsealError::Unknown(id)), vec![SHARES])
+        );
+        assert_eq!(
+            Seal::default().open_with_key(&MemoryView::default(), &bed.key),
+            Err(KeyUnsealError::NotInitialised)
+        );
+    }
 }

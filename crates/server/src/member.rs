@@ -86,6 +86,7 @@ impl Member {
             cluster_id: self.cluster().to_string(),
             storage_id,
             members: self.members(),
+            seals: self.node.seal_status().seals.into_iter().map(str::to_owned).collect(),
             quarantined: restored.as_ref().is_some_and(|restored| !restored.released),
             restored_from: restored
                 .map(|restored| restored.cluster_id.to_string())

@@ -57,6 +57,20 @@ pub fn auth_generation(namespace: ObjectId) -> Bytes {
     with_id(&[CLUSTER, 5], namespace, &[])
 }
 
+/// A seal that a key opens: clear, holds the wrapped root key. `key_id` is a digest of the key.
+///
+/// It is an entry of a directory of its own, not a new kind of key: the members' apply takes such rows whatever their version.
+#[must_use]
+pub fn key_seal(key_id: [u8; 16]) -> Bytes {
+    directory(KEY_SEALS, key_id)
+}
+
+/// The prefix of all seals that keys open.
+#[must_use]
+pub fn key_seals_prefix() -> Bytes {
+    directory_prefix(KEY_SEALS)
+}
+
 /// The entry of a name in a directory. `name` is the keyed hash of container and name.
 #[must_use]
 pub fn directory(container: ObjectId, name: [u8; 16]) -> Bytes {
@@ -176,6 +190,8 @@ pub fn is_digested(key: &[u8]) -> bool {
         .is_some_and(|table| (CLUSTER..EXPIRY).contains(table) || *table == WORK)
 }
 
+/// The directory of the seals that keys open. Well-known objects below it are those of `auth` and `node`.
+pub const KEY_SEALS: ObjectId = ObjectId::well_known(8);
 /// The longest key of a row that a command may name.
 pub const ROW_KEY_BYTES_MAX: usize = 33;
 

@@ -134,6 +134,9 @@ fn keys_v1() {
     let all: Vec<String> = keys.iter().map(|key| hex(key)).collect();
     let frozen: Vec<&str> = include_str!("frozen/keys_v1.hex").split_whitespace().collect();
     assert_eq!(all, frozen, "a key changed: stored rows would not be found");
+    let seal = hex(&key::key_seal([9; 16]));
+    assert_eq!(seal, format!("02{}08{}", "00".repeat(15), "09".repeat(16)));
+    assert!(key::is_writable(&key::key_seal([9; 16])) && key::key_seal([9; 16]).starts_with(&key::key_seals_prefix()));
 }
 
 /// A log in which every precondition and write takes effect and is refused at least once, with the outcome of each command.

@@ -5,6 +5,7 @@ mod cluster;
 mod kv;
 mod mount;
 mod policy;
+mod seal;
 mod token;
 
 use aumbry_auth::Caller;
@@ -73,6 +74,9 @@ pub(crate) fn plan(
         } => mount::enable(txn, auth, path, kind, description)?,
         Operation::MountDisable(path) => mount::disable(txn, auth, path)?,
         Operation::MountList => mount::list(txn, auth)?,
+        Operation::SealAdd { key, shares } => seal::add(txn, key, shares)?,
+        Operation::SealList => seal::list(txn)?,
+        Operation::SealRemove(key) => seal::remove(txn, *key)?,
         Operation::JoinTokenCreate(ttl_s) => cluster::create_join_token(txn, *ttl_s)?,
         Operation::Promote(node) => return Ok((Reply::Done, Effect::Promote(*node))),
         Operation::Remove(node) => return Ok((Reply::Done, Effect::Remove(*node))),

@@ -4,5 +4,6 @@ mod bed;
 mod housekeeping;
 mod replays;
 mod requests;
+mod seals;
 mod told;
 mod trouble;

@@ -3,6 +3,7 @@
 use aumbry_api::v1::call::Op;
 use aumbry_api::v1::{self, token_name};
 use aumbry_auth::token::Create;
+use aumbry_crypto::seal::{KeyIdError, StaticKey};
 use aumbry_engines::kv;
 use aumbry_node::{Failure, JoinRequest, Operation, TokenName};
 use aumbry_types::{MountPath, Name, NodeId, SecretBytes, SecretPath};
@@ -82,6 +83,12 @@ pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
         Op::MountDisable(disable) => Operation::MountDisable(mount(&disable.path)?),
         Op::MountList(_) => Operation::MountList,
         Op::Seal(_) => Operation::Seal,
+        Op::SealAdd(add) => seal_add(add)?,
+        Op::SealList(_) => Operation::SealList,
+        Op::SealRemove(remove) => {
+            let key = remove.key_id.parse();
+            Operation::SealRemove(key.map_err(|error: KeyIdError| Failure::invalid(error.to_string()))?)
+        }
         Op::Status(_) => Operation::Status,
         Op::StepDown(_) => Operation::StepDown,
         Op::JoinTokenCreate(create) => Operation::JoinTokenCreate(match create.ttl_s {
@@ -109,6 +116,18 @@ pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
             wait_size: read.wait_size,
         },
         Op::AuditCheckpoint(_) => Operation::AuditCheckpoint,
+    })
+}
+
+fn seal_add(add: v1::SealAddRequest) -> Result<Operation, Failure> {
+    if add.shares.len() > SHARES_MAX {
+        return Err(Failure::invalid("there are at most 255 key shares"));
+    }
+    let text = secret(add.static_key);
+    let key = StaticKey::parse(text.expose()).map_err(|error| Failure::invalid(format!("the key: {error}")))?;
+    Ok(Operation::SealAdd {
+        key,
+        shares: add.shares.into_iter().map(secret).collect(),
     })
 }
 
@@ -179,5 +198,7 @@ fn secret(bytes: Bytes) -> SecretBytes {
     SecretBytes::new(Vec::from(bytes))
 }
 
+/// As many as a seal can have.
+const SHARES_MAX: usize = 255;
 /// Ten minutes: long enough to carry a line to another machine.
 const JOIN_TTL_S: u64 = 600;

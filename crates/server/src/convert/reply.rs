@@ -4,7 +4,7 @@ use aumbry_api::Reply as _;
 use aumbry_api::v1;
 use aumbry_auth::token::Info;
 use aumbry_engines::kv;
-use aumbry_node::{AuditRow, Joined, MountInfo, Operation, Reply, TokenName};
+use aumbry_node::{AuditRow, Joined, MountInfo, Operation, Reply, SealInfo, TokenName};
 use aumbry_types::SecretBytes;
 use bytes::Bytes;
 
@@ -74,6 +74,7 @@ pub(crate) fn answer(operation: &Operation, reply: Reply) -> Option<v1::Answer> 
             verifying_key: Bytes::copy_from_slice(&verifying_key),
         }
         .into_answer(),
+        Reply::Seals(seals) => return seals_reply(operation, seals),
         Reply::Done => return done(operation),
     })
 }
@@ -89,6 +90,7 @@ fn done(operation: &Operation) -> Option<v1::Answer> {
         Operation::MountDisable(_) => v1::MountDisableReply::default().into_answer(),
         Operation::Seal => v1::SealReply::default().into_answer(),
         Operation::Status => v1::StatusReply::default().into_answer(),
+        Operation::SealRemove(_) => v1::SealRemoveReply::default().into_answer(),
         Operation::StepDown => v1::StepDownReply::default().into_answer(),
         Operation::Members => v1::MembersReply::default().into_answer(),
         Operation::Promote(_) => v1::PromoteReply::default().into_answer(),
@@ -97,6 +99,30 @@ fn done(operation: &Operation) -> Option<v1::Answer> {
         Operation::SnapshotSave => v1::SnapshotSaveReply::default().into_answer(),
         Operation::SnapshotRelease => v1::SnapshotReleaseReply::default().into_answer(),
         _ => return None,
+    })
+}
+
+fn seals_reply(operation: &Operation, seals: Vec<SealInfo>) -> Option<v1::Answer> {
+    let mut seals = seals.into_iter().map(|seal| v1::Seal {
+        kind: seal.kind,
+        key_id: seal.key_id,
+        epoch: seal.epoch,
+        added_ms: seal.added,
+        threshold: seal.shares.0.into(),
+        shares: seal.shares.1.into(),
+        current: seal.current,
+    });
+    Some(match operation {
+        Operation::SealAdd { .. } => v1::SealAddReply {
+            header: None,
+            seal: Some(seals.next()?),
+        }
+        .into_answer(),
+        _ => v1::SealListReply {
+            header: None,
+            seals: seals.collect(),
+        }
+        .into_answer(),
     })
 }
 

@@ -42,6 +42,7 @@ impl Services {
             applied_index: member.raft.changed().borrow().applied.0,
             node_id: member.raft_id().0,
             name: self.lifecycle.name().to_owned(),
+            seals: status.seals.into_iter().map(str::to_owned).collect(),
         }
     }
 }
@@ -142,6 +143,21 @@ impl SysService for Services {
     }
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
+        self.call(request).await
+    }
+
+    async fn add_seal(&self, request: Request<v1::SealAddRequest>) -> Result<Response<v1::SealAddReply>, Status> {
+        self.call(request).await
+    }
+
+    async fn list_seals(&self, request: Request<v1::SealListRequest>) -> Result<Response<v1::SealListReply>, Status> {
+        self.call(request).await
+    }
+
+    async fn remove_seal(
+        &self,
+        request: Request<v1::SealRemoveRequest>,
+    ) -> Result<Response<v1::SealRemoveReply>, Status> {
         self.call(request).await
     }
 
