@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 /// Words to look for.
 #[derive(Default)]
 pub struct Canaries {
-    words: Vec<String>,
+    words: Vec<Vec<u8>>,
 }
 
 impl Canaries {
@@ -20,13 +20,18 @@ impl Canaries {
         SystemEntropy.fill(&mut bytes);
         let letters = b"abcdefghijklmnopqrstuvwxyz012345";
         let word: String = bytes.iter().map(|b| char::from(letters[usize::from(b % 32)])).collect();
-        self.words.push(word.clone());
+        self.add(&word);
         word
     }
 
     /// Remembers a word that came from elsewhere.
     pub fn add(&mut self, word: &str) {
-        self.words.push(word.to_owned());
+        self.add_bytes(word.as_bytes());
+    }
+
+    /// Remembers bytes that are no text, such as a key.
+    pub fn add_bytes(&mut self, bytes: &[u8]) {
+        self.words.push(bytes.to_vec());
     }
 
     /// Whether one is in these bytes. First a planted one must be found, so that the search is known to work.
@@ -42,8 +47,7 @@ impl Canaries {
     /// Every form in which a word could lie about: as it is, in hexadecimal digits, and in base64 at each of three offsets.
     fn forms(&self) -> Vec<Vec<u8>> {
         let mut forms = Vec::new();
-        for word in &self.words {
-            let bytes = word.as_bytes();
+        for bytes in &self.words {
             forms.push(bytes.to_vec());
             forms.push(bytes.iter().flat_map(|b| format!("{b:02x}").into_bytes()).collect());
             forms.push(bytes.iter().flat_map(|b| format!("{b:02X}").into_bytes()).collect());

@@ -2,6 +2,7 @@
 
 mod init;
 mod seal;
+mod seals;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,6 +44,9 @@ pub(crate) enum Command {
     },
     /// Tell the seal of the first endpoint; needs no token
     SealStatus,
+    /// Seals beside the shares: make a key, add, list, remove
+    #[command(subcommand)]
+    Seals(seals::Command),
     /// Tell of the first endpoint: index, state digest, audit root, members
     Status,
     /// Make a token with which one node can join
@@ -94,6 +98,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         } => init::init(context, shares, threshold, out_dir.as_deref()).await,
         Command::Unseal(arguments) => seal::unseal(context, &arguments).await,
         Command::SealStatus => seal::status(context).await,
+        Command::Seals(command) => seals::run(command, context).await,
         Command::Seal { all } => seal::seal(context, all).await,
         Command::Status => {
             let client = context.client()?;
@@ -206,6 +211,7 @@ fn node_status(status: &v1::StatusReply) -> Value {
         "name": status.name,
         "version": status.version,
         "sealed": status.sealed,
+        "seals": status.seals,
         "leader_id": status.leader_id,
         "is_leader": status.is_leader,
         "term": status.term,

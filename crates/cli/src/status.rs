@@ -35,6 +35,7 @@ fn row(address: &str, seal: &v1::SealStatusReply, health: &v1::HealthReply) -> V
         "initialized": seal.initialized,
         "sealed": seal.sealed,
         "shares": seal.shares,
+        "seals": seal.seals,
         "leader_known": health.leader_known,
         "leader": health.is_leader,
         "version": seal.version,

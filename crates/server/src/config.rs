@@ -27,6 +27,9 @@ pub struct Config {
     pub metrics: Option<MetricsListener>,
     /// How to join a cluster at the first start; none by default.
     pub join: Option<Join>,
+    /// Seals beside the shares; none by default.
+    #[serde(default)]
+    pub seal: Seal,
     /// Times and sizes of consensus.
     #[serde(default)]
     pub raft: Raft,
@@ -80,6 +83,23 @@ pub struct Join {
     pub token_file: PathBuf,
     /// The authority of the members' client listeners, PEM.
     pub ca_file: PathBuf,
+}
+
+/// Seals beside the shares.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seal {
+    /// A key in a file.
+    #[serde(rename = "static")]
+    pub static_key: Option<StaticSeal>,
+}
+
+/// A key in a file, with which the node unseals itself when it is started.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StaticSeal {
+    /// The file. It may be missing: then the node stays sealed until shares open it, or the file is there.
+    pub key_file: PathBuf,
 }
 
 /// Times and sizes of consensus. The times must be the same on all nodes.
@@ -248,6 +268,16 @@ impl Config {
         }
         if self.data_dir.as_os_str().is_empty() {
             return Err("data_dir is empty; name a directory");
+        }
+        if let Some(seal) = &self.seal.static_key {
+            if !seal.key_file.is_absolute() {
+                return Err("seal.static.key_file is an absolute path");
+            }
+            if seal.key_file.starts_with(&self.data_dir) {
+                return Err(
+                    "seal.static.key_file lies in data_dir, so that the disk alone would open the seal; keep it elsewhere",
+                );
+            }
         }
         if self
             .metrics

@@ -4,11 +4,13 @@
 //! reaches the pipeline; no name, value or token reaches a log or metric.
 //! What it does not do: decide anything. The pipeline (aumbry-node) does.
 
+mod auto_unseal;
 pub mod config;
 mod convert;
 mod gateway;
 mod harden;
 mod holding;
+mod key_file;
 mod lifecycle;
 mod member;
 mod metrics;
@@ -22,4 +24,5 @@ mod tls;
 
 pub use aumbry_storage::{Backup, Manifest, StorageError};
 pub use harden::harden;
+pub use key_file::{KeyFileError, read as read_key_file};
 pub use run::{RunError, run};

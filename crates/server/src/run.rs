@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
+use crate::auto_unseal;
 use crate::config::{Config, ConfigError};
 use crate::gateway::Gateway;
 use crate::harden::harden;
@@ -116,6 +117,9 @@ async fn serve(config: Config) -> Result<(), RunError> {
         gateway,
         lifecycle: Arc::clone(&lifecycle),
     };
+    if let Some(seal) = lifecycle.config().seal.static_key.clone() {
+        tokio::spawn(auto_unseal::run(Arc::clone(&lifecycle), seal.key_file));
+    }
     let (health, health_service) = tonic_health::server::health_reporter();
     tokio::spawn(report_health(health, Arc::clone(&lifecycle)));
     tracing::info!(

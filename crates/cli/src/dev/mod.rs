@@ -154,6 +154,7 @@ mod tests {
         std::fs::write(&copy, written_out.join("\n")).unwrap();
         let full = Config::load(copy.path()).unwrap();
         assert!(plain.join.is_none() && full.join.is_some());
+        assert!(plain.seal.static_key.is_none() && full.seal.static_key.is_some());
         // What is commented out as a default is the default.
         assert_eq!(
             format!(

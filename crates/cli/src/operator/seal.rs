@@ -200,13 +200,14 @@ fn object(address: &str, status: &v1::SealStatusReply) -> Value {
         "shares": status.shares,
         "progress": status.progress,
         "epoch": status.epoch,
+        "seals": status.seals,
         "version": status.version,
         "cluster_id": status.cluster_id,
         "applied_index": status.applied_index,
     })
 }
 
-fn read(file: &Path) -> Result<SecretBytes> {
+pub(super) fn read(file: &Path) -> Result<SecretBytes> {
     // The shares of `init --out-dir` have no newline; an editor may have added one.
     let mut bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     while bytes.last().is_some_and(u8::is_ascii_whitespace) {

@@ -1,0 +1,182 @@
+//! `aumbry operator seals`: seals that open a node beside the key shares.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use aumbry_client::v1;
+use aumbry_crypto::seal::{KeyId, StaticKey};
+use aumbry_server::read_key_file;
+use aumbry_types::{SecretBytes, SystemEntropy};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::seal;
+use crate::context::{Context, ask, read_stdin};
+use crate::failure::usage;
+use crate::output::{Format, document, done, line, line_json, table, time};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make the key of a static seal, in a new file that only its owner can read; needs no cluster
+    Key {
+        /// The file; it must not exist
+        file: PathBuf,
+    },
+    /// Add a seal: its key opens nodes from then on, as the shares do
+    #[command(after_help = "Example:
+  aumbry operator seals add --static-key seal-key --share share-1 --share share-2 --share share-3
+
+Without --share, the shares are asked for, or read from standard input, one a line.")]
+    Add {
+        /// The file with the key of a static seal
+        #[arg(long, value_name = "FILE")]
+        static_key: PathBuf,
+        /// A file with a key share; as many as open the cluster
+        #[arg(long = "share", value_name = "FILE")]
+        shares: Vec<PathBuf>,
+    },
+    /// List the seals
+    List,
+    /// Remove a seal; the shares cannot be removed
+    Remove {
+        /// The id of its key
+        key_id: String,
+    },
+}
+
+pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
+    let format = context.format();
+    match command {
+        Command::Key { file } => {
+            let key = StaticKey::make(&SystemEntropy);
+            write_key(&file, &key)?;
+            document(
+                format,
+                &json!({ "key_id": key.id().to_string(), "file": file.to_string_lossy() }),
+            )?;
+            match format {
+                Format::Json => Ok(()),
+                Format::Table => line(
+                    "Whoever has this file and the disk of a node, or a backup, has the secrets: keep it on neither.",
+                ),
+            }
+        }
+        Command::Add { static_key, shares } => {
+            let key = read_key_file(&static_key)?;
+            let shares = read_shares(context, &shares).await?;
+            let request = v1::SealAddRequest {
+                static_key: key.expose_text().expose().to_vec().into(),
+                shares: shares.iter().map(|share| share.expose().to_vec().into()).collect(),
+                ..Default::default()
+            };
+            let added = context.client()?.call(request).await?.seal.unwrap_or_default();
+            document(format, &json!({ "kind": added.kind, "key_id": added.key_id }))?;
+            match format {
+                Format::Json => Ok(()),
+                Format::Table => line(
+                    "Next: name the file in the configuration of each node, `[seal.static] key_file`, and restart it.",
+                ),
+            }
+        }
+        Command::List => {
+            let seals = context.client()?.call(v1::SealListRequest::default()).await?.seals;
+            let rows: Vec<Value> = seals.iter().map(row).collect();
+            match format {
+                Format::Json => line_json(&json!({ "seals": rows })),
+                Format::Table => table(format, COLUMNS, &rows),
+            }
+        }
+        Command::Remove { key_id } => {
+            if key_id == "shares" {
+                let text = "the shares cannot be removed: they open the cluster when all other seals are lost";
+                return Err(usage(text));
+            }
+            let id: KeyId = key_id.parse().map_err(|error| usage(format!("{error}")))?;
+            let request = v1::SealRemoveRequest {
+                key_id: id.to_string(),
+                ..Default::default()
+            };
+            context.client()?.call(request).await?;
+            done(format, "removed")
+        }
+    }
+}
+
+/// The shares in these files; else those that are typed, as many as open the cluster; else the lines of standard input.
+async fn read_shares(context: &Context, files: &[PathBuf]) -> Result<Vec<SecretBytes>> {
+    if !files.is_empty() {
+        return files.iter().map(|file| seal::read(file)).collect();
+    }
+    if std::io::stdin().is_terminal() {
+        let status = context.anonymous()?.seal_status(context.first()?).await?;
+        let share = |n| ask(&format!("Key share {n} of {}: ", status.threshold));
+        return (1..=status.threshold).map(share).collect();
+    }
+    let text = read_stdin()?;
+    let lines = text.expose().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let shares = lines.filter(|line| !line.is_empty());
+    Ok(shares.map(|line| SecretBytes::new(line.to_vec())).collect())
+}
+
+/// Writes the key into a file that is not there yet, durably: a key that is lost after it was added is merely of no use, but one that
+/// is cut off is told only at the next start.
+fn write_key(path: &Path, key: &StaticKey) -> Result<()> {
+    let mut options = OpenOptions::new();
+    let made = options.write(true).create_new(true).mode(0o600).open(path);
+    let mut file = match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            bail!("{} exists already: nothing was done; name another file", path.display())
+        }
+        made => made.with_context(|| format!("cannot make {}", path.display()))?,
+    };
+    let text = key.expose_text();
+    let written = file.write_all(text.expose()).and_then(|()| file.write_all(b"\n"));
+    let synced = written.and_then(|()| file.sync_all()).and_then(|()| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    });
+    if synced.is_err() {
+        // What is cut off is no key.
+        let _ = std::fs::remove_file(path);
+    }
+    synced.with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn row(seal: &v1::Seal) -> Value {
+    let mut row = json!({
+        "kind": seal.kind,
+        "key_id": seal.key_id,
+        "epoch": seal.epoch,
+        "added": time(seal.added_ms),
+        "current": seal.current,
+    });
+    if seal.shares > 0 {
+        row["shares"] = json!(format!("{} of {}", seal.threshold, seal.shares));
+    }
+    row
+}
+
+const COLUMNS: &[&str] = &["kind", "key_id", "shares", "epoch", "added", "current"];
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_written_once_and_for_its_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        let key = StaticKey::make(&SystemEntropy);
+        write_key(&path, &key).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(read_key_file(&path).unwrap().id(), key.id());
+        assert!(write_key(&path, &StaticKey::make(&SystemEntropy)).is_err());
+        assert_eq!(read_key_file(&path).unwrap().id(), key.id(), "it is never overwritten");
+        assert!(write_key(&directory.path().join("none/key"), &key).is_err());
+    }
+}
