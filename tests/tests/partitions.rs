@@ -1,4 +1,5 @@
 //! Nodes that cannot hear each other, and a leader that does not know that it is one no more.
+#![expect(clippy::print_stdout, reason = "what was measured is shown with --nocapture")]
 
 use std::time::{Duration, Instant};
 
