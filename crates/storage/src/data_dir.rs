@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use crate::{StorageError, files};
+use crate::{StorageError, files, replacement};
 
 /// The directory that holds everything a node keeps. Invariant: while this value lives, no other process has the directory open.
 #[derive(Debug)]
@@ -42,12 +42,24 @@ impl DataDir {
             None => files::write_atomic(&path.join(FORMAT), format!("{VERSION}\n").as_bytes())?,
             Some(bytes) => check_format(&path.join(FORMAT), &bytes)?,
         }
+        replacement::settle(path)?;
         let dir = Self {
             path: path.to_owned(),
             _lock: lock,
         };
         files::create_dir(&dir.snapshots())?;
         Ok(dir)
+    }
+
+    /// Opens a data directory that is there; makes none.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`StorageError::Missing`] if there is none.
+    pub fn open_existing(path: &Path) -> Result<Self, StorageError> {
+        if files::read(&path.join(FORMAT))?.is_none() {
+            return Err(StorageError::Missing { path: path.to_owned() });
+        }
+        Self::open(path)
     }
 
     /// The directory itself.

@@ -49,6 +49,12 @@ pub enum StorageError {
         /// The directory.
         path: PathBuf,
     },
+    /// There is no data directory.
+    #[error("{path} holds no node's data: name the configuration of the node that is meant")]
+    Missing {
+        /// Where one was looked for.
+        path: PathBuf,
+    },
     /// A newer version wrote this.
     #[error("{path} has storage format {found}, this build knows up to {supported}: use the newer build")]
     Newer {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::StorageError;
@@ -69,6 +69,70 @@ pub(crate) fn remove(path: &Path) -> Result<(), StorageError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(StorageError::io("remove", path)(error)),
     }
+}
+
+/// Copies a directory with everything in it, durably; the copy is its owner's alone. A file system that can shares the blocks.
+pub(crate) fn copy_dir(from: &Path, to: &Path) -> Result<(), StorageError> {
+    create_dir(to)?;
+    for entry in entries(from)? {
+        let target = to.join(entry.file_name());
+        let source = entry.path();
+        if source.is_dir() {
+            copy_dir(&source, &target)?;
+            continue;
+        }
+        let mut copy = create_file(&target)?;
+        File::open(&source)
+            .and_then(|mut file| std::io::copy(&mut file, &mut copy))
+            .map_err(StorageError::io("copy", &source))?;
+        copy.sync_all().map_err(StorageError::io("write", &target))?;
+    }
+    sync_dir(to)
+}
+
+/// How many bytes the files in a directory have; 0 if it is not there.
+pub(crate) fn dir_bytes(dir: &Path) -> Result<u64, StorageError> {
+    if !dir.exists() {
+        return Ok(0);
+    }
+    let mut bytes = 0;
+    for entry in entries(dir)? {
+        let path = entry.path();
+        bytes += if path.is_dir() {
+            dir_bytes(&path)?
+        } else {
+            entry
+                .metadata()
+                .map_err(StorageError::io("read the size of", &path))?
+                .len()
+        };
+    }
+    Ok(bytes)
+}
+
+/// Gives everything in a directory, itself included, the owner of another path: root may work on what is another user's.
+pub(crate) fn give_to_owner_of(model: &Path, dir: &Path) -> Result<(), StorageError> {
+    let owner = fs::metadata(model).map_err(StorageError::io("read the owner of", model))?;
+    give(dir, owner.uid(), owner.gid())
+}
+
+fn give(path: &Path, uid: u32, gid: u32) -> Result<(), StorageError> {
+    let owner = fs::metadata(path).map_err(StorageError::io("read the owner of", path))?;
+    if (owner.uid(), owner.gid()) != (uid, gid) {
+        std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(StorageError::io("set the owner of", path))?;
+    }
+    if owner.is_dir() {
+        entries(path)?
+            .iter()
+            .try_for_each(|entry| give(&entry.path(), uid, gid))?;
+    }
+    Ok(())
+}
+
+fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, StorageError> {
+    fs::read_dir(dir)
+        .and_then(Iterator::collect)
+        .map_err(StorageError::io("list", dir))
 }
 
 /// The names in a directory, sorted. A name that is not UTF-8 is not ours and is shown with replacement characters.

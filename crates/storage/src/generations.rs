@@ -49,7 +49,8 @@ pub(crate) fn switch(dir: &Path, target: &Path) -> Result<(), StorageError> {
     files::write_atomic(&dir.join(CURRENT), format!("{name}\n").as_bytes())
 }
 
-fn current(dir: &Path) -> Result<Option<PathBuf>, StorageError> {
+/// The current directory, if there is one. Changes nothing.
+pub(crate) fn current(dir: &Path) -> Result<Option<PathBuf>, StorageError> {
     let pointer = dir.join(CURRENT);
     let Some(bytes) = files::read(&pointer)? else {
         return Ok(None);

@@ -24,10 +24,12 @@ mod generations;
 mod incoming;
 mod log;
 mod log_db;
+mod log_image;
 mod log_record;
 mod log_window;
 mod log_writer;
 mod options;
+mod replacement;
 mod segment;
 mod snapshot_file;
 mod state_db;
@@ -40,6 +42,8 @@ pub use files::rename;
 pub use incoming::Incoming;
 pub use log::{Done, Log, Meta};
 pub use log_db::LogDb;
+pub use log_image::LogImage;
+pub use replacement::Replacement;
 pub use snapshot_file::{
     SnapshotBodies, SnapshotContent, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter,
 };

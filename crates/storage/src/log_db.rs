@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use rocksdb::{DB, DBRecoveryMode, ReadOptions};
+use rocksdb::{DB, DBRecoveryMode, Options, ReadOptions};
 
 use crate::floor::Floor;
 use crate::log::{Done, Log, Meta};
@@ -303,6 +303,11 @@ fn damaged(index: u64, error: Option<rocksdb::Error>) -> ! {
 }
 
 fn open_database(path: &Path) -> Result<DB, StorageError> {
+    DB::open(&log_options(), path).map_err(StorageError::database("open", path))
+}
+
+/// The settings of the log's database.
+pub(crate) fn log_options() -> Options {
     let mut options = options::common();
     // A torn last record was never acknowledged. Anything else that is wrong must stop the node, not shorten its log: RocksDB's default would.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
@@ -310,10 +315,10 @@ fn open_database(path: &Path) -> Result<DB, StorageError> {
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_block_based_table_factory(&options::tables(CACHE_BYTES));
-    DB::open(&options, path).map_err(StorageError::database("open", path))
+    options
 }
 
-fn load(db: &DB, path: &Path, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+pub(crate) fn load(db: &DB, path: &Path, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
     let value = db.get(key).map_err(StorageError::database("read", path))?;
     value
         .map(|value| {
@@ -324,7 +329,7 @@ fn load(db: &DB, path: &Path, key: &[u8]) -> Result<Option<Bytes>, StorageError>
 }
 
 /// Which entries are there. They must go on without a hole from the purged index.
-fn load_window(db: &DB, path: &Path) -> Result<Window, StorageError> {
+pub(crate) fn load_window(db: &DB, path: &Path) -> Result<Window, StorageError> {
     let purged = load(db, path, &log_record::PURGED)?
         .map(|bytes| {
             let index = bytes.as_ref().try_into().map(u64::from_be_bytes);

@@ -17,6 +17,12 @@ pub(crate) fn common() -> Options {
     options
 }
 
+/// The same settings for a database that is only read, and must be there.
+pub(crate) fn reading(mut options: Options) -> Options {
+    options.create_if_missing(false);
+    options
+}
+
 /// Where blocks are cached, and how they are indexed.
 pub(crate) fn tables(cache_bytes: usize) -> BlockBasedOptions {
     let mut tables = BlockBasedOptions::default();

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aumbry_state::View;
 use bytes::Bytes;
-use rocksdb::{DB, Direction, FlushOptions, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, Direction, FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 
 use crate::{StorageError, fatal, files, generations, options};
 
@@ -33,16 +33,27 @@ impl StateDb {
         Self::open_at(&generations::open(dir)?)
     }
 
+    /// Opens the current rows below `dir` for reading, without a change to the disk. Writing to it ends the process.
+    ///
+    /// # Errors
+    /// [`StorageError`] if there are none, or the database is damaged.
+    pub fn open_read_only(dir: &Path) -> Result<Self, StorageError> {
+        let path = generations::current(dir)?.ok_or_else(|| StorageError::damaged(dir, "it holds no rows"))?;
+        let options = options::reading(state_options());
+        let db = DB::open_for_read_only(&options, &path, false).map_err(StorageError::database("read", &path))?;
+        Ok(Self::new(db))
+    }
+
     fn open_at(path: &Path) -> Result<Self, StorageError> {
-        let mut options = options::common();
-        options.set_write_buffer_size(WRITE_BUFFER_BYTES);
-        options.set_max_write_buffer_number(3);
-        options.set_block_based_table_factory(&options::tables(CACHE_BYTES));
-        let db = DB::open(&options, path).map_err(StorageError::database("open", path))?;
-        Ok(Self {
+        let db = DB::open(&state_options(), path).map_err(StorageError::database("open", path))?;
+        Ok(Self::new(db))
+    }
+
+    const fn new(db: DB) -> Self {
+        Self {
             db,
             unflushed_bytes: AtomicU64::new(0),
-        })
+        }
     }
 
     /// Writes and removes rows, all at once. They are read at once, and durable after the next [`Self::flush`].
@@ -178,6 +189,14 @@ pub fn install_state(dir: &Path, rows: impl IntoIterator<Item = (Bytes, Bytes)>)
 /// [`StorageError`] if `installed` is not below `dir`, or the disk fails.
 pub fn switch_state(dir: &Path, installed: &Path) -> Result<(), StorageError> {
     generations::switch(dir, installed)
+}
+
+fn state_options() -> Options {
+    let mut options = options::common();
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_max_write_buffer_number(3);
+    options.set_block_based_table_factory(&options::tables(CACHE_BYTES));
+    options
 }
 
 fn row(read: Result<Option<Vec<u8>>, rocksdb::Error>) -> Option<Bytes> {
