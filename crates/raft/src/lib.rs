@@ -19,6 +19,8 @@ mod node;
 mod peers;
 pub mod pki;
 mod propose;
+mod recover;
+mod remains;
 mod restore;
 mod service;
 mod snapshots;
@@ -30,5 +32,7 @@ mod types;
 
 pub use identity::{Identity, IdentityError};
 pub use node::{Config, Forward, ForwardError, Handlers, PeerStatus, RaftNode, StartError};
+pub use recover::{RecoverError, recover};
+pub use remains::{Remains, RemainsError};
 pub use restore::{discard_unfinished, restore};
 pub use tls::TlsError;

@@ -58,10 +58,14 @@ pub fn discard_unfinished(data: &DataDir) -> Result<(), StartError> {
 }
 
 fn alone(last: crate::types::RaftLogId, member: &Member) -> Result<StoredMembership, StartError> {
+    Ok(StoredMembership::new(Some(last), membership_of(member)?))
+}
+
+/// A membership with one voter.
+pub(crate) fn membership_of(member: &Member) -> Result<openraft::Membership<u64, PeerNode>, StartError> {
     let nodes = BTreeMap::from([(member.id.0, PeerNode::from_member(member))]);
     let membership = openraft::Membership::new(vec![BTreeSet::from([member.id.0])], nodes);
-    let membership = membership.map_err(|error| StartError::Raft(error.to_string()))?;
-    Ok(StoredMembership::new(Some(last), membership))
+    membership.map_err(|error| StartError::Raft(error.to_string()))
 }
 
 /// There while a restore is under way.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use aumbry_state::{Applied, Change, Input, Machine, Payload, Row, View, key};
+use aumbry_state::{Applied, ApplyError, Change, Input, Machine, Payload, Row, View, key};
 use aumbry_storage::{AuditSegments, StateDb, fatal};
 use aumbry_types::{LogIndex, NodeId};
 use bytes::Bytes;
@@ -126,36 +126,14 @@ impl Shared {
     }
 
     /// Applies entries in order, in one write batch.
-    fn apply(&self, entries: &[RaftEntry]) -> io::Result<Vec<Response>> {
+    pub(crate) fn apply(&self, entries: &[RaftEntry]) -> io::Result<Vec<Response>> {
         let mut applied = self.applied();
-        let memberships: Vec<Option<Bytes>> = entries
-            .iter()
-            .map(|entry| match &entry.payload {
-                EntryPayload::Membership(membership) => Some(encode(membership)),
-                EntryPayload::Blank | EntryPayload::Normal(_) => None,
-            })
-            .collect();
-        let inputs: Vec<Input<'_>> = entries
-            .iter()
-            .zip(&memberships)
-            .map(|(entry, membership)| Input {
-                log_id: to_log_id(&entry.log_id),
-                payload: match (&entry.payload, membership) {
-                    (EntryPayload::Normal(proposal), _) => Payload::Command(&proposal.0),
-                    (EntryPayload::Membership(_), Some(bytes)) => Payload::Membership(bytes),
-                    _ => Payload::Blank,
-                },
-            })
-            .collect();
         let db = self.db();
         let Applied {
             mut rows,
             bodies,
             results,
-        } = applied
-            .machine
-            .apply(&*db, &inputs)
-            .unwrap_or_else(|error| fatal("applying the log", error));
+        } = apply_entries(&mut applied.machine, &*db, entries).unwrap_or_else(|error| fatal("applying the log", error));
         for entry in entries {
             applied.last = Some(entry.log_id);
             if let EntryPayload::Membership(membership) = &entry.payload {
@@ -255,11 +233,39 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     }
 }
 
+/// Applies entries in order to the machine, on these rows. Nothing is written.
+pub(crate) fn apply_entries(
+    machine: &mut Machine,
+    view: &dyn View,
+    entries: &[RaftEntry],
+) -> Result<Applied, ApplyError> {
+    let memberships: Vec<Option<Bytes>> = entries
+        .iter()
+        .map(|entry| match &entry.payload {
+            EntryPayload::Membership(membership) => Some(encode(membership)),
+            EntryPayload::Blank | EntryPayload::Normal(_) => None,
+        })
+        .collect();
+    let inputs: Vec<Input<'_>> = entries
+        .iter()
+        .zip(&memberships)
+        .map(|(entry, membership)| Input {
+            log_id: to_log_id(&entry.log_id),
+            payload: match (&entry.payload, membership) {
+                (EntryPayload::Normal(proposal), _) => Payload::Command(&proposal.0),
+                (EntryPayload::Membership(_), Some(bytes)) => Payload::Membership(bytes),
+                _ => Payload::Blank,
+            },
+        })
+        .collect();
+    machine.apply(view, &inputs)
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-fn read_applied(db: &StateDb) -> io::Result<(Option<RaftLogId>, StoredMembership)> {
+pub(crate) fn read_applied(db: &StateDb) -> io::Result<(Option<RaftLogId>, StoredMembership)> {
     let Some(bytes) = db.get(&APPLIED_KEY) else {
         return Ok((None, StoredMembership::default()));
     };
@@ -269,6 +275,6 @@ fn read_applied(db: &StateDb) -> io::Result<(Option<RaftLogId>, StoredMembership
 /// Which entry was applied last, and the membership as of it; in the same write batch as the rows.
 pub(crate) const APPLIED_KEY: Bytes = Bytes::from_static(&[0xf0, 1]);
 /// Entries of one write batch.
-const APPLY_ENTRIES: usize = 256;
+pub(crate) const APPLY_ENTRIES: usize = 256;
 /// Bounds what is replayed from the log after a crash.
 const FLUSH_BYTES: u64 = 64 << 20;
