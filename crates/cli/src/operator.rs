@@ -1,6 +1,7 @@
 //! `aumbry operator`: what runs a cluster.
 
 mod init;
+mod recover;
 mod seal;
 mod seals;
 
@@ -83,6 +84,8 @@ pub(crate) enum Command {
     },
     /// Make the leader hand over to another node
     StepDown,
+    /// Lost quorum: make a new cluster of the last survivor, offline, confirmed by key shares
+    Recover(recover::Recover),
     /// Backups: save, inspect, restore
     #[command(subcommand)]
     Snapshot(snapshot::Command),
@@ -197,6 +200,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
                 .await?;
             done(format, "transferred")
         }
+        Command::Recover(arguments) => recover::recover(&arguments, format),
         Command::Snapshot(command) => snapshot::run(command, context).await,
         Command::StepDown => {
             context.client()?.call(v1::StepDownRequest::default()).await?;

@@ -57,7 +57,7 @@ pub struct GenesisFacts {
     pub checkpoint_fingerprint: [u8; 32],
     /// Whether tokens of an operator's choice are accepted.
     pub custom_tokens: bool,
-    /// Where the store comes from, if it was restored from a backup.
+    /// Where the store comes from, if it was restored from a backup or recovered from a survivor.
     pub restored: Option<RestoredFrom>,
 }
 
@@ -163,9 +163,32 @@ fn prepare(
     let mount = MountPath::parse("secret").map_err(|error| Failure::internal(error.to_string()))?;
     ops::enter_mount(&mut txn, &mount, "key/value secrets")?;
 
-    let record = record::internal("sys.init", leader.node.0, "", RequestId::make(entropy)).encode();
+    let record = record::internal("sys.init", leader.node.0, "", RequestId::make(entropy));
+    let header = EntryHeader {
+        log_time: now.0,
+        wall_time: clock.wall().0,
+    };
+    let entry = only_entry(&barrier, txn, &record, header, entropy)?;
+    let initialised = Initialised {
+        shares: shares.iter().map(aumbry_crypto::share::Share::expose_text).collect(),
+        root_token: token.token,
+        checkpoint_fingerprint: hex::encode(&fingerprint),
+    };
+    Ok((leader, entry, initialised))
+}
+
+/// An entry of one plan, made without the pipeline.
+pub(crate) fn only_entry(
+    barrier: &Barrier,
+    txn: Txn<'_>,
+    record: &aumbry_audit::Record,
+    header: EntryHeader,
+    entropy: &dyn Entropy,
+) -> Result<Entry, Failure> {
+    let record = record.encode();
     let mut salt = [0; 16];
     entropy.fill(&mut salt);
+    let storage_id = barrier.storage_id();
     let commitment = commitment(&storage_id, &salt, &record);
     let command = txn.finish(commitment);
     let epoch = barrier.keyring().audit_epoch();
@@ -174,21 +197,11 @@ fn prepare(
         .audit(epoch)
         .ok_or_else(|| Failure::internal("no audit key"))?;
     let audit = blob::seal(audit_key, epoch, &storage_id, &[commitment], &[(record, salt)], entropy);
-    let header = EntryHeader {
-        log_time: now.0,
-        wall_time: clock.wall().0,
-    };
-    let entry = Entry {
+    Ok(Entry {
         header,
         commands: vec![command],
         audit: audit.into(),
-    };
-    let initialised = Initialised {
-        shares: shares.iter().map(aumbry_crypto::share::Share::expose_text).collect(),
-        root_token: token.token,
-        checkpoint_fingerprint: hex::encode(&fingerprint),
-    };
-    Ok((leader, entry, initialised))
+    })
 }
 
 /// The cluster's public facts.

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::genesis::{self, AUTHORITY, FACTS_VERSION, GenesisFacts, clear_row};
 use crate::{Class, Failure, Node, Reply, record};
 
-/// Where a restored store comes from.
+/// Where a store comes from that was restored from a backup, or recovered from a survivor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoredFrom {
-    /// The cluster of the backup.
+    /// The cluster of the backup, or of the survivor.
     pub cluster_id: ClusterId,
     /// The last log index in it.
     pub index: u64,
@@ -29,7 +29,7 @@ pub struct RestoredFrom {
     pub released: bool,
 }
 
-/// The identity of the cluster that a restored store becomes.
+/// The identity of the cluster that a restored or recovered store becomes.
 pub struct NewIdentity {
     /// The certificate of its authority, PEM.
     pub authority: String,
@@ -144,17 +144,17 @@ pub(crate) fn quarantined() -> Failure {
     Failure::new(
         Class::FailedPrecondition,
         "QUARANTINED",
-        "the cluster was restored from a backup and serves root alone until `aumbry operator snapshot release`",
+        "the cluster is in quarantine and serves root alone until `aumbry operator snapshot release`",
     )
 }
 
-fn read(txn: &mut Txn<'_>) -> Result<GenesisFacts, Failure> {
+pub(crate) fn read(txn: &mut Txn<'_>) -> Result<GenesisFacts, Failure> {
     // Recorded, so that a change meanwhile is a conflict.
     txn.read_row(&key::genesis())?;
     genesis::read_facts(txn).ok_or_else(Failure::uninitialised)
 }
 
-fn write(txn: &mut Txn<'_>, facts: &GenesisFacts) {
+pub(crate) fn write(txn: &mut Txn<'_>, facts: &GenesisFacts) {
     let body = stored::encode(FACTS_VERSION, facts);
     txn.write(clear_row(
         key::genesis(),

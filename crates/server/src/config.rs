@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use aumbry_state::Member;
+use aumbry_types::NodeId;
 use serde::Deserialize;
 
 /// A node's configuration. `deploy/aumbry.toml` documents each field.
@@ -256,6 +258,21 @@ impl Config {
             .advertise
             .clone()
             .unwrap_or_else(|| self.peer.address.to_string())
+    }
+
+    /// The node of this configuration as a voter, with this public key.
+    pub(crate) fn member(&self, id: NodeId, spki: &[u8]) -> Member {
+        Member {
+            id,
+            name: self.name.clone(),
+            peer_addr: self.peer_advertise(),
+            client_addr: self.client_advertise(),
+            spki_pin: aumbry_crypto::sha256(&[spki]),
+            region: self.region.clone(),
+            zone: self.zone.clone(),
+            voter: true,
+            matched: None,
+        }
     }
 
     fn check(&self) -> Result<(), &'static str> {

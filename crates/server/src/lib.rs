@@ -15,6 +15,7 @@ mod lifecycle;
 mod member;
 mod metrics;
 mod outgoing;
+mod recovering;
 mod restoring;
 mod run;
 mod services;
@@ -22,7 +23,10 @@ mod telemetry;
 mod ticket;
 mod tls;
 
+pub use aumbry_node::{Quarantine, SealStatus, UnsealError};
+pub use aumbry_state::{Member, Status};
 pub use aumbry_storage::{Backup, Manifest, StorageError};
 pub use harden::harden;
 pub use key_file::{KeyFileError, read as read_key_file};
+pub use recovering::{Look, RecoverError, Recovered, Survivor};
 pub use run::{RunError, run};

@@ -180,7 +180,7 @@ impl Lifecycle {
             }
             None => self.start(identity, &mut listener).await?,
         };
-        member.raft.bootstrap(&self.first_member(&spki)).await?;
+        member.raft.bootstrap(&self.config.member(node, &spki)).await?;
         let mut changed = member.raft.changed();
         let leads = changed.wait_for(|change| change.leadership.is_some());
         if tokio::time::timeout(LEAD_TIMEOUT, leads).await.is_err() {
@@ -343,20 +343,6 @@ impl Lifecycle {
             election_min: Duration::from_millis(raft.election_min_ms),
             election_max: Duration::from_millis(raft.election_max_ms),
             snapshot_log_bytes: raft.snapshot_log_bytes,
-        }
-    }
-
-    pub(crate) fn first_member(&self, spki: &[u8]) -> aumbry_state::Member {
-        aumbry_state::Member {
-            id: NodeId(1),
-            name: self.config.name.clone(),
-            peer_addr: self.config.peer_advertise(),
-            client_addr: self.config.client_advertise(),
-            spki_pin: aumbry_crypto::sha256(&[spki]),
-            region: self.config.region.clone(),
-            zone: self.config.zone.clone(),
-            voter: true,
-            matched: None,
         }
     }
 }

@@ -33,8 +33,8 @@ impl Lifecycle {
         let key = pki::make_node_key()?;
         // The authority's key belongs under the barrier, which is closed. So this authority signs one certificate and is forgotten; the one that
         // lasts is made when the seal opens.
-        let identity = certify(cluster, key.key, &key.spki)?;
-        aumbry_raft::restore(&self.data, &self.first_member(&key.spki), backup).await?;
+        let identity = certify(cluster, FIRST, key.key, &key.spki)?;
+        aumbry_raft::restore(&self.data, &self.config().member(FIRST, &key.spki), backup).await?;
         let from = RestoredFrom {
             cluster_id: manifest.cluster_id,
             index: manifest.index,
@@ -80,7 +80,7 @@ impl Lifecycle {
             .key
             .duplicate();
         let spki = pki::public_key(&key)?;
-        let (identity, new) = certify(member.cluster(), key, &spki)?;
+        let (identity, new) = certify(member.cluster(), FIRST, key, &spki)?;
         identity.store(&self.data)?;
         member.raft.replace_identity(&identity).map_err(StartError::from)?;
         *member.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
@@ -90,17 +90,18 @@ impl Lifecycle {
     }
 }
 
-/// A new authority, and a certificate that it signs for the first node.
-fn certify(
+/// A new authority, and a certificate that it signs for the first node of its cluster.
+pub(crate) fn certify(
     cluster: ClusterId,
+    node: NodeId,
     key: aumbry_types::SecretBytes,
     spki: &[u8],
 ) -> Result<(Identity, NewIdentity), MemberError> {
     let authority = pki::make_authority(cluster)?;
     let identity = Identity {
         cluster,
-        node: FIRST,
-        certificate: pki::sign_node(&authority.key, &authority.certificate, cluster, FIRST, spki)?,
+        node,
+        certificate: pki::sign_node(&authority.key, &authority.certificate, cluster, node, spki)?,
         key,
         authority: authority.certificate.clone(),
     };

@@ -207,6 +207,7 @@ fn object(address: &str, status: &v1::SealStatusReply) -> Value {
     })
 }
 
+/// Reads a share from a file.
 pub(super) fn read(file: &Path) -> Result<SecretBytes> {
     // The shares of `init --out-dir` have no newline; an editor may have added one.
     let mut bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
