@@ -298,7 +298,7 @@ fn poll<T>(limit: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Resu
 }
 
 /// The binary under test: named by the environment, or beside this program, or one directory above it as for tests.
-pub(crate) fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("AUMBRY_BIN") {
         return path.into();
     }

@@ -11,7 +11,7 @@ mod server;
 mod states;
 
 pub use canary::{Canaries, search};
-pub use cluster::{Cluster, NodeEnv, eventually, run_cli};
+pub use cluster::{Cluster, NodeEnv, binary, eventually, run_cli};
 pub use lab::{Lab, in_namespace};
 pub use proxy::Proxy;
 pub use records::{Recorded, records};
