@@ -13,13 +13,13 @@ use tonic::transport::server::Connected;
 use crate::share::Place;
 
 /// An accepted connection. Its places are given back when it is dropped.
-pub struct Connection<I> {
-    pub(crate) stream: TlsStream<TcpStream>,
+pub struct Connection<I, S = TlsStream<TcpStream>> {
+    pub(crate) stream: S,
     pub(crate) info: I,
     pub(crate) _places: (OwnedSemaphorePermit, Place),
 }
 
-impl<I: Clone + Send + Sync + 'static> Connected for Connection<I> {
+impl<I: Clone + Send + Sync + 'static, S> Connected for Connection<I, S> {
     type ConnectInfo = I;
 
     fn connect_info(&self) -> I {
@@ -27,7 +27,7 @@ impl<I: Clone + Send + Sync + 'static> Connected for Connection<I> {
     }
 }
 
-impl<I: Unpin> AsyncRead for Connection<I> {
+impl<I: Unpin, S: AsyncRead + Unpin> AsyncRead for Connection<I, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -37,7 +37,7 @@ impl<I: Unpin> AsyncRead for Connection<I> {
     }
 }
 
-impl<I: Unpin> AsyncWrite for Connection<I> {
+impl<I: Unpin, S: AsyncWrite + Unpin> AsyncWrite for Connection<I, S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

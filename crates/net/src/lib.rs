@@ -1,4 +1,4 @@
-//! TLS listeners: connections whose handshake is done, bounded in number and in time, in all and for each address.
+//! Listeners with bounds: connections whose TLS handshake is done, or without TLS, bounded in number and in time, in all and for each address.
 //!
 //! What it guarantees: one address cannot take the places of all others, neither by connections nor by handshakes that it does not end; the
 //! bytes that a client makes the node hold are counted against a budget of its address and one of the node.
@@ -9,7 +9,7 @@ mod listener;
 mod share;
 
 pub use connection::Connection;
-pub use listener::{Bounds, Incoming, accept};
+pub use listener::{Bounds, Incoming, accept, accept_plain};
 #[doc(hidden)]
 pub use share::shares_for_tests;
 pub use share::{Held, Memory, Share};

@@ -12,6 +12,7 @@ use rustls::ServerConnection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::Connection;
 use crate::share::{Memory, Place, Share, Shares};
@@ -50,6 +51,37 @@ pub fn accept<I: Send + 'static>(
         accepted,
         task: tokio::spawn(listening.run()),
     }
+}
+
+/// Accepts connections without TLS, for what everybody may know. Each knows the address of its other end.
+pub fn accept_plain(listener: TcpListener, bounds: Bounds) -> Incoming<SocketAddr, TcpStream> {
+    let (sender, accepted) = mpsc::channel(ACCEPTED_MAX);
+    let task = tokio::spawn(async move {
+        let open = Arc::new(Semaphore::new(bounds.connections));
+        let shares = Shares::new(bounds.memory);
+        loop {
+            let Ok(permit) = Arc::clone(&open).acquire_owned().await else {
+                return;
+            };
+            let Ok((stream, address)) = listener.accept().await else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let share = shares.of(address.ip());
+            let Some(place) = Place::take(&share, |share| &share.connections, bounds.connections_per_address) else {
+                continue;
+            };
+            let connection = Connection {
+                stream,
+                info: address,
+                _places: (permit, place),
+            };
+            if sender.send(Ok(connection)).await.is_err() {
+                return;
+            }
+        }
+    });
+    Incoming { accepted, task }
 }
 
 struct Listening<A, F, I> {
@@ -119,19 +151,19 @@ where
 }
 
 /// The stream of accepted connections.
-pub struct Incoming<I> {
-    accepted: mpsc::Receiver<io::Result<Connection<I>>>,
+pub struct Incoming<I, S = TlsStream<TcpStream>> {
+    accepted: mpsc::Receiver<io::Result<Connection<I, S>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl<I> Drop for Incoming<I> {
+impl<I, S> Drop for Incoming<I, S> {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl<I> Stream for Incoming<I> {
-    type Item = io::Result<Connection<I>>;
+impl<I, S> Stream for Incoming<I, S> {
+    type Item = io::Result<Connection<I, S>>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.accepted.poll_recv(context)
@@ -191,5 +223,25 @@ mod tests {
         assert!(matches!(read, Ok(0) | Err(_)), "it is closed");
         drop(idle);
         assert!(futures::poll!(incoming.next()).is_pending(), "nobody got through");
+    }
+    /// One address has its share of connections without TLS; beyond it they are closed, and a place that is given back is taken again.
+    #[tokio::test]
+    async fn an_address_has_so_many_plain_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let bounds = Bounds {
+            connections: 10,
+            connections_per_address: 1,
+            memory: Memory::new(1, 1),
+        };
+        let mut incoming = accept_plain(listener, bounds);
+        let _first = TcpStream::connect(address).await.unwrap();
+        let taken = incoming.next().await.unwrap().unwrap();
+        let mut beyond = TcpStream::connect(address).await.unwrap();
+        let read = beyond.read(&mut [0; 1]).await;
+        assert!(matches!(read, Ok(0) | Err(_)), "it is closed");
+        drop(taken);
+        let _second = TcpStream::connect(address).await.unwrap();
+        assert!(incoming.next().await.is_some());
     }
 }
