@@ -11,6 +11,7 @@
 mod compaction;
 mod contact;
 mod convert;
+mod heard;
 mod identity;
 mod log_store;
 mod members;

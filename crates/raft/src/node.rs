@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
 use crate::compaction;
+use crate::heard::Heard;
 use crate::identity::Identity;
 use crate::log_store::LogStore;
 use crate::network::Network;
@@ -107,6 +108,7 @@ pub enum ForwardError {
 pub struct RaftNode {
     pub(crate) raft: Raft,
     pub(crate) shared: Arc<Shared>,
+    heard: Arc<Heard>,
     pub(crate) node: NodeId,
     pub(crate) log: Arc<dyn Log>,
     tls: Arc<PeerTls>,
@@ -139,9 +141,11 @@ impl RaftNode {
         let raft = Raft::new(identity.node.0, settings, network, store, machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
+        let heard = Arc::<Heard>::default();
         let service = Service {
             raft: raft.clone(),
             shared: Arc::clone(&shared),
+            heard: Arc::clone(&heard),
             cluster: identity.cluster,
             node: identity.node,
             snapshots: data.snapshots(),
@@ -151,6 +155,7 @@ impl RaftNode {
         let node = Arc::new(Self {
             raft,
             shared,
+            heard,
             node: identity.node,
             log,
             tls: Arc::clone(&tls),
@@ -244,10 +249,21 @@ impl RaftNode {
     }
 
     /// Whether a quorum has answered this leader lately.
-    #[must_use]
-    pub fn reaches_quorum(&self) -> bool {
+    fn reaches_quorum(&self) -> bool {
         let acked = self.raft.metrics().borrow_watched().last_quorum_acked;
         acked.is_some_and(|acked| acked.elapsed() < QUORUM_SILENCES * self.config.election_max)
+    }
+
+    /// Whether this leader can do something, as far as this node knows: it was heard lately, or is this node and was answered by a quorum.
+    #[must_use]
+    pub fn hears(&self, leader: NodeId) -> bool {
+        match leader == self.node {
+            true => self.reaches_quorum(),
+            false => {
+                let silence = QUORUM_SILENCES * self.config.election_max;
+                self.heard.is_within(silence, leader, std::time::Instant::now())
+            }
+        }
     }
 
     /// How many synced writes the log has made.

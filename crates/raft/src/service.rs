@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use aumbry_api::peer::v1 as wire;
 use aumbry_api::peer::v1::peer_service_server::PeerService;
@@ -13,6 +14,7 @@ use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::convert;
+use crate::heard::Heard;
 use crate::node::Handlers;
 use crate::peers::{CLUSTER, FROM, TO};
 use crate::state_machine::Shared;
@@ -23,6 +25,7 @@ use crate::types::{Raft, Snapshot, SnapshotMeta, decode};
 pub(crate) struct Service {
     pub(crate) raft: Raft,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) heard: Arc<Heard>,
     pub(crate) cluster: ClusterId,
     pub(crate) node: NodeId,
     pub(crate) snapshots: std::path::PathBuf,
@@ -82,13 +85,14 @@ impl PeerService for Service {
     ) -> Result<Response<Self::AppendStream>, Status> {
         self.admit(&request)?;
         let identity = request.extensions().get::<PeerIdentity>().copied();
-        let shared = Arc::clone(&self.shared);
+        let (shared, heard) = (Arc::clone(&self.shared), Arc::clone(&self.heard));
         // A stream outlives changes of membership, so each message is admitted. One that is not, or cannot be read, ends the stream: skipping
         // it would leave a hole.
         let requests = request.into_inner().map(move |message| {
-            let admitted = identity.is_some_and(|identity| shared.admits(&identity).is_ok());
+            let admitted = identity.and_then(|identity| shared.admits(&identity).ok());
             let message = message.and_then(convert::from_append)?;
-            admitted.then_some(message).ok_or_else(convert::malformed)
+            heard.note(admitted.ok_or_else(convert::malformed)?, Instant::now());
+            Ok::<_, Status>(message)
         });
         let requests = requests.take_while(|message| futures::future::ready(message.is_ok()));
         let requests = requests.filter_map(|message| futures::future::ready(message.ok()));

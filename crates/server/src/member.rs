@@ -26,10 +26,10 @@ impl Member {
         self.identity.read().unwrap_or_else(PoisonError::into_inner).cluster
     }
 
-    /// The leader, if there is one that can do something: this node does not count as one while it does not reach a quorum.
+    /// The leader, if there is one that can do something: one that is not heard does not count, nor this node while it does not reach a quorum.
     pub(crate) fn leader(&self) -> Option<NodeId> {
         let leader = self.raft.changed().borrow().leader;
-        leader.filter(|leader| *leader != self.raft_id() || self.raft.reaches_quorum())
+        leader.filter(|leader| self.raft.hears(*leader))
     }
 
     pub(crate) fn facts(&self) -> Option<GenesisFacts> {
