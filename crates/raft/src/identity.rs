@@ -1,5 +1,7 @@
 //! Who a node is: its key, its certificate, its cluster. Kept in the data directory, readable by the node alone.
 
+use std::path::Path;
+
 use aumbry_storage::{DataDir, StorageError};
 use aumbry_types::{ClusterId, NodeId, SecretBytes};
 use serde::{Deserialize, Serialize};
@@ -62,6 +64,12 @@ impl Identity {
             certificate,
             authority,
         }))
+    }
+
+    /// Whether a data directory holds one: whether it is a member's. Nothing is read.
+    #[must_use]
+    pub fn is_in(data_dir: &Path) -> bool {
+        data_dir.join(FILE).exists()
     }
 
     /// Stores the identity, durably.

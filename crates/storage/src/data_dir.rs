@@ -24,19 +24,8 @@ impl DataDir {
     /// disk fails.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         files::create_dir(path)?;
-        let metadata = fs::metadata(path).map_err(StorageError::io("read the mode of", path))?;
-        let mode = metadata.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(StorageError::Permissions {
-                path: path.to_owned(),
-                mode,
-            });
-        }
         // Checked before the lock file is made, so that a foreign directory is left untouched.
-        let format = files::read(&path.join(FORMAT))?;
-        if format.is_none() && !files::names(path)?.iter().all(|name| is_setup(name)) {
-            return Err(StorageError::Foreign { path: path.to_owned() });
-        }
+        let format = check_ours(path)?;
         let lock = lock(&path.join(LOCK))?;
         match format {
             None => files::write_atomic(&path.join(FORMAT), format!("{VERSION}\n").as_bytes())?,
@@ -143,6 +132,23 @@ impl DataDir {
     }
 }
 
+/// The bytes of the format of a directory that is private, and ours or empty.
+pub(crate) fn check_ours(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+    let metadata = fs::metadata(path).map_err(StorageError::io("read the mode of", path))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(StorageError::Permissions {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    let format = files::read(&path.join(FORMAT))?;
+    if format.is_none() && !files::names(path)?.iter().all(|name| is_setup(name)) {
+        return Err(StorageError::Foreign { path: path.to_owned() });
+    }
+    Ok(format)
+}
+
 /// Whether a name may be there before the format is: a crash can come between.
 fn is_setup(name: &str) -> bool {
     name == LOCK || name == "FORMAT.tmp"
@@ -164,7 +170,7 @@ fn lock(path: &Path) -> Result<File, StorageError> {
     }
 }
 
-fn check_format(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+pub(crate) fn check_format(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     let found = std::str::from_utf8(bytes)
         .ok()
         .and_then(|text| text.trim_end().parse::<u32>().ok())
@@ -179,8 +185,8 @@ fn check_format(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     Ok(())
 }
 
-const LOCK: &str = "LOCK";
-const FORMAT: &str = "FORMAT";
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const FORMAT: &str = "FORMAT";
 /// The version of everything below the directory. Raised when an older build could no longer read it.
 const VERSION: u32 = 1;
 
