@@ -3,17 +3,29 @@
 //! Everything waits on conditions with a deadline; nothing sleeps to let something happen.
 
 mod canary;
+mod certificates;
 mod cluster;
+mod http;
 mod lab;
+mod own;
+mod ports;
 mod proxy;
 mod records;
+mod runbook;
 mod server;
 mod states;
+mod tls;
 
 pub use canary::{Canaries, search};
+pub use certificates::{Authority, Pair};
 pub use cluster::{Cluster, NodeEnv, binary, eventually, run_cli};
+pub use http::{Answered, ask, ask_on};
 pub use lab::{Lab, in_namespace};
+pub use own::Own;
+pub use ports::{free_base, free_ports};
 pub use proxy::Proxy;
 pub use records::{Recorded, records};
+pub use runbook::Page;
 pub use server::{Certificates, Server, Unusual, free_address};
 pub use states::equal_states;
+pub use tls::{Watch, connect, der, shown};

@@ -13,13 +13,13 @@ mod operator;
 mod output;
 mod policy;
 mod secrets;
+mod server;
 mod snapshot;
 mod status;
 mod token;
 mod usage;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -43,12 +43,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a node
-    Server {
-        /// The configuration file; deploy/aumbry.toml documents it
-        #[arg(long)]
-        config: PathBuf,
-    },
+    /// Run a node, or check whether one could run
+    Server(server::Args),
     /// Run a local cluster, for trying things out
     Dev(dev::DevArgs),
     /// Initialise, unseal and run a cluster
@@ -112,7 +108,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<()> {
     let global = cli.global;
     match cli.command {
-        Command::Server { config } => Ok(aumbry_server::run(&config)?),
+        Command::Server(args) => server::run(&args, global.output),
         Command::Dev(args) => dev::run(args, global.output),
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -138,7 +134,7 @@ async fn call(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Audit(command) => audit::run(command, &context).await,
         Command::Status => status::run(&context).await,
         Command::Login(args) => login::run(&args, &context).await,
-        Command::Server { .. } | Command::Dev(_) | Command::Completion { .. } => Ok(()),
+        Command::Server(_) | Command::Dev(_) | Command::Completion { .. } => Ok(()),
     }
 }
 

@@ -1,10 +1,13 @@
 //! The configuration file of a node: TOML, every field known, checked once.
 
+mod file;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use aumbry_state::Member;
 use aumbry_types::NodeId;
+pub use file::Misread;
 use serde::Deserialize;
 
 /// A node's configuration. `deploy/aumbry.toml` documents each field.
@@ -27,6 +30,8 @@ pub struct Config {
     pub peer: PeerListener,
     /// The listener for metrics; none by default.
     pub metrics: Option<MetricsListener>,
+    /// The listener for load balancers; none by default.
+    pub health: Option<HealthListener>,
     /// How to join a cluster at the first start; none by default.
     pub join: Option<Join>,
     /// Seals beside the shares; none by default.
@@ -53,7 +58,7 @@ pub struct ClientListener {
     pub advertise: Option<String>,
     /// The certificate chain, PEM.
     pub cert_file: PathBuf,
-    /// The private key, PEM.
+    /// The private key, PEM; readable by its owner alone.
     pub key_file: PathBuf,
     /// Authorities whose client certificates are taken note of, PEM; none by default.
     pub ca_file: Option<PathBuf>,
@@ -69,12 +74,24 @@ pub struct PeerListener {
     pub advertise: Option<String>,
 }
 
-/// The listener for metrics: plain HTTP, on loopback only.
+/// The listener for metrics and health: plain HTTP, on loopback only.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsListener {
     /// Where to listen; must be a loopback address.
     pub address: SocketAddr,
+}
+
+/// The listener for load balancers: it tells the node's state, which everybody may know, by HTTP.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthListener {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The certificate chain, PEM; with it and the key the listener speaks HTTPS, without both plain HTTP.
+    pub cert_file: Option<PathBuf>,
+    /// The private key, PEM; readable by its owner alone.
+    pub key_file: Option<PathBuf>,
 }
 
 /// How to join a cluster at the first start.
@@ -201,22 +218,27 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is no configuration; the text names the line.
-    #[error("the configuration {path} is wrong: {message}")]
+    /// The file is no configuration.
+    #[error("the configuration {path} is wrong: {}", told(.misread))]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What and where.
-        message: String,
+        /// What does not belong into it, and where.
+        misread: Vec<Misread>,
     },
-    /// A value does not fit.
-    #[error("the configuration {path} is wrong: {message}")]
+    /// Values do not fit.
+    #[error("the configuration {path} is wrong: {}", .messages.join("; "))]
     Value {
         /// The file.
         path: PathBuf,
         /// What, and what to do.
-        message: &'static str,
+        messages: Vec<&'static str>,
     },
+}
+
+fn told(misread: &[Misread]) -> String {
+    let told: Vec<String> = misread.iter().map(ToString::to_string).collect();
+    told.join("; ")
 }
 
 impl Config {
@@ -225,21 +247,33 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] says what is wrong, where, and what to do.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let (config, misread) = Self::look(path)?;
+        let config = config
+            .filter(|_| misread.is_empty())
+            .ok_or_else(|| ConfigError::Parse {
+                path: path.to_owned(),
+                misread,
+            })?;
+        let messages = config.problems();
+        if !messages.is_empty() {
+            return Err(ConfigError::Value {
+                path: path.to_owned(),
+                messages,
+            });
+        }
+        Ok(config)
+    }
+
+    /// Reads a file, as far as it can be read, and tells what in it cannot.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`]
+    pub(crate) fn look(path: &Path) -> Result<(Option<Self>, Vec<Misread>), ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
-        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Parse {
-            path: path.to_owned(),
-            message: error.to_string().trim().to_owned(),
-        })?;
-        match config.check() {
-            Ok(()) => Ok(config),
-            Err(message) => Err(ConfigError::Value {
-                path: path.to_owned(),
-                message,
-            }),
-        }
+        Ok(file::read(&text))
     }
 
     /// Where clients reach the node.
@@ -275,57 +309,81 @@ impl Config {
         }
     }
 
-    fn check(&self) -> Result<(), &'static str> {
+    /// The values that do not fit, and what to do.
+    pub(crate) fn problems(&self) -> Vec<&'static str> {
+        let mut found = Vec::new();
+        let mut demand = |holds: bool, message| {
+            if !holds {
+                found.push(message);
+            }
+        };
         let is_name =
             |text: &str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        if self.name.is_empty() || !is_name(&self.name) || !is_name(&self.region) || !is_name(&self.zone) {
-            return Err(
-                "name, region and zone have at most 64 characters of A-Z, a-z, 0-9, `-`, `_`, `.`; a name is needed",
-            );
-        }
-        if self.data_dir.as_os_str().is_empty() {
-            return Err("data_dir is empty; name a directory");
-        }
-        if let Some(seal) = &self.seal.static_key {
-            if !seal.key_file.is_absolute() {
-                return Err("seal.static.key_file is an absolute path");
-            }
-            if seal.key_file.starts_with(&self.data_dir) {
-                return Err(
-                    "seal.static.key_file lies in data_dir, so that the disk alone would open the seal; keep it elsewhere",
-                );
-            }
-        }
-        if self
-            .metrics
-            .as_ref()
-            .is_some_and(|metrics| !metrics.address.ip().is_loopback())
-        {
-            return Err("metrics.address must be a loopback address, such as 127.0.0.1:8202");
-        }
+        demand(
+            !self.name.is_empty() && is_name(&self.name) && is_name(&self.region) && is_name(&self.zone),
+            "name, region and zone have at most 64 characters of A-Z, a-z, 0-9, `-`, `_`, `.`; a name is needed",
+        );
+        demand(
+            !self.data_dir.as_os_str().is_empty(),
+            "data_dir is empty; name a directory",
+        );
+        let seal_key = self.seal.static_key.as_ref().map(|seal| &seal.key_file);
+        demand(
+            seal_key.is_none_or(|file| file.is_absolute()),
+            "seal.static.key_file is an absolute path",
+        );
+        demand(
+            seal_key.is_none_or(|file| !file.starts_with(&self.data_dir)),
+            "seal.static.key_file lies in data_dir, so that the disk alone would open the seal; keep it elsewhere",
+        );
+        let metrics = self.metrics.as_ref().map(|metrics| metrics.address);
+        demand(
+            metrics.is_none_or(|address| address.ip().is_loopback()),
+            "metrics.address must be a loopback address, such as 127.0.0.1:8202",
+        );
+        let health = self.health.as_ref();
+        demand(
+            health.is_none_or(|health| health.cert_file.is_some() == health.key_file.is_some()),
+            "health.cert_file and health.key_file go together; name both, or none for plain HTTP",
+        );
+        let addresses = [Some(self.client.address), Some(self.peer.address), metrics];
+        let mut addresses: Vec<SocketAddr> = addresses
+            .into_iter()
+            .flatten()
+            .chain(health.map(|health| health.address))
+            // The system chooses another port for each.
+            .filter(|address| address.port() != 0)
+            .collect();
+        addresses.sort_unstable();
+        demand(
+            addresses.windows(2).all(|pair| pair[0] != pair[1]),
+            "two listeners have the same address; each of client, peer, metrics and health needs its own",
+        );
         let raft = &self.raft;
-        if raft.heartbeat_ms < 10 || raft.election_min_ms < 2 * raft.heartbeat_ms {
-            return Err("raft.heartbeat_ms is at least 10, and raft.election_min_ms at least twice that");
-        }
-        if raft.election_max_ms <= raft.election_min_ms || raft.election_max_ms > 60_000 {
-            return Err("raft.election_max_ms is above raft.election_min_ms and at most 60000");
-        }
-        if raft.snapshot_log_bytes < 1 << 20 {
-            return Err("raft.snapshot_log_bytes is at least 1048576");
-        }
+        demand(
+            raft.heartbeat_ms >= 10 && raft.election_min_ms >= raft.heartbeat_ms.saturating_mul(2),
+            "raft.heartbeat_ms is at least 10, and raft.election_min_ms at least twice that",
+        );
+        demand(
+            raft.election_max_ms > raft.election_min_ms && raft.election_max_ms <= 60_000,
+            "raft.election_max_ms is above raft.election_min_ms and at most 60000",
+        );
+        demand(
+            raft.snapshot_log_bytes >= 1 << 20,
+            "raft.snapshot_log_bytes is at least 1048576",
+        );
         let limits = &self.limits;
-        if limits.streams_per_connection == 0
-            || limits.connections == 0
-            || limits.connections_per_address == 0
-            || !(100..=600_000).contains(&limits.request_ms)
-        {
-            return Err(
-                "limits: streams_per_connection and both connections are at least 1, request_ms is 100 to 600000",
-            );
-        }
-        if !(MEMORY_BYTES_MIN..=u32::MAX as usize).contains(&limits.memory_bytes) {
-            return Err("limits: memory_bytes is 33554432 (32 MiB) to 4294967295");
-        }
-        Ok(())
+        demand(
+            limits.streams_per_connection > 0
+                && limits.connections > 0
+                && limits.connections_per_address > 0
+                && (100..=600_000).contains(&limits.request_ms),
+            "limits: streams_per_connection and both connections are at least 1, request_ms is 100 to 600000",
+        );
+        demand(
+            (MEMORY_BYTES_MIN..=u32::MAX as usize).contains(&limits.memory_bytes),
+            "limits: memory_bytes is 33554432 (32 MiB) to 4294967295",
+        );
+        found
     }
 }

@@ -5,11 +5,15 @@
 //! What it does not do: decide anything. The pipeline (aumbry-node) does.
 
 mod auto_unseal;
+mod certificate;
+mod check;
 pub mod config;
 mod convert;
 mod gateway;
 mod harden;
+mod health;
 mod holding;
+mod http;
 mod key_file;
 mod lifecycle;
 mod member;
@@ -26,6 +30,7 @@ mod tls;
 pub use aumbry_node::{Quarantine, SealStatus, UnsealError};
 pub use aumbry_state::{Member, Status};
 pub use aumbry_storage::{Backup, Manifest, StorageError};
+pub use check::{Check, Finding, check};
 pub use harden::harden;
 pub use key_file::{KeyFileError, read as read_key_file};
 pub use recovering::{Look, RecoverError, Recovered, Survivor};

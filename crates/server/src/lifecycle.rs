@@ -97,6 +97,11 @@ impl Lifecycle {
         self.member.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether the node was told to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }

@@ -1,28 +1,26 @@
-//! Metrics for Prometheus, on a loopback listener. Labels are operations and classes, never names.
+//! Metrics for Prometheus, told on a loopback listener. Labels are operations and classes, never names.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RequestLabels {
     pub(crate) operation: &'static str,
     pub(crate) outcome: &'static str,
+}
+
+/// Which listener a certificate is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ListenerLabels {
+    pub(crate) listener: &'static str,
 }
 
 /// A node's metrics.
@@ -37,6 +35,9 @@ pub(crate) struct Metrics {
     pub(crate) audit_records: Gauge<u64, AtomicU64>,
     pub(crate) log_fsyncs: Gauge<u64, AtomicU64>,
     pub(crate) state_differences: Gauge<u64, AtomicU64>,
+    pub(crate) certificate_expiry: Family<ListenerLabels, Gauge>,
+    pub(crate) certificate_reloads: Family<ListenerLabels, Counter>,
+    pub(crate) certificate_reload_failures: Family<ListenerLabels, Counter>,
 }
 
 impl Metrics {
@@ -52,6 +53,9 @@ impl Metrics {
             audit_records: Gauge::default(),
             log_fsyncs: Gauge::default(),
             state_differences: Gauge::default(),
+            certificate_expiry: Family::default(),
+            certificate_reloads: Family::default(),
+            certificate_reload_failures: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -71,57 +75,28 @@ impl Metrics {
             "Times that a peer had another state at the same index; anything but 0 is a fault",
             metrics.state_differences.clone(),
         );
+        registry.register(
+            "listener_certificate_expiry_timestamp_seconds",
+            "When the certificate in use expires, in seconds since 1970",
+            metrics.certificate_expiry.clone(),
+        );
+        registry.register(
+            "listener_certificate_reloads",
+            "Certificates taken from changed files",
+            metrics.certificate_reloads.clone(),
+        );
+        registry.register(
+            "listener_certificate_reload_failures",
+            "Changed certificate files that were not taken, so that the old certificate stays; the log says why",
+            metrics.certificate_reload_failures.clone(),
+        );
         Arc::new(Self { registry, ..metrics })
     }
 
-    fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         let mut body = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut body, &self.registry);
         body
     }
 }
-
-/// Serves the metrics until dropped. `refresh` brings gauges up to date before each answer.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    metrics: Arc<Metrics>,
-    refresh: impl Fn(&Metrics) + Send + Sync + 'static,
-) {
-    let refresh = Arc::new(refresh);
-    let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(permit) = Arc::clone(&open).acquire_owned().await else {
-            return;
-        };
-        let Ok((stream, _)) = listener.accept().await else {
-            continue;
-        };
-        let (metrics, refresh) = (Arc::clone(&metrics), Arc::clone(&refresh));
-        tokio::spawn(async move {
-            let service = service_fn(move |request: Request<Incoming>| {
-                let (metrics, refresh) = (Arc::clone(&metrics), Arc::clone(&refresh));
-                async move {
-                    let (status, body) = match request.uri().path() {
-                        "/metrics" => {
-                            refresh(&metrics);
-                            (StatusCode::OK, metrics.encode())
-                        }
-                        _ => (StatusCode::NOT_FOUND, "metrics are at /metrics\n".to_owned()),
-                    };
-                    let response = Response::builder().status(status).body(Full::new(Bytes::from(body)));
-                    response.map_err(std::io::Error::other)
-                }
-            });
-            let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new())
-                .header_read_timeout(std::time::Duration::from_secs(5));
-            // A scraper that goes away is no event.
-            let _ = http.serve_connection(TokioIo::new(stream), service).await;
-            drop(permit);
-        });
-    }
-}
-
-/// A scraper or two, and a person.
-const CONNECTIONS_MAX: usize = 16;

@@ -5,24 +5,25 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::StatusCode;
 use aumbry_api::v1;
 use aumbry_state::Consensus as _;
 use aumbry_storage::{DataDir, StorageError};
+use aumbry_types::SystemClock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tonic::transport::Server;
-use tonic_health::ServingStatus;
 
-use crate::auto_unseal;
-use crate::config::{Config, ConfigError};
+use crate::certificate::{self, Certificate, CertificateError, Files};
+use crate::config::{Config, ConfigError, HealthListener};
 use crate::gateway::Gateway;
 use crate::harden::harden;
 use crate::holding::HoldLayer;
+use crate::http::{self, Answer, Asked};
 use crate::lifecycle::{Lifecycle, MemberError, VERSION};
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::services::Services;
-use crate::telemetry;
-use crate::tls::{self, TlsError};
+use crate::{auto_unseal, health, telemetry, tls};
 
 /// Why a node did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +34,14 @@ pub enum RunError {
     /// The data directory.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The client listener's certificate.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+    /// A listener's certificate.
+    #[error("[{listener}] {source}")]
+    Certificate {
+        /// The section of the configuration.
+        listener: &'static str,
+        /// Why.
+        source: Box<CertificateError>,
+    },
     /// A port.
     #[error("cannot listen on {address}: {source}; is another process using it?")]
     Listen {
@@ -90,13 +96,23 @@ macro_rules! sized {
 }
 
 async fn serve(config: Config) -> Result<(), RunError> {
+    // From here on a SIGHUP no longer ends the process, not even one that comes while it starts.
+    let hangup = signal(SignalKind::hangup()).map_err(|error| RunError::Server(error.to_string()))?;
     // Everything that can be wrong is found before anything is changed: certificates, then ports, then the data directory.
-    let tls = tls::client_config(&config.client)?;
+    let metrics = Metrics::new();
+    let shown = load_certificate(Files::of_clients(&config.client), &metrics)?;
+    let health_files = config.health.as_ref().and_then(Files::of_health);
+    let health_shown = health_files
+        .map(|files| load_certificate(files, &metrics))
+        .transpose()?;
     let clients = listen(config.client.address).await?;
     let peers = listen(config.peer.address).await?;
-    let metrics = Metrics::new();
     let scrapes = match &config.metrics {
         Some(listener) => Some(listen(listener.address).await?),
+        None => None,
+    };
+    let checks = match &config.health {
+        Some(HealthListener { address, .. }) => Some(listen(*address).await?),
         None => None,
     };
     let data = DataDir::open(&config.data_dir)?;
@@ -106,13 +122,21 @@ async fn serve(config: Config) -> Result<(), RunError> {
         lifecycle: Arc::clone(&lifecycle),
     });
     lifecycle.set_gateway(&gateway);
-    lifecycle.resume().await?;
+    // A node that takes long to start is alive, and not ready, meanwhile.
     if let Some(listener) = scrapes {
-        let source = Arc::clone(&lifecycle);
-        tokio::spawn(metrics::serve(listener, metrics, move |metrics| {
-            refresh(metrics, &source)
-        }));
+        spawn_scrapes(listener, &lifecycle, &metrics);
     }
+    if let Some(listener) = checks {
+        spawn_checks(listener, &lifecycle, health_shown.clone());
+    }
+    let watched = std::iter::once(Arc::clone(&shown)).chain(health_shown).collect();
+    tokio::spawn(certificate::watch(
+        watched,
+        hangup,
+        Arc::clone(&lifecycle.clock),
+        metrics,
+    ));
+    lifecycle.resume().await?;
     let services = Services {
         gateway,
         lifecycle: Arc::clone(&lifecycle),
@@ -120,14 +144,20 @@ async fn serve(config: Config) -> Result<(), RunError> {
     if let Some(seal) = lifecycle.config().seal.static_key.clone() {
         tokio::spawn(auto_unseal::run(Arc::clone(&lifecycle), seal.key_file));
     }
-    let (health, health_service) = tonic_health::server::health_reporter();
-    tokio::spawn(report_health(health, Arc::clone(&lifecycle)));
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    tokio::spawn(health::report(reporter, Arc::clone(&lifecycle)));
     tracing::info!(
         version = VERSION,
         client = %lifecycle.config().client.address,
         peer = %lifecycle.config().peer.address,
         "the node is up"
     );
+    if lifecycle.member().is_none() {
+        tracing::info!(
+            "the node belongs to no cluster and waits: `aumbry operator init --address {0}` makes a new one of it, `aumbry operator join --address {0} TOKEN_FILE` adds it to one",
+            lifecycle.config().client_advertise()
+        );
+    }
     let server = Server::builder()
         .layer(HoldLayer)
         .timeout(Duration::from_millis(limits.request_ms) + DEADLINE_GRACE)
@@ -150,7 +180,7 @@ async fn serve(config: Config) -> Result<(), RunError> {
         ))
         .add_service(sized!(v1::audit_service_server::AuditServiceServer<Services>, services));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let connections = tls::accept(clients, tls, &limits);
+    let connections = tls::accept(clients, shown, &limits);
     let serving = tokio::spawn(server.serve_with_incoming_shutdown(connections, async {
         // Dropping the sender stops as well.
         let _ = stopped.await;
@@ -184,21 +214,43 @@ async fn wait_for_signal() {
     }
 }
 
-/// The standard health service: `""` is the process, `aumbry` is whether the node can serve.
-async fn report_health(reporter: tonic_health::server::HealthReporter, lifecycle: Arc<Lifecycle>) {
-    reporter.set_service_status("", ServingStatus::Serving).await;
-    let mut tick = tokio::time::interval(HEALTH_TICK);
-    loop {
-        tick.tick().await;
-        let serves = lifecycle
-            .member()
-            .is_some_and(|member| member.node.is_unsealed() && member.leader().is_some());
-        let status = if serves {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
-        };
-        reporter.set_service_status("aumbry", status).await;
+fn load_certificate(files: Files, metrics: &Metrics) -> Result<Arc<Certificate>, RunError> {
+    let listener = files.listener;
+    let loaded = Certificate::load(files, &SystemClock, metrics);
+    loaded.map_err(|source| RunError::Certificate {
+        listener,
+        source: Box::new(source),
+    })
+}
+
+/// Metrics and health, for this machine.
+fn spawn_scrapes(listener: TcpListener, lifecycle: &Arc<Lifecycle>, metrics: &Arc<Metrics>) {
+    let (lifecycle, metrics) = (Arc::clone(lifecycle), Arc::clone(metrics));
+    let answer = move |asked: &Asked| -> Answer {
+        if asked.uri().path() == "/metrics" {
+            refresh(&metrics, &lifecycle);
+            return http::with_type(StatusCode::OK, METRICS_TYPE, metrics.encode());
+        }
+        health::answer(&lifecycle, asked).unwrap_or_else(|| health::not_found("/metrics, /health, /ready and /live"))
+    };
+    tokio::spawn(http::serve(aumbry_net::accept_plain(listener, http::bounds()), answer));
+}
+
+/// Health, for load balancers: with TLS if there is a certificate for it.
+fn spawn_checks(listener: TcpListener, lifecycle: &Arc<Lifecycle>, certificate: Option<Arc<Certificate>>) {
+    let lifecycle = Arc::clone(lifecycle);
+    let answer = move |asked: &Asked| -> Answer {
+        health::answer(&lifecycle, asked).unwrap_or_else(|| health::not_found("/health, /ready and /live"))
+    };
+    match certificate {
+        None => {
+            tokio::spawn(http::serve(aumbry_net::accept_plain(listener, http::bounds()), answer));
+        }
+        Some(certificate) => {
+            let acceptor = move || certificate.acceptor();
+            let connections = aumbry_net::accept(listener, http::bounds(), acceptor, |address, _, _| Some(address));
+            tokio::spawn(http::serve(connections, answer));
+        }
     }
 }
 
@@ -225,4 +277,5 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// The pipeline keeps the deadline itself and says what became of the request; the transport's own comes after it.
 const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-const HEALTH_TICK: Duration = Duration::from_millis(200);
+/// The text format of OpenMetrics, which the encoder writes.
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
