@@ -142,12 +142,14 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Programs and their packages: namespaces and the nodes in them, and the certificates of the README.
-const TEST_PROGRAMS: [(&str, &str); 4] = [
+/// Programs and their packages: namespaces and the nodes in them, the certificates of the README, and the questions of the
+/// runbooks.
+const TEST_PROGRAMS: [(&str, &str); 5] = [
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
     ("setpriv", "util-linux"),
     ("openssl", "openssl"),
+    ("curl", "curl"),
 ];
 
 const LIBRARY_DIRS: [&str; 6] = [
