@@ -67,7 +67,7 @@ pub struct ApplyError {
 
 /// The machine's own row is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the state machine's own row is damaged: wipe this node and join it again")]
+#[error("the state machine's own row is damaged")]
 pub struct LoadError;
 
 /// The state machine's memory: what it must know beside the rows to apply the next entry.

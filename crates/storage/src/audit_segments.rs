@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::segment::{self, Record, Records, Segment};
-use crate::{StorageError, fatal, files, generations};
+use crate::{StorageError, fatal, files, generations, with_causes};
 
 /// The audit bodies of a node.
 pub struct AuditSegments {
@@ -80,7 +80,7 @@ impl AuditSegments {
                 let segment = Segment::create(&self.dir, first_seq);
                 state
                     .segments
-                    .push(segment.unwrap_or_else(|error| fatal("cannot begin an audit segment", with_source(&error))));
+                    .push(segment.unwrap_or_else(|error| fatal("cannot begin an audit segment", with_causes(&error))));
             }
             let size = segment::encode(&mut buffer, index, first_seq, bytes.as_ref());
             if let Some(segment) = state.segments.last_mut() {
@@ -105,7 +105,7 @@ impl AuditSegments {
             })
             .and_then(|()| files::sync_dir(&self.dir));
         if let Err(error) = synced {
-            fatal("cannot sync audit bodies", with_source(&error));
+            fatal("cannot sync audit bodies", with_causes(&error));
         }
     }
 
@@ -213,7 +213,7 @@ fn write(state: &mut State, buffer: &mut Vec<u8>) {
 }
 
 /// Whether a body may come after the last one.
-fn follows(last: Option<(u64, u64)>, index: u64, first_seq: u64) -> Result<(), String> {
+pub(crate) fn follows(last: Option<(u64, u64)>, index: u64, first_seq: u64) -> Result<(), String> {
     match last {
         Some((last, _)) if index != last + 1 => Err(format!("the body of log entry {index} follows that of {last}")),
         Some((_, last)) if first_seq < last => Err(format!("audit record {first_seq} follows {last}")),
@@ -233,7 +233,7 @@ fn each_of(segment: &Segment, offset: u64, mut each: impl FnMut(Record) -> bool)
             }
             Ok(None) => {
                 let context = format!("{} is damaged", segment.path.display());
-                fatal(&context, "wipe this node and join it again under a new id");
+                fatal(&context, format!("no whole body at byte {}", records.offset()));
             }
             Err(error) => fatal("cannot read audit bodies", error),
         }
@@ -248,6 +248,14 @@ fn load(dir: &Path, applied: Option<u64>) -> Result<State, StorageError> {
         if let Some(segment) = Segment::open(dir.join(name))? {
             paths.push(segment);
         }
+    }
+    // Nothing else would notice: a later segment is as good a beginning as the first.
+    if let Some(first) = paths.first().filter(|first| first.first_seq > 0) {
+        let what = format!(
+            "it begins with audit record {}, and those before are missing",
+            first.first_seq
+        );
+        return Err(StorageError::damaged(&first.path, what));
     }
     let mut cut = false;
     for mut segment in paths {
@@ -319,13 +327,6 @@ fn scan(
 
 fn remove(segment: &Segment) -> Result<(), StorageError> {
     fs::remove_file(&segment.path).map_err(StorageError::io("remove", &segment.path))
-}
-
-fn with_source(error: &StorageError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 /// Small enough to be copied and removed at ease.

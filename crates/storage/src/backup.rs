@@ -152,12 +152,12 @@ impl Backup {
         if !VerifyingKey::from_bytes(manifest.key).verify(&signed(&text), signature) {
             return Err(not_intact(path, "its signature is wrong"));
         }
-        let snapshot = SnapshotReader::open_at(path, (START_BYTES + len + SIGNATURE_BYTES) as u64).map_err(
-            |error| match error {
-                StorageError::Damaged { what, .. } => not_intact(path, what),
-                other => other,
-            },
-        )?;
+        let of_backup = |error| match error {
+            StorageError::Damaged { what, .. } => not_intact(path, what),
+            other => other,
+        };
+        let offset = (START_BYTES + len + SIGNATURE_BYTES) as u64;
+        let snapshot = SnapshotReader::open_at(path, offset).map_err(of_backup)?;
         let header = snapshot.header().last_log_id;
         let described = (
             manifest.snapshot_bytes,
@@ -167,7 +167,7 @@ impl Backup {
         if described != (snapshot.bytes(), snapshot.hash(), [header[0], header[2]]) {
             return Err(not_intact(path, "the snapshot in it is not the one that was signed"));
         }
-        if snapshot.check_content()? != manifest.content {
+        if snapshot.check_content().map_err(of_backup)? != manifest.content {
             return Err(not_intact(
                 path,
                 "the snapshot in it does not add up to what was signed",

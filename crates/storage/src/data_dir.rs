@@ -1,6 +1,7 @@
 //! A node's data directory: private, locked, and of a known format.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,84 @@ impl DataDir {
             return Err(StorageError::Missing { path: path.to_owned() });
         }
         Self::open(path)
+    }
+
+    /// Takes hold of a data directory to look at it, whatever its format file says; what is wrong with that comes along. Makes nothing but the lock
+    /// file, and not even that on a file system that can only be read; a replacement of the content that counts already is finished.
+    ///
+    /// # Errors
+    /// [`StorageError`] if there is no such directory, other users may enter it, another process has it open, or the disk fails.
+    pub fn look(path: &Path) -> Result<(Self, Option<StorageError>), StorageError> {
+        check_mode(path)?;
+        let lock = lock(&path.join(LOCK))?;
+        replacement::settle_begun(path)?;
+        let file = path.join(FORMAT);
+        let wrong = match files::read(&file)? {
+            None if files::names(path)?.iter().all(|name| is_setup(name)) => None,
+            None => Some(StorageError::damaged(&file, "it is missing")),
+            Some(bytes) => check_format(&file, &bytes).err(),
+        };
+        let dir = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
+        Ok((dir, wrong))
+    }
+
+    /// Writes the format file anew.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the disk fails.
+    pub fn write_format(&self) -> Result<(), StorageError> {
+        files::write_atomic(&self.path.join(FORMAT), format!("{VERSION}\n").as_bytes())
+    }
+
+    /// Gives all that is in the directory to its owner: root may work on what is another user's.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the disk fails.
+    pub fn give_to_owner(&self) -> Result<(), StorageError> {
+        files::give_to_owner_of(&self.path, &self.path)
+    }
+
+    /// What is in the directory, but for what makes it one and for what was set aside.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the disk fails.
+    pub fn names(&self) -> Result<Vec<String>, StorageError> {
+        let names = files::names(&self.path)?;
+        let is_aside = |name: &String| name.starts_with(ASIDE) || replacement::is_aside(name);
+        let content = |name: &String| !is_setup(name) && name != FORMAT && !is_aside(name);
+        Ok(names.into_iter().filter(content).collect())
+    }
+
+    /// Moves files and directories, named by their paths below this one, into a new directory `damaged-<n>`, durably, and returns it. What is not
+    /// there is left out.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the disk fails.
+    pub fn set_aside(&self, paths: &[PathBuf]) -> Result<PathBuf, StorageError> {
+        let taken = files::names(&self.path)?;
+        let numbers = taken
+            .iter()
+            .filter_map(|name| name.strip_prefix(ASIDE)?.parse::<u32>().ok());
+        let aside = self.path.join(format!("{ASIDE}{}", numbers.max().unwrap_or(0) + 1));
+        files::create_dir(&aside)?;
+        for path in paths {
+            let from = self.path.join(path);
+            if !from.exists() {
+                continue;
+            }
+            let to = aside.join(path);
+            if let Some(parent) = to.parent() {
+                files::create_dir(parent)?;
+            }
+            files::rename(&from, &to)?;
+            if let Some(parent) = from.parent() {
+                files::sync_dir(parent)?;
+            }
+        }
+        Ok(aside)
     }
 
     /// The directory itself.
@@ -110,13 +189,17 @@ impl DataDir {
     /// # Errors
     /// [`StorageError`] if the disk fails.
     pub fn clear(&self) -> Result<(), StorageError> {
-        for directory in [self.log(), self.state(), self.audit(), self.snapshots()] {
-            match fs::remove_dir_all(&directory) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StorageError::io("remove", &directory)(error));
-                }
-                Ok(()) | Err(_) => {}
-            }
+        remove(&self.log())?;
+        self.clear_applied()
+    }
+
+    /// Removes rows, audit bodies and snapshots, which can be had again. The log stays.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the disk fails.
+    pub fn clear_applied(&self) -> Result<(), StorageError> {
+        for directory in [self.state(), self.audit(), self.snapshots()] {
+            remove(&directory)?;
         }
         files::create_dir(&self.snapshots())
     }
@@ -132,8 +215,28 @@ impl DataDir {
     }
 }
 
+fn remove(directory: &Path) -> Result<(), StorageError> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(StorageError::io("remove", directory)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// The bytes of the format of a directory that is private, and ours or empty.
 pub(crate) fn check_ours(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+    check_mode(path)?;
+    let format = files::read(&path.join(FORMAT))?;
+    let names = files::names(path)?;
+    if format.is_none() && names.iter().any(|name| name == "log") {
+        return Err(StorageError::damaged(&path.join(FORMAT), "it is missing"));
+    }
+    if format.is_none() && !names.iter().all(|name| is_setup(name)) {
+        return Err(StorageError::Foreign { path: path.to_owned() });
+    }
+    Ok(format)
+}
+
+fn check_mode(path: &Path) -> Result<(), StorageError> {
     let metadata = fs::metadata(path).map_err(StorageError::io("read the mode of", path))?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
@@ -142,11 +245,7 @@ pub(crate) fn check_ours(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
             mode,
         });
     }
-    let format = files::read(&path.join(FORMAT))?;
-    if format.is_none() && !files::names(path)?.iter().all(|name| is_setup(name)) {
-        return Err(StorageError::Foreign { path: path.to_owned() });
-    }
-    Ok(format)
+    Ok(())
 }
 
 /// Whether a name may be there before the format is: a crash can come between.
@@ -155,14 +254,19 @@ fn is_setup(name: &str) -> bool {
 }
 
 fn lock(path: &Path) -> Result<File, StorageError> {
-    let file = OpenOptions::new()
+    let opened = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(path)
-        .map_err(StorageError::io("create", path))?;
+        .open(path);
+    // A failing disk is often mounted so that it can only be read: that is when somebody wants to look.
+    let opened = match opened {
+        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => File::open(path),
+        other => other,
+    };
+    let file = opened.map_err(StorageError::io("create", path))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StorageError::Locked { path: path.to_owned() }),
@@ -174,6 +278,7 @@ pub(crate) fn check_format(path: &Path, bytes: &[u8]) -> Result<(), StorageError
     let found = std::str::from_utf8(bytes)
         .ok()
         .and_then(|text| text.trim_end().parse::<u32>().ok())
+        .filter(|version| *version > 0)
         .ok_or_else(|| StorageError::damaged(path, "it names no version"))?;
     if found > VERSION {
         return Err(StorageError::Newer {
@@ -187,6 +292,8 @@ pub(crate) fn check_format(path: &Path, bytes: &[u8]) -> Result<(), StorageError
 
 pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const FORMAT: &str = "FORMAT";
+/// What a directory is called to which something was moved that is damaged; a number follows.
+const ASIDE: &str = "damaged-";
 /// The version of everything below the directory. Raised when an older build could no longer read it.
 const VERSION: u32 = 1;
 

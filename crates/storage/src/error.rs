@@ -18,9 +18,7 @@ pub enum StorageError {
         source: io::Error,
     },
     /// RocksDB refused.
-    #[error(
-        "cannot {action} the database {path}: if the disk is sound, wipe this node and join it again under a new id"
-    )]
+    #[error("cannot {action} the database {path}: {NEXT}")]
     Database {
         /// What was tried.
         action: &'static str,
@@ -66,7 +64,7 @@ pub enum StorageError {
         supported: u32,
     },
     /// Bytes are not what was written.
-    #[error("{path} is damaged, {what}: check the disk, wipe this node and join it again under a new id")]
+    #[error("{path} is damaged, {what}: {NEXT}")]
     Damaged {
         /// The file or directory.
         path: PathBuf,
@@ -93,7 +91,7 @@ pub enum StorageError {
     },
     /// The log ends before what this node has acknowledged.
     #[error(
-        "the log in {path} has {end} as its next index, but everything before {acknowledged} was acknowledged: this disk lost data, wipe this node and join it again under a new id"
+        "the log in {path} has {end} as its next index, but everything before {acknowledged} was acknowledged: this disk lost data, and this node must not vote; {NEXT}"
     )]
     Amnesia {
         /// The directory of the log.
@@ -101,6 +99,18 @@ pub enum StorageError {
         /// One past the last index that is there.
         end: u64,
         /// One past the highest index that was acknowledged.
+        acknowledged: u64,
+    },
+    /// The log has forgotten a vote that this node has given.
+    #[error(
+        "the log in {path} knows of {votes} votes, but {acknowledged} were given: this disk lost data, and this node must not vote; {NEXT}"
+    )]
+    ForgottenVote {
+        /// The directory of the log.
+        path: PathBuf,
+        /// How many are there.
+        votes: u64,
+        /// How many were given.
         acknowledged: u64,
     },
     /// A file name that would leave the data directory.
@@ -120,6 +130,15 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Whether what is stored is not what was written, so that `aumbry operator check` has something to find.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Database { .. } | Self::Damaged { .. } | Self::Amnesia { .. } | Self::ForgottenVote { .. }
+        )
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io {
             action,
@@ -136,7 +155,9 @@ impl StorageError {
         }
     }
 
-    pub(crate) fn damaged(path: &Path, what: impl Into<String>) -> Self {
+    /// Bytes that are not what was written.
+    #[must_use]
+    pub fn damaged(path: &Path, what: impl Into<String>) -> Self {
         Self::Damaged {
             path: path.to_owned(),
             what: what.into(),
@@ -144,10 +165,29 @@ impl StorageError {
     }
 }
 
+/// An error and its causes in one line. A cause that the error before it tells already is left out.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line
+}
+
 /// Ends the process at once, after one line in the log. For errors of storage at run time.
 ///
 /// Unwinding would let other threads go on with a state that is no longer that of the disk, so nothing is unwound.
 pub fn fatal(context: &str, error: impl Display) -> ! {
-    tracing::error!("{context}: {error}; the process stops, because storage cannot be trusted");
+    tracing::error!("{context}: {error}; the process stops, because storage cannot be trusted: {NEXT}");
     std::process::abort()
 }
+
+/// What to do about damage. `FILE` is the node's configuration, which is none of storage's business.
+pub const NEXT: &str = "stop the node and run `aumbry operator check --config FILE`";

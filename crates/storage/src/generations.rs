@@ -14,6 +14,7 @@ pub(crate) fn open(dir: &Path) -> Result<PathBuf, StorageError> {
     let current = match current(dir)? {
         Some(current) => current,
         None => {
+            refuse_orphans(dir)?;
             let first = create_next(dir)?;
             switch(dir, &first)?;
             first
@@ -47,6 +48,29 @@ pub(crate) fn switch(dir: &Path, target: &Path) -> Result<(), StorageError> {
             name: target.display().to_string(),
         })?;
     files::write_atomic(&dir.join(CURRENT), format!("{name}\n").as_bytes())
+}
+
+/// Without `CURRENT` nothing says which content counts, and what is there must not be taken for left-overs. A crash before the first switch leaves
+/// an empty directory at most.
+fn refuse_orphans(dir: &Path) -> Result<(), StorageError> {
+    for number in numbers(dir)? {
+        if !files::names(&dir.join(number.to_string()))?.is_empty() {
+            return Err(StorageError::damaged(&dir.join(CURRENT), "it is missing"));
+        }
+    }
+    Ok(())
+}
+
+/// As [`open`], but nothing is made or removed: none if there is nothing.
+pub(crate) fn look(dir: &Path) -> Result<Option<PathBuf>, StorageError> {
+    if !dir.exists() {
+        return Ok(None);
+    }
+    let current = current(dir)?;
+    if current.is_none() {
+        refuse_orphans(dir)?;
+    }
+    Ok(current)
 }
 
 /// The current directory, if there is one. Changes nothing.

@@ -16,6 +16,7 @@
 
 mod audit_segments;
 mod backup;
+pub mod check;
 mod data_dir;
 mod error;
 mod files;
@@ -38,7 +39,7 @@ mod state_db;
 pub use audit_segments::AuditSegments;
 pub use backup::{Backup, Manifest};
 pub use data_dir::DataDir;
-pub use error::{StorageError, fatal};
+pub use error::{NEXT, StorageError, fatal, with_causes};
 pub use files::rename;
 pub use incoming::Incoming;
 pub use inspect::{Inspected, inspect};

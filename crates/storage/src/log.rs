@@ -59,6 +59,9 @@ pub trait Log: Send + Sync {
     /// Stores a small value. With a callback it is durable before that is called; without, it is durable with the next call that is.
     fn put_meta(&self, key: Meta, value: Bytes, done: Option<Done>);
 
+    /// Calls back when everything before is durable.
+    fn sync(&self, done: Done);
+
     /// A small value, as it was last stored.
     #[must_use]
     fn meta(&self, key: Meta) -> Option<Bytes>;

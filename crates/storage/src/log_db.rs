@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use rocksdb::{DB, DBRecoveryMode, Options, ReadOptions};
 
-use crate::floor::Floor;
+use crate::floor::{Floor, Mark};
 use crate::log::{Done, Log, Meta};
 use crate::log_record::{self, CHECKSUM_BYTES, entry_key, index_of, meta_key};
 use crate::log_window::Window;
@@ -53,7 +53,7 @@ impl LogDb {
     /// Opens the log in `dir`, or makes an empty one.
     ///
     /// # Errors
-    /// [`StorageError::Amnesia`] if acknowledged entries are missing, [`StorageError::Damaged`] or [`StorageError::Database`] if something is
+    /// [`StorageError::Amnesia`] if acknowledged entries are missing, [`StorageError::ForgottenVote`] if a vote is, [`StorageError::Damaged`] or [`StorageError::Database`] if something is
     /// damaged, [`StorageError::Io`] if the disk fails.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
         files::create_dir(dir)?;
@@ -63,8 +63,13 @@ impl LogDb {
         if !path.exists() && !floor_path.exists() {
             Floor::create(&floor_path)?;
         }
-        let floor = Floor::open(&floor_path)?
-            .ok_or_else(|| StorageError::damaged(dir, "it has entries but no file `floor`"))?;
+        let floor = Floor::open(&floor_path)?.ok_or_else(|| StorageError::damaged(&floor_path, "it is missing"))?;
+        if !floor.is_whole() {
+            tracing::warn!(
+                "one of the two slots of {} is damaged; the other one stands, and the next write replaces it",
+                floor_path.display()
+            );
+        }
         files::create_dir(&path)?;
         let db = open_database(&path)?;
         let meta = [
@@ -73,14 +78,9 @@ impl LogDb {
             load(&db, &path, &meta_key(Meta::Purged))?,
         ];
         let window = load_window(&db, &path)?;
-        let (end, acknowledged) = (window.end(), floor.mark().end);
-        if end < acknowledged {
-            return Err(StorageError::Amnesia {
-                path: dir.to_owned(),
-                end,
-                acknowledged,
-            });
-        }
+        let votes = load_number(&db, &path, &log_record::VOTES)?.unwrap_or(0);
+        let end = window.end();
+        compare(dir, floor.mark(), end, votes)?;
         let shared = Arc::new(Shared {
             db,
             state: Mutex::new(State {
@@ -92,7 +92,7 @@ impl LogDb {
             fsyncs: AtomicU64::new(0),
         });
         let (queue, jobs) = mpsc::channel();
-        let writer = Writer::new(Arc::clone(&shared), floor, end);
+        let writer = Writer::new(Arc::clone(&shared), floor, end, votes);
         let writer = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run(&jobs))
@@ -102,6 +102,18 @@ impl LogDb {
             queue: Some(queue),
             writer: Some(writer),
         })
+    }
+
+    /// Whether the log in `dir` has ever acknowledged anything. Opens and makes nothing; a damaged floor counts as yes.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] if the disk fails.
+    pub fn is_used(dir: &Path) -> Result<bool, StorageError> {
+        match Floor::look(&dir.join("floor")) {
+            Ok(mark) => Ok(mark.is_some_and(|(mark, _)| mark != Mark::default())),
+            Err(StorageError::Damaged { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Queues a job. The state is still locked, so that the queue has the order in which the calls changed it.
@@ -225,6 +237,10 @@ impl Log for LogDb {
         self.send(&mut state, Work::Meta(key, value), bytes, done);
     }
 
+    fn sync(&self, done: Done) {
+        self.send(&mut self.shared.lock(), Work::Sync, 0, Some(done));
+    }
+
     fn meta(&self, key: Meta) -> Option<Bytes> {
         self.shared.lock().meta[key as usize].clone()
     }
@@ -295,15 +311,31 @@ impl Budget {
 }
 
 fn damaged(index: u64, error: Option<rocksdb::Error>) -> ! {
-    let cause = error.map_or_else(
-        || "wipe this node and join it again under a new id".to_owned(),
-        |error| error.to_string(),
-    );
+    let cause = error.map_or_else(|| "its checksum is wrong".to_owned(), |error| error.to_string());
     fatal(&format!("log entry {index} is damaged"), cause)
 }
 
+/// Compares what the floor says with what the log has: its next index and its number of votes.
+pub(crate) fn compare(dir: &Path, floor: Mark, end: u64, votes: u64) -> Result<(), StorageError> {
+    if end < floor.end {
+        return Err(StorageError::Amnesia {
+            path: dir.to_owned(),
+            end,
+            acknowledged: floor.end,
+        });
+    }
+    if votes < floor.votes {
+        return Err(StorageError::ForgottenVote {
+            path: dir.to_owned(),
+            votes,
+            acknowledged: floor.votes,
+        });
+    }
+    Ok(())
+}
+
 fn open_database(path: &Path) -> Result<DB, StorageError> {
-    DB::open(&log_options(), path).map_err(StorageError::database("open", path))
+    options::open(&log_options(), path)
 }
 
 /// The settings of the log's database.
@@ -328,14 +360,18 @@ pub(crate) fn load(db: &DB, path: &Path, key: &[u8]) -> Result<Option<Bytes>, St
         .transpose()
 }
 
+pub(crate) fn load_number(db: &DB, path: &Path, key: &[u8]) -> Result<Option<u64>, StorageError> {
+    load(db, path, key)?
+        .map(|bytes| {
+            let number = bytes.as_ref().try_into().map(u64::from_be_bytes);
+            number.map_err(|_| StorageError::damaged(path, "a number of its own has a wrong size"))
+        })
+        .transpose()
+}
+
 /// Which entries are there. They must go on without a hole from the purged index.
 pub(crate) fn load_window(db: &DB, path: &Path) -> Result<Window, StorageError> {
-    let purged = load(db, path, &log_record::PURGED)?
-        .map(|bytes| {
-            let index = bytes.as_ref().try_into().map(u64::from_be_bytes);
-            index.map_err(|_| StorageError::damaged(path, "its purged index has a wrong size"))
-        })
-        .transpose()?;
+    let purged = load_number(db, path, &log_record::PURGED)?;
     let mut window = Window::new(purged.map(|index| index + 1));
     let mut read = ReadOptions::default();
     read.set_iterate_lower_bound(entry_key(0));

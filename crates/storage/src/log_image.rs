@@ -177,7 +177,10 @@ mod tests {
         log.append(entries(1..4), Box::new(|_| ()));
         drop(log);
         let mut floor = Floor::open(&dir.path().join("floor")).unwrap().unwrap();
-        floor.set(Mark { end: 9, truncations: 0 });
+        floor.set(Mark {
+            end: 9,
+            ..Mark::default()
+        });
         assert!(matches!(LogDb::open(dir.path()), Err(StorageError::Amnesia { .. })));
         let image = LogImage::open(dir.path()).unwrap();
         assert_eq!((image.end(), image.acknowledged_end()), (4, Some(9)));

@@ -26,6 +26,8 @@ pub(crate) const fn meta_key(key: Meta) -> [u8; 2] {
 
 /// The key of the index up to which the log was purged.
 pub(crate) const PURGED: [u8; 2] = [META, 0xff];
+/// The key of the number of votes that were stored.
+pub(crate) const VOTES: [u8; 2] = [META, 0xfe];
 /// The key after those of all entries.
 pub(crate) const END: [u8; 1] = [ENTRY + 1];
 

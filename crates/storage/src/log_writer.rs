@@ -35,6 +35,8 @@ pub(crate) enum Work {
     },
     Purge(u64, Bytes),
     Meta(Meta, Bytes),
+    /// Nothing: the callback is what counts.
+    Sync,
 }
 
 /// The writer's own state.
@@ -43,15 +45,18 @@ pub(crate) struct Writer {
     floor: Floor,
     /// One past the highest index that is durable.
     end: u64,
+    /// How many votes are durable.
+    votes: u64,
     raised: Instant,
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, floor: Floor, end: u64) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, floor: Floor, end: u64, votes: u64) -> Self {
         Self {
             shared,
             floor,
             end,
+            votes,
             raised: Instant::now(),
         }
     }
@@ -98,9 +103,9 @@ impl Writer {
         let mut batch = WriteBatch::default();
         let mut sync = false;
         let mut truncated = None;
-        let mut end = self.end;
+        let (mut end, mut votes) = (self.end, self.votes);
         for job in &jobs {
-            sync |= job.done.is_some() || !matches!(job.work, Work::Meta(..));
+            sync |= job.done.is_some() || !matches!(job.work, Work::Meta(Meta::Committed | Meta::Purged, _));
             match &job.work {
                 Work::Append(entries) => {
                     for (index, bytes) in entries {
@@ -121,7 +126,14 @@ impl Writer {
                     put(&mut batch, &meta_key(Meta::Purged), marker);
                     end = end.max(index + 1);
                 }
-                Work::Meta(key, value) => put(&mut batch, &meta_key(*key), value),
+                Work::Meta(key, value) => {
+                    put(&mut batch, &meta_key(*key), value);
+                    if *key == Meta::Vote {
+                        votes += 1;
+                        put(&mut batch, &log_record::VOTES, &votes.to_be_bytes());
+                    }
+                }
+                Work::Sync => {}
             }
         }
         if let Some(left) = truncated {
@@ -130,6 +142,7 @@ impl Writer {
             self.floor.set(Mark {
                 end: mark.end.min(left),
                 truncations: mark.truncations + 1,
+                ..mark
             });
             self.shared.count_fsync();
         }
@@ -142,6 +155,15 @@ impl Writer {
             self.shared.count_fsync();
         }
         self.end = end;
+        if votes != self.votes {
+            self.votes = votes;
+            // Before the callbacks: whoever hears of a vote must find this node bound to it for ever.
+            self.floor.set(Mark {
+                votes,
+                ..self.floor.mark()
+            });
+            self.shared.count_fsync();
+        }
         self.finish(jobs);
     }
 
@@ -165,7 +187,7 @@ impl Writer {
     fn raise_floor(&mut self) {
         self.floor.set(Mark {
             end: self.end,
-            truncations: self.floor.mark().truncations,
+            ..self.floor.mark()
         });
         self.shared.count_fsync();
         self.raised = Instant::now();

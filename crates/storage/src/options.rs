@@ -1,6 +1,10 @@
 //! The settings that both databases share.
 
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
+use std::path::Path;
+
+use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, LogLevel, Options};
+
+use crate::{StorageError, files};
 
 /// Settings of a database that stores sealed bytes and never serves damaged ones.
 pub(crate) fn common() -> Options {
@@ -21,6 +25,35 @@ pub(crate) fn common() -> Options {
 pub(crate) fn reading(mut options: Options) -> Options {
     options.create_if_missing(false);
     options
+}
+
+/// Opens a database, or makes one where there is none.
+pub(crate) fn open(options: &Options, path: &Path) -> Result<DB, StorageError> {
+    exists(path)?;
+    DB::open(options, path).map_err(StorageError::database("open", path))
+}
+
+/// Opens a database and changes nothing in it; none if there is none.
+pub(crate) fn open_read_only(options: &Options, path: &Path) -> Result<Option<DB>, StorageError> {
+    if !exists(path)? {
+        return Ok(None);
+    }
+    DB::open_for_read_only(options, path, false)
+        .map(Some)
+        .map_err(StorageError::database("open", path))
+}
+
+/// Whether there is a database. One whose file `CURRENT` is gone is damaged: RocksDB would make a new one over it and delete what it does not know.
+fn exists(path: &Path) -> Result<bool, StorageError> {
+    let current = path.join("CURRENT");
+    if current.exists() || !path.exists() {
+        return Ok(current.exists());
+    }
+    let holds_data = |name: &String| name.ends_with(".sst") || name.ends_with(".log");
+    if files::names(path)?.iter().any(holds_data) {
+        return Err(StorageError::damaged(&current, "it is missing"));
+    }
+    Ok(false)
 }
 
 /// Where blocks are cached, and how they are indexed.

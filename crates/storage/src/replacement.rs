@@ -99,6 +99,19 @@ pub(crate) fn settle(path: &Path) -> Result<(), StorageError> {
     finish(path, &name, || true)
 }
 
+/// Finishes what counts already, and leaves what does not.
+pub(crate) fn settle_begun(path: &Path) -> Result<(), StorageError> {
+    match path.join(MARK).exists() {
+        true => settle(path),
+        false => Ok(()),
+    }
+}
+
+/// Whether this is the name of an old content, or of one that is being built.
+pub(crate) fn is_aside(name: &str) -> bool {
+    name == STAGED || number(name).is_some()
+}
+
 /// Goes on from any point at which it ended before. `goes_on` is asked before each step: tests end it everywhere.
 fn finish(path: &Path, aside: &str, mut goes_on: impl FnMut() -> bool) -> Result<(), StorageError> {
     let (staged, aside) = (path.join(STAGED), path.join(aside));

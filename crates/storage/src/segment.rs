@@ -52,11 +52,7 @@ impl Segment {
 
     /// Opens a file without looking into it: [`Self::note`] tells it what it holds.
     pub(crate) fn open(path: PathBuf) -> Result<Option<Self>, StorageError> {
-        let first_seq = path
-            .extension()
-            .filter(|extension| *extension == EXTENSION)
-            .and_then(|_| path.file_stem()?.to_str()?.parse().ok());
-        let Some(first_seq) = first_seq else {
+        let Some(first_seq) = first_seq_of(&path) else {
             return Ok(None);
         };
         let file = File::options()
@@ -90,6 +86,12 @@ impl Segment {
         }
         self.len += size;
     }
+}
+
+/// The number in the name of a segment; none if it is no segment's.
+pub(crate) fn first_seq_of(path: &Path) -> Option<u64> {
+    path.extension().filter(|extension| *extension == EXTENSION)?;
+    path.file_stem()?.to_str()?.parse().ok()
 }
 
 /// Reads the records of a file from an offset on, and ends before the first one that is not whole.

@@ -45,7 +45,7 @@ impl StateDb {
     }
 
     fn open_at(path: &Path) -> Result<Self, StorageError> {
-        let db = DB::open(&state_options(), path).map_err(StorageError::database("open", path))?;
+        let db = options::open(&state_options(), path)?;
         Ok(Self::new(db))
     }
 
@@ -191,7 +191,7 @@ pub fn switch_state(dir: &Path, installed: &Path) -> Result<(), StorageError> {
     generations::switch(dir, installed)
 }
 
-fn state_options() -> Options {
+pub(crate) fn state_options() -> Options {
     let mut options = options::common();
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_max_write_buffer_number(3);

@@ -232,13 +232,20 @@ fn a_truncation_lowers_the_floor_first() {
         mark(dir.path()),
         Mark {
             end: 10,
-            truncations: 0
+            ..Mark::default()
         }
     );
     let log = LogDb::open(dir.path()).unwrap();
     log.truncate_from(4);
     settle(&log);
-    assert_eq!(mark(dir.path()), Mark { end: 4, truncations: 1 });
+    assert_eq!(
+        mark(dir.path()),
+        Mark {
+            end: 4,
+            truncations: 1,
+            votes: 0
+        }
+    );
     log.truncate_from(7);
     settle(&log);
     assert_eq!(mark(dir.path()).truncations, 1, "nothing was there to remove");
