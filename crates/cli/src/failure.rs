@@ -137,6 +137,14 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
     Refused::Usage(text.into()).into()
 }
 
+/// Why a server did not start or has stopped.
+pub(crate) fn of_server(error: aumbry_server::RunError) -> anyhow::Error {
+    match error {
+        aumbry_server::RunError::Damaged(text) => Refused::NotIntact(text).into(),
+        error => error.into(),
+    }
+}
+
 /// Standard output was closed: whoever read it has seen enough.
 #[derive(Debug)]
 pub(crate) struct Closed;
@@ -256,7 +264,8 @@ pub(crate) const EXIT_CODES: &str = "Exit codes:
   5  the outcome is unknown: the request may have been applied; read before you retry
   6  what was asked for is not there
   7  another version is current than --cas names
-  8  audit verify, snapshot inspect: the file is not intact, or not of the key of --fingerprint";
+  8  audit verify, snapshot inspect: the file is not intact, or not of the key of --fingerprint
+     server, operator check, operator repair: the data directory is damaged";
 
 const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;

@@ -117,11 +117,17 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         // Verifying needs no cluster.
         Command::Audit(audit::Command::Verify(verify)) => audit::verify(&verify, global.output),
-        command => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(call(command, Context::new(global)))
-        }
+        Command::Operator(command) => match operator::run_offline(command, global.output)? {
+            Some(command) => run_online(Command::Operator(command), global),
+            None => Ok(()),
+        },
+        command => run_online(command, global),
     }
+}
+
+fn run_online(command: Command, global: Global) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(call(command, Context::new(global)))
 }
 
 async fn call(command: Command, context: Context) -> anyhow::Result<()> {

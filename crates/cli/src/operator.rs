@@ -1,7 +1,9 @@
 //! `aumbry operator`: what runs a cluster.
 
+mod check;
 mod init;
 mod recover;
+mod repair;
 mod seal;
 mod seals;
 
@@ -89,6 +91,33 @@ pub(crate) enum Command {
     /// Backups: save, inspect, restore
     #[command(subcommand)]
     Snapshot(snapshot::Command),
+    /// Read all that a stopped node keeps, and say what is damaged; changes nothing
+    #[command(
+        after_help = "It runs beside no server: it takes the lock of the data directory. It needs no token and no other node.
+
+Example:
+  aumbry operator check --config /etc/aumbry/aumbry.toml"
+    )]
+    Check(check::Check),
+    /// Bring back a stopped node whose disk is damaged: sets aside what is damaged and can be had again
+    #[command(
+        after_help = "What is set aside stays in the data directory, in `damaged-1`, `damaged-2` and so on, until you remove it.
+The next start of the node makes it again, from the node's own log or from a peer. A node that lost some of its log or
+its vote must not go on under its id: this command says so, and --discard makes a fresh node of it.
+
+Example:
+  aumbry operator repair --config /etc/aumbry/aumbry.toml"
+    )]
+    Repair(repair::Repair),
+}
+
+/// Runs what needs no cluster; gives back all else.
+pub(crate) fn run_offline(command: Command, format: Format) -> Result<Option<Command>> {
+    match command {
+        Command::Check(arguments) => check::check(&arguments, format).map(|()| None),
+        Command::Repair(arguments) => repair::repair(&arguments, format).map(|()| None),
+        command => Ok(Some(command)),
+    }
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
@@ -202,6 +231,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         }
         Command::Recover(arguments) => recover::recover(&arguments, format),
         Command::Snapshot(command) => snapshot::run(command, context).await,
+        // Run without a cluster.
+        Command::Check(_) | Command::Repair(_) => Ok(()),
         Command::StepDown => {
             context.client()?.call(v1::StepDownRequest::default()).await?;
             done(format, "stepped down")

@@ -22,7 +22,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, format: Format) -> Result<()> {
     match args.check {
         true => check(args, format),
-        false => Ok(aumbry_server::run(&args.config)?),
+        false => aumbry_server::run(&args.config).map_err(failure::of_server),
     }
 }
 

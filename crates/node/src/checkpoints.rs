@@ -38,7 +38,7 @@ impl Checkpoints {
             tracing::error!(
                 %peer,
                 index = own.applied.0,
-                "this node and a peer have applied the same log and have different states; compare `aumbry operator status` of all nodes, wipe the one that differs and join it again"
+                "this node and a peer have applied the same log and have different states; compare `aumbry operator status` of all nodes, and stop, check (`aumbry operator check`), discard and join again the one that differs"
             );
         }
     }

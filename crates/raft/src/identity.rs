@@ -23,12 +23,9 @@ pub struct Identity {
 /// Why an identity was not loaded or stored.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The data directory.
+    /// The data directory, or a damaged file in it.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The file is there and cannot be read.
-    #[error("the file `identity` in the data directory is damaged: wipe this node and join it again under a new id")]
-    Damaged,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,14 +39,16 @@ struct Stored {
 }
 
 impl Identity {
-    /// Loads the identity; `None` for a node that has none yet.
+    /// Loads the identity; `None` for a node that has none yet. Its parts vouch for each other: the certificate is the authority's, names this node of
+    /// this cluster, and is of this key.
     ///
     /// # Errors
     /// [`IdentityError`]
     pub fn load(data: &DataDir) -> Result<Option<Self>, IdentityError> {
         let Some(bytes) = data.read(FILE)? else { return Ok(None) };
         let bytes = zeroize::Zeroizing::new(bytes);
-        let stored: Stored = crate::types::decode(&bytes).map_err(|_| IdentityError::Damaged)?;
+        let damaged = |what: &str| StorageError::damaged(&data.path().join(FILE), what);
+        let stored: Stored = crate::types::decode(&bytes).map_err(|_| damaged("it cannot be read"))?;
         let Stored {
             cluster,
             node,
@@ -57,13 +56,15 @@ impl Identity {
             certificate,
             authority,
         } = stored;
-        Ok(Some(Self {
+        let identity = Self {
             cluster,
             node,
             key,
             certificate,
             authority,
-        }))
+        };
+        crate::tls::check_identity(&identity).map_err(|error| damaged(&error.to_string()))?;
+        Ok(Some(identity))
     }
 
     /// Whether a data directory holds one: whether it is a member's. Nothing is read.
@@ -89,4 +90,5 @@ impl Identity {
     }
 }
 
-const FILE: &str = "identity";
+/// The name of the file.
+pub(crate) const FILE: &str = "identity";

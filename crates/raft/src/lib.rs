@@ -9,10 +9,12 @@
 //! What it does not do: look into entries, which are opaque, or hold any key of the store.
 
 mod compaction;
+mod consistency;
 mod contact;
 mod convert;
 mod heard;
 mod identity;
+mod inspect;
 mod log_store;
 mod members;
 mod network;
@@ -20,6 +22,7 @@ mod node;
 mod peers;
 pub mod pki;
 mod propose;
+mod rebuild;
 mod recover;
 mod remains;
 mod restore;
@@ -31,7 +34,9 @@ mod suite;
 mod tls;
 mod types;
 
+pub use consistency::{prepare, refuse_loss};
 pub use identity::{Identity, IdentityError};
+pub use inspect::{Inspection, Remedy, discard, inspect, repair};
 pub use node::{Config, Forward, ForwardError, Handlers, PeerStatus, RaftNode, StartError};
 pub use recover::{RecoverError, recover};
 pub use remains::{Remains, RemainsError};

@@ -154,9 +154,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 }
 
 fn damaged(what: &str) -> io::Error {
-    io::Error::other(format!(
-        "{what} cannot be read: wipe this node and join it again under a new id"
-    ))
+    io::Error::other(format!("{what} cannot be read: {}", aumbry_storage::NEXT))
 }
 
 /// One step of reading entries for apply.

@@ -23,7 +23,7 @@ use tonic::{Code, Status};
 use crate::contact::Contact;
 use crate::convert;
 use crate::peers::{PeerClient, Peers, Purpose};
-use crate::types::{PeerNode, RaftVote, Snapshot, TypeConfig, encode};
+use crate::types::{PeerNode, RaftVote, Snapshot, SnapshotMeta, TypeConfig, encode};
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 
@@ -145,7 +145,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
-        let reading = tokio::spawn(read_chunks(vote, snapshot, sender));
+        let file = tokio::fs::File::open(snapshot.snapshot).await;
+        let file = file.map_err(|error| StreamingError::from(classify(Status::aborted(error.to_string()))))?;
+        let reading = tokio::spawn(read_chunks(Some(vote), snapshot.meta, file, sender));
         let sending = async {
             self.client
                 .snapshot(ReceiverStream::new(chunks))
@@ -182,16 +184,19 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     }
 }
 
-async fn read_chunks(vote: RaftVote, snapshot: Snapshot, sender: mpsc::Sender<wire::SnapshotChunk>) {
+/// Reads a snapshot file to whoever takes it.
+pub(crate) async fn read_chunks(
+    vote: Option<RaftVote>,
+    meta: SnapshotMeta,
+    mut file: tokio::fs::File,
+    sender: mpsc::Sender<wire::SnapshotChunk>,
+) {
     use wire::snapshot_chunk::Part;
-    let Ok(mut file) = tokio::fs::File::open(&snapshot.snapshot).await else {
-        return;
-    };
     let bytes = file.metadata().await.map_or(0, |metadata| metadata.len());
     let head = wire::SnapshotHead {
-        vote: Some(convert::vote(&vote)),
-        last: snapshot.meta.last_log_id.as_ref().map(convert::log_id),
-        membership: encode(&snapshot.meta.last_membership),
+        vote: vote.as_ref().map(convert::vote),
+        last: meta.last_log_id.as_ref().map(convert::log_id),
+        membership: encode(&meta.last_membership),
         bytes,
     };
     if sender
@@ -243,4 +248,4 @@ fn classify(status: Status) -> RPCError<TypeConfig> {
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks read ahead of the network.
-const CHUNKS_AHEAD: usize = 8;
+pub(crate) const CHUNKS_AHEAD: usize = 8;

@@ -17,7 +17,7 @@ use openraft::SnapshotPolicy;
 use openraft::async_runtime::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
@@ -27,8 +27,9 @@ use crate::identity::Identity;
 use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::peers::{MESSAGE_BYTES_MAX, Peers, Purpose};
+use crate::rebuild;
 use crate::service::Service;
-use crate::state_machine::{Shared, StateMachine};
+use crate::state_machine::Shared;
 use crate::tls::{self, PeerTls, TlsError};
 use crate::types::{PeerNode, Raft, RaftLeader, to_leader};
 
@@ -78,7 +79,7 @@ pub enum StartError {
     Storage(#[from] StorageError),
     /// The disk, found by openraft's adapters.
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Io(std::io::Error),
     /// Keys and certificates.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -88,6 +89,28 @@ pub enum StartError {
     /// openraft refused to start.
     #[error("consensus does not start: {0}")]
     Raft(String),
+    /// openraft finds the stores inconsistent.
+    #[error("the stores do not fit together: {0}; {next}", next = aumbry_storage::NEXT)]
+    Inconsistent(String),
+}
+
+impl From<std::io::Error> for StartError {
+    /// openraft's adapters speak of storage in the language of the operating system.
+    fn from(error: std::io::Error) -> Self {
+        error.downcast().map_or_else(Self::Io, Self::Storage)
+    }
+}
+
+impl StartError {
+    /// Whether what is stored is not what was written.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::Storage(error) => error.is_damage(),
+            Self::Inconsistent(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Why a forwarded request has no answer.
@@ -132,15 +155,16 @@ impl RaftNode {
     ) -> Result<Arc<Self>, StartError> {
         let tls = Arc::new(PeerTls::new(identity)?);
         let log: Arc<dyn Log> = Arc::new(LogDb::open(&data.log())?);
-        let machine = StateMachine::open(data.state(), data.audit(), data.snapshots())?;
-        let shared = Arc::clone(machine.shared());
         let peers = Arc::new(Peers::new(Arc::clone(&tls), identity.cluster, identity.node));
+        let machine = rebuild::open(data, &log, &peers).await?;
+        let shared = Arc::clone(machine.shared());
+        shared.follow(&log);
         let settings = Arc::new(settings(&config)?);
         let network = Network::new(Arc::clone(&peers));
         let store = LogStore::new(Arc::clone(&log));
         let raft = Raft::new(identity.node.0, settings, network, store, machine)
             .await
-            .map_err(|error| StartError::Raft(error.to_string()))?;
+            .map_err(|error| StartError::Inconsistent(error.to_string()))?;
         let heard = Arc::<Heard>::default();
         let service = Service {
             raft: raft.clone(),
@@ -151,6 +175,7 @@ impl RaftNode {
             snapshots: data.snapshots(),
             handlers,
             received: AtomicU64::new(0),
+            lending: Arc::new(Semaphore::new(1)),
         };
         let node = Arc::new(Self {
             raft,

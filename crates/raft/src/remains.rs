@@ -68,7 +68,7 @@ impl Remains {
     pub fn open(data: &DataDir) -> Result<Self, RemainsError> {
         let identity = Identity::load(data)?.ok_or(RemainsError::NoMember)?;
         let db = StateDb::open_read_only(&data.state())?;
-        let (applied, mut membership) = read_applied(&db)?;
+        let (applied, mut membership) = read_applied(&db, &data.state())?;
         let log = LogImage::open(&data.log())?;
         let mut machine = Machine::load(&db)?;
         let mut last = applied;

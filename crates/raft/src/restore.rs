@@ -69,4 +69,4 @@ pub(crate) fn membership_of(member: &Member) -> Result<openraft::Membership<u64,
 }
 
 /// There while a restore is under way.
-const MARK: &str = "restoring";
+pub(crate) const MARK: &str = "restoring";

@@ -11,10 +11,13 @@ use aumbry_api::peer::v1::peer_service_server::PeerService;
 use aumbry_storage::{Incoming, StorageError};
 use aumbry_types::{ClusterId, NodeId};
 use futures::{Stream, StreamExt as _};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::convert;
 use crate::heard::Heard;
+use crate::network::{CHUNKS_AHEAD, read_chunks};
 use crate::node::Handlers;
 use crate::peers::{CLUSTER, FROM, TO};
 use crate::state_machine::Shared;
@@ -31,6 +34,8 @@ pub(crate) struct Service {
     pub(crate) snapshots: std::path::PathBuf,
     pub(crate) handlers: Handlers,
     pub(crate) received: AtomicU64,
+    /// One snapshot at a time is lent: each takes the disk for itself.
+    pub(crate) lending: Arc<Semaphore>,
 }
 
 impl Service {
@@ -151,6 +156,41 @@ impl PeerService for Service {
         Ok(Response::new(wire::SnapshotReply {
             vote: Some(convert::vote(&installed.vote)),
         }))
+    }
+
+    type FetchSnapshotStream = Pin<Box<dyn Stream<Item = Result<wire::SnapshotChunk, Status>> + Send>>;
+
+    async fn fetch_snapshot(
+        &self,
+        request: Request<wire::FetchSnapshotRequest>,
+    ) -> Result<Response<Self::FetchSnapshotStream>, Status> {
+        let from = self.admit(&request)?;
+        let identity = request.extensions().get::<PeerIdentity>();
+        if !identity.is_some_and(|identity| self.shared.is_member(identity)) {
+            return Err(Status::permission_denied(
+                "the caller is not a member, as far as this node knows",
+            ));
+        }
+        let least = request.into_inner().least_index;
+        let Ok(permit) = Arc::clone(&self.lending).try_acquire_owned() else {
+            return Err(Status::unavailable("another node is being sent a snapshot"));
+        };
+        tracing::info!(
+            node = from.0,
+            least,
+            "a node that lost its applied state asks for a snapshot"
+        );
+        let number = self.received.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::clone(&self.shared);
+        let lending = tokio::task::spawn_blocking(move || shared.lend(least, &format!("lent-{number}.tmp")));
+        let lent = lending.await.map_err(fatal)?.map_err(fatal)?;
+        let (meta, file) = lent.ok_or_else(|| Status::unavailable("this node has not applied so much yet"))?;
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        tokio::spawn(async move {
+            read_chunks(None, meta, tokio::fs::File::from_std(file), sender).await;
+            drop(permit);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(chunks).map(Ok))))
     }
 
     async fn read_index(

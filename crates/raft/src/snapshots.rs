@@ -1,5 +1,6 @@
 //! Snapshots of the applied state: taken, kept, installed.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -120,6 +121,25 @@ impl Shared {
         }))
     }
 
+    /// A snapshot that reaches at least this log index, for a peer: the one that is kept, or a fresh one in a file without a name; none if so much is
+    /// not applied here. Blocks.
+    pub(crate) fn lend(&self, least: u64, name: &str) -> io::Result<Option<(SnapshotMeta, File)>> {
+        // The kept one is checked as it is opened. One that is damaged is not lent.
+        if let Ok(Some(kept)) = self.current()
+            && kept.meta.last_log_id.is_some_and(|id| id.index >= least)
+        {
+            return Ok(Some((kept.meta, File::open(kept.snapshot)?)));
+        }
+        if self.applied().last.is_none_or(|id| id.index < least) {
+            return Ok(None);
+        }
+        let path = self.snapshots.join(name);
+        let fresh = self.write_snapshot(|_| path)?;
+        let file = File::open(&fresh.snapshot)?;
+        std::fs::remove_file(&fresh.snapshot)?;
+        Ok(Some((fresh.meta, file)))
+    }
+
     fn snapshot_path(&self, index: u64) -> PathBuf {
         self.snapshots.join(format!("{index:020}.{KEPT}"))
     }
@@ -134,6 +154,13 @@ pub(crate) fn remove_unfinished(directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The newest snapshot in a directory, and the log index in its name.
+pub(crate) fn newest_index(directory: &Path) -> io::Result<Option<(u64, PathBuf)>> {
+    let newest = newest_snapshot(directory)?;
+    let index = |path: &Path| path.file_stem()?.to_str()?.parse().ok();
+    Ok(newest.and_then(|path| Some((index(&path)?, path))))
 }
 
 fn newest_snapshot(directory: &Path) -> io::Result<Option<PathBuf>> {

@@ -1,11 +1,11 @@
 //! openraft's state machine: the pure [`Machine`] between the log and the stores.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use aumbry_state::{Applied, ApplyError, Change, Input, Machine, Payload, Row, View, key};
-use aumbry_storage::{AuditSegments, StateDb, fatal};
+use aumbry_storage::{AuditSegments, Log, StateDb, StorageError, fatal};
 use aumbry_types::{LogIndex, NodeId};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     applied: Mutex<AppliedState>,
     audit: RwLock<Arc<AuditSegments>>,
     pub(crate) change: watch::Sender<Change>,
+    /// The log that the rows follow, once there is one.
+    log: OnceLock<Arc<dyn Log>>,
 }
 
 /// The memory that belongs to the applied rows.
@@ -46,8 +48,19 @@ pub(crate) struct AppliedState {
 impl StateMachine {
     /// Opens the stores. What a crash left in the audit segments past the applied index is cut.
     pub(crate) fn open(directory: PathBuf, audit_directory: PathBuf, snapshots: PathBuf) -> io::Result<Self> {
+        Self::open_if(directory, audit_directory, snapshots, |_| Ok(()))
+    }
+
+    /// As [`Self::open`], if `fits` agrees with what was applied last. It is asked before anything is cut.
+    pub(crate) fn open_if(
+        directory: PathBuf,
+        audit_directory: PathBuf,
+        snapshots: PathBuf,
+        fits: impl FnOnce(Option<RaftLogId>) -> io::Result<()>,
+    ) -> io::Result<Self> {
         let db = StateDb::open(&directory).map_err(io::Error::other)?;
-        let (last, membership) = read_applied(&db)?;
+        let (last, membership) = read_applied(&db, &directory)?;
+        fits(last)?;
         let machine = Machine::load(&db).map_err(io::Error::other)?;
         let audit = AuditSegments::open(&audit_directory, last.map(|id| id.index)).map_err(io::Error::other)?;
         remove_unfinished(&snapshots)?;
@@ -68,6 +81,7 @@ impl StateMachine {
                     applied: LogIndex(applied),
                     ..Change::default()
                 }),
+                log: OnceLock::new(),
             }),
         })
     }
@@ -103,6 +117,13 @@ impl Shared {
         )
     }
 
+    /// Whether this is a member by what is applied here: stricter than [`Self::admits`], for what only members get.
+    pub(crate) fn is_member(&self, identity: &PeerIdentity) -> bool {
+        let applied = self.applied();
+        let member = applied.membership.membership().get_node(&identity.node.0);
+        member.is_some_and(|member| member.spki_pin == identity.pin)
+    }
+
     pub(crate) fn audit(&self) -> Arc<AuditSegments> {
         Arc::clone(&self.audit.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -117,10 +138,24 @@ impl Shared {
         *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(db);
     }
 
-    /// Makes everything applied so far durable, the audit bodies first: a row must never survive the record of its change.
+    /// Ties the rows to the log that they follow.
+    pub(crate) fn follow(&self, log: &Arc<dyn Log>) {
+        // Set once, at start.
+        let _ = self.log.set(Arc::clone(log));
+    }
+
+    /// Makes everything applied so far durable, the audit bodies first: a row must never survive the record of its change. Nor its log entry: a leader
+    /// may apply what only others hold yet, and rows that are ahead of the log are how a lost end of the log is noticed.
     pub(crate) fn flush(&self) {
         // Nothing is applied in between, so no row can become durable before its body.
         let _applied = self.applied();
+        if let Some(log) = self.log.get() {
+            let (done, durable) = std::sync::mpsc::channel();
+            log.sync(Box::new(move |result| drop(done.send(result))));
+            if !matches!(durable.recv(), Ok(Ok(()))) {
+                fatal("cannot sync the log", "its writer has ended");
+            }
+        }
         self.audit().sync();
         self.db().flush();
     }
@@ -265,11 +300,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-pub(crate) fn read_applied(db: &StateDb) -> io::Result<(Option<RaftLogId>, StoredMembership)> {
+pub(crate) fn read_applied(db: &StateDb, path: &Path) -> io::Result<(Option<RaftLogId>, StoredMembership)> {
     let Some(bytes) = db.get(&APPLIED_KEY) else {
         return Ok((None, StoredMembership::default()));
     };
-    decode(&bytes).map_err(|_| io::Error::other("the applied mark cannot be read: wipe this node and join it again"))
+    decode(&bytes).map_err(|_| io::Error::other(StorageError::damaged(path, "its applied mark cannot be read")))
 }
 
 /// Which entry was applied last, and the membership as of it; in the same write batch as the rows.

@@ -1,21 +1,23 @@
 //! TLS between nodes: version 1.3 only, both sides with certificates of the cluster's own authority, each name checked.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use aumbry_net::{Bounds, Incoming, Memory, accept as accept_tls};
 use aumbry_types::{ClusterId, NodeId};
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::net::TcpListener;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::identity::Identity;
-use crate::pki::parse_node_name;
+use crate::pki::{node_name, parse_node_name};
 
 /// Why TLS was not set up.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +105,21 @@ impl Sides {
     }
 }
 
+/// Whether key, certificate and authority go together, and the certificate names this node of this cluster.
+pub(crate) fn check_identity(identity: &Identity) -> Result<(), TlsError> {
+    Sides::new(identity)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(identity.authority.as_bytes())?)?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes())?;
+    let name = ServerName::try_from(node_name(identity.cluster, identity.node))
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let time = UnixTime::since_unix_epoch(ANY_TIME);
+    verifier.verify_server_cert(&certificate, &[], &name, &[], time)?;
+    Ok(())
+}
+
 fn client_config(
     provider: &Arc<CryptoProvider>,
     roots: &Arc<RootCertStore>,
@@ -149,5 +166,7 @@ pub(crate) fn accept(listener: TcpListener, tls: Arc<PeerTls>) -> Incoming<PeerI
     })
 }
 
+/// Certificates of nodes are valid at all times, so any will do, and no clock is asked.
+const ANY_TIME: Duration = Duration::from_secs(2_000_000_000);
 /// Who gets so far has a certificate of the cluster's authority: four connections of each member, and what is left of broken ones.
 const CONNECTIONS_MAX: usize = 1_024;

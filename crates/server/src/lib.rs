@@ -27,6 +27,12 @@ mod telemetry;
 mod ticket;
 mod tls;
 
+/// What is done with the data directory of a node that does not run.
+pub mod offline {
+    pub use aumbry_raft::{Inspection, Remedy, discard, inspect, repair};
+    pub use aumbry_storage::check::{Finding, Part};
+}
+
 pub use aumbry_node::{Quarantine, SealStatus, UnsealError};
 pub use aumbry_state::{Member, Status};
 pub use aumbry_storage::{Backup, Manifest, StorageError};

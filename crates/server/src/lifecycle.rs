@@ -71,6 +71,17 @@ pub(crate) enum MemberError {
     Join(String),
 }
 
+impl MemberError {
+    /// Whether what is stored is not what was written.
+    pub(crate) const fn is_damage(&self) -> bool {
+        match self {
+            Self::Identity(IdentityError::Storage(error)) | Self::Storage(error) => error.is_damage(),
+            Self::Start(error) => error.is_damage(),
+            _ => false,
+        }
+    }
+}
+
 impl Lifecycle {
     pub(crate) fn new(config: Config, data: DataDir, listener: TcpListener, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
@@ -122,7 +133,9 @@ impl Lifecycle {
     pub(crate) async fn resume(&self) -> Result<(), MemberError> {
         aumbry_raft::discard_unfinished(&self.data)?;
         self.data.remove(INCOMING)?;
-        if let Some(identity) = Identity::load(&self.data)? {
+        let identity = Identity::load(&self.data)?;
+        aumbry_raft::refuse_loss(&self.data, identity.is_some())?;
+        if let Some(identity) = identity {
             self.become_member(identity).await?;
             return Ok(());
         }
@@ -176,6 +189,9 @@ impl Lifecycle {
             authority: authority.certificate.clone(),
         };
         self.data.write(INIT_KEY, &aumbry_crypto::sha256(&[repeat_key]))?;
+        if member.is_none() {
+            aumbry_raft::prepare(&self.data)?;
+        }
         identity.store(&self.data)?;
         let member = match member {
             Some(member) => {
@@ -232,6 +248,7 @@ impl Lifecycle {
             certificate: reply.certificate,
             authority: reply.authority,
         };
+        aumbry_raft::prepare(&self.data)?;
         identity.store(&self.data)?;
         let (node, cluster) = (identity.node, identity.cluster);
         self.start(identity, &mut listener).await?;

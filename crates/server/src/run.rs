@@ -8,7 +8,7 @@ use std::time::Duration;
 use ::http::StatusCode;
 use aumbry_api::v1;
 use aumbry_state::Consensus as _;
-use aumbry_storage::{DataDir, StorageError};
+use aumbry_storage::{DataDir, StorageError, with_causes};
 use aumbry_types::SystemClock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,6 +53,9 @@ pub enum RunError {
     /// The process could not be protected.
     #[error("cannot forbid core dumps: {0}; the node does not start without")]
     Harden(std::io::Error),
+    /// The data directory is damaged.
+    #[error("{0}")]
+    Damaged(String),
     /// The cluster.
     #[error("{0}")]
     Member(String),
@@ -63,7 +66,11 @@ pub enum RunError {
 
 impl From<MemberError> for RunError {
     fn from(error: MemberError) -> Self {
-        Self::Member(error.to_string())
+        let text = with_causes(&error);
+        match error.is_damage() {
+            true => Self::Damaged(text),
+            false => Self::Member(text),
+        }
     }
 }
 
@@ -115,7 +122,10 @@ async fn serve(config: Config) -> Result<(), RunError> {
         Some(HealthListener { address, .. }) => Some(listen(*address).await?),
         None => None,
     };
-    let data = DataDir::open(&config.data_dir)?;
+    let data = DataDir::open(&config.data_dir).map_err(|error| match error.is_damage() {
+        true => RunError::Damaged(with_causes(&error)),
+        false => error.into(),
+    })?;
     let limits = config.limits.clone();
     let lifecycle = Lifecycle::new(config, data, peers, Arc::clone(&metrics));
     let gateway = Arc::new(Gateway {
