@@ -190,6 +190,11 @@ impl Cluster {
         self.act("kill", id)
     }
 
+    /// Ends a node in good order.
+    pub fn stop(&self, id: u64) -> Result<()> {
+        self.act("stop", id)
+    }
+
     /// Starts a node again; it is sealed.
     pub fn restart(&self, id: u64) -> Result<()> {
         self.act("start", id)

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use aumbry_client::Client;
 use aumbry_types::SecretBytes;
 
@@ -48,6 +49,15 @@ impl From<&Self> for Certificates {
     fn from(certificates: &Self) -> Self {
         certificates.clone()
     }
+}
+
+/// How a server ended that did not come up.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Its exit code; -1 if a signal ended it.
+    pub code: i32,
+    /// What it wrote since it was started.
+    pub text: String,
 }
 
 /// What is unusual about a server.
@@ -106,6 +116,42 @@ impl Server {
 
     /// Starts the process again.
     pub async fn run(&mut self) -> Result<()> {
+        match self.try_run().await? {
+            None => Ok(()),
+            Some(refusal) => bail!("the server ended with {}: {}", refusal.code, refusal.text),
+        }
+    }
+
+    /// Starts the process again, and waits until it serves, or has ended and said why.
+    pub async fn try_run(&mut self) -> Result<Option<Refusal>> {
+        let before = self.log().len();
+        self.spawn()?;
+        let client = self.client_as(SecretBytes::default())?;
+        let process = Mutex::new(self.process.take());
+        let ended = || {
+            process
+                .lock()
+                .ok()
+                .and_then(|mut process| process.as_mut()?.try_wait().ok().flatten())
+        };
+        let settled = eventually("the server is up or has ended", || async {
+            ended().is_some() || client.health(None).await.is_ok()
+        })
+        .await;
+        let status = ended();
+        self.process = process.into_inner().unwrap_or_default();
+        settled.with_context(|| self.log())?;
+        Ok(status.map(|status| {
+            self.process = None;
+            Refusal {
+                code: status.code().unwrap_or(-1),
+                text: self.log().split_off(before),
+            }
+        }))
+    }
+
+    /// Starts the process again and does not wait for anything.
+    pub fn spawn(&mut self) -> Result<()> {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -124,9 +170,47 @@ impl Server {
                 .stderr(log)
                 .spawn()?,
         );
-        let client = self.client_as(SecretBytes::default())?;
-        let up = eventually("the server is up", || async { client.health(None).await.is_ok() }).await;
-        up.with_context(|| self.log())
+        Ok(())
+    }
+
+    /// Ends the process in good order.
+    pub async fn stop(&mut self) -> Result<()> {
+        let Some(process) = self.process.take() else {
+            return Ok(());
+        };
+        let sent = Command::new("kill")
+            .args(["-TERM", &process.id().to_string()])
+            .status()?;
+        let process = Mutex::new(process);
+        let ended = eventually("the server has ended", || async {
+            process
+                .lock()
+                .is_ok_and(|mut process| matches!(process.try_wait(), Ok(Some(_)) | Err(_)))
+        })
+        .await;
+        if ended.is_err() {
+            self.process = process.into_inner().ok();
+        }
+        ended.with_context(|| format!("{sent}: {}", self.log()))
+    }
+
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process
+            .as_mut()
+            .is_some_and(|process| matches!(process.try_wait(), Ok(Some(_))))
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("aumbry.toml")
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
     }
 
     /// Ends the process with SIGKILL.

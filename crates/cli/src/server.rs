@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use aumbry_server::{Check, Finding};
 use serde_json::{Value, json};
 
+use crate::failure;
 use crate::output::{Format, line, line_json, pairs};
 
 /// Which node.
