@@ -15,7 +15,7 @@ pub async fn equal_states(clients: &[Client]) -> Result<()> {
 }
 
 /// Whether all these nodes answer with the same state and audit tree at the same index.
-pub async fn are_equal(clients: &[Client]) -> bool {
+pub(crate) async fn are_equal(clients: &[Client]) -> bool {
     let asking = clients.iter().map(|client| client.call(v1::StatusRequest::default()));
     let Ok(statuses) = futures::future::try_join_all(asking).await else {
         return false;
