@@ -1,6 +1,6 @@
 //! What a node does without being asked: propose what was planned, and, on the leader, keep house.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aumbry_audit::Outcome;
@@ -9,7 +9,7 @@ use aumbry_types::NodeId;
 use tokio::sync::watch;
 
 use crate::pipeline::Waiter;
-use crate::{Failure, Node, checkpoints, expiry, genesis, record};
+use crate::{Failure, Node, checkpoints, clocks, expiry, genesis, record};
 
 /// Runs until `stop` turns true.
 pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
@@ -32,17 +32,37 @@ pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
             house(&node, count).await;
         }
     };
+    let keep_time = async {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            clocks::tend(&node);
+        }
+    };
+    let ask = async {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut count = 0_u64;
+        loop {
+            tick.tick().await;
+            count += 1;
+            // A new leader does not wait for the next turn: its log time begins with the answers.
+            if count % ASK_EVERY == 1 || node.sequencer.lock().waits_for_clocks() {
+                ask_peers(&node).await;
+            }
+        }
+    };
     tokio::select! {
         () = propose => {}
         () = keep_house => {}
+        () = keep_time => {}
+        () = ask => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
 }
 
 async fn house(node: &Node, count: u64) {
-    if count % ASK_EVERY == 1 {
-        ask_peers(node).await;
-    }
     if node.consensus.leadership().is_none() {
         return;
     }
@@ -137,14 +157,15 @@ async fn hand_over(node: &Node) {
 async fn ask_peers(node: &Node) {
     let status = node.consensus.status();
     let others = status.members.iter().filter(|member| member.id != status.node);
-    let answers = futures::future::join_all(others.clone().map(|member| (node.outside.ask_peer)(member.id))).await;
-    let clocks = answers.iter().flatten().map(|state| state.wall).collect();
-    for (member, state) in others.zip(&answers) {
-        if let Some(state) = state {
-            node.checkpoints.compare(&status, member.id, state);
-        }
-    }
-    *node.peer_clocks.lock().unwrap_or_else(PoisonError::into_inner) = clocks;
+    let asking = others.map(|member| async {
+        let Some(state) = (node.outside.ask_peer)(member.id).await else {
+            return;
+        };
+        // Noted at once: a peer that does not answer holds up no other one's answer.
+        node.clocks.hear(member.id, state.wall, node.clock.boottime_ms());
+        node.checkpoints.compare(&status, member.id, &state);
+    });
+    futures::future::join_all(asking).await;
 }
 
 /// Waits for the outcome of what was planned: whether it was applied, or `None` if nobody knows or there was nothing.

@@ -11,6 +11,7 @@
 mod audit_log;
 mod authorize;
 mod checkpoints;
+mod clocks;
 mod dedup;
 mod duties;
 mod expiry;

@@ -9,6 +9,7 @@ use aumbry_types::{Clock, Entropy};
 use tokio::sync::Semaphore;
 
 use crate::checkpoints::Checkpoints;
+use crate::clocks::Clocks;
 use crate::outside::Outside;
 use crate::planner::Planner;
 use crate::refusals::Refusals;
@@ -27,7 +28,7 @@ pub struct Node {
     pub(crate) seal: Seal,
     pub(crate) lists: ListCache,
     pub(crate) refusals: Refusals,
-    pub(crate) peer_clocks: std::sync::Mutex<Vec<aumbry_types::WallTime>>,
+    pub(crate) clocks: Clocks,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) admitted: Semaphore,
 }
@@ -51,7 +52,7 @@ impl Node {
             seal: Seal::default(),
             lists: ListCache::default(),
             refusals: Refusals::default(),
-            peer_clocks: std::sync::Mutex::default(),
+            clocks: Clocks::default(),
             checkpoints: Checkpoints::default(),
             admitted: Semaphore::new(ADMITTED_MAX),
         })

@@ -314,14 +314,25 @@ impl Node {
             return Err(Failure::overloaded());
         }
         planner.leadership = Some(leader);
-        let time = planner.time.get_or_insert_with(|| {
-            let peers = self
-                .peer_clocks
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            Timekeeper::take_over(&*self.clock, LogTime(self.consensus.status().log_time), &peers)
-        });
-        Ok((leader, time.now(&*self.clock)))
+        let time = match planner.time.take() {
+            Some(time) => time,
+            None => self.begin_time(planner)?,
+        };
+        let now = planner.time.insert(time).now(&*self.clock);
+        Ok((leader, now))
+    }
+
+    /// Begins log time in a leadership. A leader that has only just started has not heard the other voters' clocks yet: it is no leader until it has,
+    /// or has waited for long enough.
+    fn begin_time(&self, planner: &mut Planner) -> Result<Timekeeper, Failure> {
+        let verdict = self.clocks.look(&*self.clock, &self.consensus.status());
+        let now = self.clock.boottime_ms();
+        let since = *planner.waits_since_ms.get_or_insert(now);
+        if verdict.is_open && now.saturating_sub(since) < CLOCKS_WAIT_MS {
+            return Err(Failure::not_leader(None));
+        }
+        let carried = self.clocks.carried(&*self.clock);
+        Ok(Timekeeper::take_over(&*self.clock, carried, &verdict))
     }
 
     /// Waits for the outcome of a queued command, at most until the caller's deadline.
@@ -434,5 +445,7 @@ fn source_of(client_address: &str) -> &str {
 const QUEUE_MAX: usize = 4_096;
 /// Races that one request may lose. A race needs a change of leader, so one or two is the rule.
 const ATTEMPTS_MAX: u32 = 8;
+/// Peers that are up have told their time long before; of those that are not, a majority agrees without them or does not.
+const CLOCKS_WAIT_MS: u64 = 2_000;
 /// As apply's own bound on the parts of a command.
 const PARTS_MAX: usize = 16_000;

@@ -34,6 +34,8 @@ pub(crate) struct Planner {
     pub(crate) overlay: Overlay<Arc<dyn View>>,
     pub(crate) auth: AuthCache,
     pub(crate) time: Option<Timekeeper>,
+    /// Since when, by the time since boot, log time waits for the clocks of the other voters.
+    pub(crate) waits_since_ms: Option<u64>,
     pub(crate) queue: VecDeque<Queued>,
     /// Whether the first entry can no more be repeated, as far as this leadership's own commands go.
     pub(crate) confirmed: bool,
@@ -48,10 +50,16 @@ impl Planner {
             overlay: Overlay::new(view),
             auth: AuthCache::default(),
             time: None,
+            waits_since_ms: None,
             queue: VecDeque::new(),
             confirmed: false,
             last_tag: 0,
         }
+    }
+
+    /// Whether log time has not begun for want of clocks.
+    pub(crate) const fn waits_for_clocks(&self) -> bool {
+        self.time.is_none() && self.waits_since_ms.is_some()
     }
 
     /// Drops all that belongs to the leadership. Commands in the queue were proposed to nobody: they fail as not applied.
@@ -64,6 +72,7 @@ impl Planner {
         }
         self.leadership = None;
         self.time = None;
+        self.waits_since_ms = None;
         self.confirmed = false;
         self.overlay.clear();
         // An entry may be on its way still, if the leadership did not end after all.

@@ -8,6 +8,7 @@
 //!
 //! What it does not do: look into entries, which are opaque, or hold any key of the store.
 
+mod campaign;
 mod compaction;
 mod consistency;
 mod contact;

@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
+use crate::campaign::{self, Campaigns};
 use crate::compaction;
 use crate::heard::Heard;
 use crate::identity::Identity;
@@ -137,6 +138,7 @@ pub struct RaftNode {
     tls: Arc<PeerTls>,
     peers: Arc<Peers>,
     pub(crate) config: Config,
+    pub(crate) campaigns: Arc<Campaigns>,
     stopping: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -166,6 +168,7 @@ impl RaftNode {
             .await
             .map_err(|error| StartError::Inconsistent(error.to_string()))?;
         let heard = Arc::<Heard>::default();
+        let campaigns = Arc::new(Campaigns::new());
         let service = Service {
             raft: raft.clone(),
             shared: Arc::clone(&shared),
@@ -174,6 +177,7 @@ impl RaftNode {
             node: identity.node,
             snapshots: data.snapshots(),
             handlers,
+            campaigns: Arc::clone(&campaigns),
             received: AtomicU64::new(0),
             lending: Arc::new(Semaphore::new(1)),
         };
@@ -186,12 +190,14 @@ impl RaftNode {
             tls: Arc::clone(&tls),
             peers,
             config,
+            campaigns,
             stopping: watch::Sender::new(false),
             tasks: Mutex::default(),
         });
         node.spawn(serve(listener, tls, service, node.stopping.subscribe()));
         node.spawn(watch_state(Arc::clone(&node)));
         node.spawn(compaction::run(Arc::clone(&node)));
+        node.spawn(campaign::run(Arc::clone(&node)));
         Ok(node)
     }
 
@@ -289,6 +295,12 @@ impl RaftNode {
                 self.heard.is_within(silence, leader, std::time::Instant::now())
             }
         }
+    }
+
+    /// Whether this node calls elections, or leaves them to others for now.
+    #[must_use]
+    pub fn campaigns(&self) -> bool {
+        self.campaigns.may()
     }
 
     /// How many synced writes the log has made.

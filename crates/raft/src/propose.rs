@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aumbry_state::{Change, Committed, Consensus, Member, MembershipError, ProposeError, Status, View};
+use aumbry_state::{Campaign, Change, Committed, Consensus, Member, MembershipError, ProposeError, Status, View};
 use aumbry_types::{LeaderId, LogIndex, NodeId, Term};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -140,6 +140,10 @@ impl Consensus for RaftNode {
 
     fn transfer(&self, to: Option<NodeId>) -> BoxFuture<'_, Result<(), MembershipError>> {
         self.hand_over(to).boxed()
+    }
+
+    fn campaign(&self, when: Campaign) {
+        self.campaigns.set(when);
     }
 }
 

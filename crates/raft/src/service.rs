@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::campaign::Campaigns;
 use crate::convert;
 use crate::heard::Heard;
 use crate::network::{CHUNKS_AHEAD, read_chunks};
@@ -33,6 +34,7 @@ pub(crate) struct Service {
     pub(crate) node: NodeId,
     pub(crate) snapshots: std::path::PathBuf,
     pub(crate) handlers: Handlers,
+    pub(crate) campaigns: Arc<Campaigns>,
     pub(crate) received: AtomicU64,
     /// One snapshot at a time is lent: each takes the disk for itself.
     pub(crate) lending: Arc<Semaphore>,
@@ -91,12 +93,14 @@ impl PeerService for Service {
         self.admit(&request)?;
         let identity = request.extensions().get::<PeerIdentity>().copied();
         let (shared, heard) = (Arc::clone(&self.shared), Arc::clone(&self.heard));
+        let campaigns = Arc::clone(&self.campaigns);
         // A stream outlives changes of membership, so each message is admitted. One that is not, or cannot be read, ends the stream: skipping
         // it would leave a hole.
         let requests = request.into_inner().map(move |message| {
             let admitted = identity.and_then(|identity| shared.admits(&identity).ok());
             let message = message.and_then(convert::from_append)?;
             heard.note(admitted.ok_or_else(convert::malformed)?, Instant::now());
+            campaigns.hear_leader(tokio::time::Instant::now());
             Ok::<_, Status>(message)
         });
         let requests = requests.take_while(|message| futures::future::ready(message.is_ok()));

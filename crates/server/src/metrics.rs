@@ -38,6 +38,8 @@ pub(crate) struct Metrics {
     pub(crate) certificate_expiry: Family<ListenerLabels, Gauge>,
     pub(crate) certificate_reloads: Family<ListenerLabels, Counter>,
     pub(crate) certificate_reload_failures: Family<ListenerLabels, Counter>,
+    pub(crate) clock_offset_ms: Gauge,
+    pub(crate) campaigns: Gauge,
 }
 
 impl Metrics {
@@ -56,6 +58,8 @@ impl Metrics {
             certificate_expiry: Family::default(),
             certificate_reloads: Family::default(),
             certificate_reload_failures: Family::default(),
+            clock_offset_ms: Gauge::default(),
+            campaigns: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -89,6 +93,16 @@ impl Metrics {
             "listener_certificate_reload_failures",
             "Changed certificate files that were not taken, so that the old certificate stays; the log says why",
             metrics.certificate_reload_failures.clone(),
+        );
+        registry.register(
+            "clock_offset_ms",
+            "How far the node's clock is ahead of the median of the voters' clocks, as of when a majority was last heard",
+            metrics.clock_offset_ms.clone(),
+        );
+        registry.register(
+            "campaigns",
+            "1 while the node calls elections, 0 while it leaves them to others because its clock is far off",
+            metrics.campaigns.clone(),
         );
         Arc::new(Self { registry, ..metrics })
     }

@@ -273,6 +273,10 @@ fn refresh(metrics: &Metrics, lifecycle: &Lifecycle) {
     metrics.audit_records.set(status.audit_size);
     metrics.log_fsyncs.set(member.raft.log_fsyncs());
     metrics.state_differences.set(member.node.state_differences());
+    if let Some(offset) = member.node.clock_offset_ms() {
+        metrics.clock_offset_ms.set(offset);
+    }
+    metrics.campaigns.set(i64::from(member.raft.campaigns()));
 }
 
 /// Two threads: one that plans while the other encrypts connections.

@@ -114,6 +114,15 @@ pub struct Change {
     pub applied: LogIndex,
 }
 
+/// When a node calls an election.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Campaign {
+    /// When the leader was silent for the length of an election.
+    AtOnce,
+    /// When nobody else did for a long while: this node should rather not lead.
+    Late,
+}
+
 /// A replicated log with an applied state.
 pub trait Consensus: Send + Sync {
     /// This node's leadership: `Some` only while it leads and the first entry of its own term is applied here.
@@ -152,4 +161,7 @@ pub trait Consensus: Send + Sync {
 
     /// Hands leadership to this voter, or to the one that is most up to date.
     fn transfer(&self, to: Option<NodeId>) -> BoxFuture<'_, Result<(), MembershipError>>;
+
+    /// Says when this node calls elections from now on. Does nothing where there are none.
+    fn campaign(&self, _when: Campaign) {}
 }

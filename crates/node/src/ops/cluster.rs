@@ -43,6 +43,13 @@ pub(crate) fn join(node: &Node, txn: &mut Txn<'_>, request: &JoinRequest) -> Res
             "the join token is unknown, used or expired; make a new one with `aumbry operator join-token`",
         ));
     }
+    if node.clocks.is_off() {
+        return Err(Failure::new(
+            Class::FailedPrecondition,
+            "CLOCK_OFF",
+            "the leader's clock is more than 30 s off those of the other voters, so it admits no node: set its clock, or hand leadership to another node with `aumbry operator transfer`",
+        ));
+    }
     txn.delete_object(token);
     let row = txn.read_row(&key::node_ids())?;
     let last = row.map_or(1, |row| row.counters[0]);
