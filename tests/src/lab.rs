@@ -55,7 +55,7 @@ impl Lab {
     /// Starts so many nodes. To be called once, within [`in_namespace`].
     pub async fn start(nodes: u8) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let certificates = make_certificates(directory.path(), nodes)?;
+        let certificates = make_certificates(directory.path(), (1..=nodes).map(address).collect())?;
         run("ip", &["link", "set", "lo", "up"])?;
         run("ip", &["link", "add", "aumbry", "type", "bridge"])?;
         run("ip", &["address", "add", "10.77.0.254/24", "dev", "aumbry"])?;
@@ -73,7 +73,8 @@ impl Lab {
             started.push(Node { server, namespace });
         }
         let ca = std::fs::read(&certificates.ca)?;
-        let (root, share) = unite(&started, &ca).await?;
+        let servers: Vec<_> = started.iter().map(|node| &node.server).collect();
+        let (root, share) = unite(&servers, &ca).await?;
         Ok(Self {
             nodes: started,
             ca,
@@ -162,28 +163,28 @@ impl Lab {
 }
 
 /// Makes one cluster of fresh servers. Gives the root token and the one share.
-async fn unite(nodes: &[Node], ca: &[u8]) -> Result<(SecretBytes, String)> {
-    let anonymous = |node: &Node| node.server.client_as(SecretBytes::default());
+pub(crate) async fn unite(servers: &[&Server], ca: &[u8]) -> Result<(SecretBytes, String)> {
+    let anonymous = |server: &Server| server.client_as(SecretBytes::default());
     let init = v1::InitRequest {
         shares: 1,
         threshold: 1,
         ..Default::default()
     };
-    let made = anonymous(&nodes[0])?.init(init).await?;
+    let made = anonymous(servers[0])?.init(init).await?;
     let share = String::from_utf8(made.shares[0].to_vec())?;
     let root = || SecretBytes::new(made.root_token.to_vec());
-    nodes[0].server.unseal(std::slice::from_ref(&share)).await?;
-    let client = nodes[0].server.client_as(root())?;
-    for node in &nodes[1..] {
+    servers[0].unseal(std::slice::from_ref(&share)).await?;
+    let client = servers[0].client_as(root())?;
+    for server in &servers[1..] {
         let join_token = client.call(v1::JoinTokenCreateRequest::default()).await?.join_token;
         let ca = ca.to_vec().into();
         let request = v1::JoinClusterRequest { join_token, ca };
-        anonymous(node)?.join_cluster(None, request).await?;
-        node.server.unseal(std::slice::from_ref(&share)).await?;
+        anonymous(server)?.join_cluster(None, request).await?;
+        server.unseal(std::slice::from_ref(&share)).await?;
     }
     eventually("all nodes vote", || async {
         let members = client.call(v1::MembersRequest::default()).await;
-        members.is_ok_and(|reply| reply.members.iter().filter(|member| member.voter).count() == nodes.len())
+        members.is_ok_and(|reply| reply.members.iter().filter(|member| member.voter).count() == servers.len())
     })
     .await?;
     Ok((root(), share))
@@ -249,15 +250,14 @@ fn address(n: u8) -> String {
     format!("10.77.0.{n}")
 }
 
-/// One certificate for all the nodes' addresses, and its authority.
-fn make_certificates(directory: &Path, nodes: u8) -> Result<Certificates> {
+/// One certificate for all these addresses, and its authority.
+pub(crate) fn make_certificates(directory: &Path, addresses: Vec<String>) -> Result<Certificates> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     let authority = params.self_signed(&key)?.pem();
     let issuer = Issuer::new(params, key);
     let key = KeyPair::generate()?;
-    let addresses: Vec<String> = (1..=nodes).map(address).collect();
     let certificate = CertificateParams::new(addresses)?.signed_by(&key, &issuer)?.pem();
     let file = |name: &str, text: &str| -> Result<PathBuf> {
         let path = directory.join(name);

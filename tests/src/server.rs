@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -211,6 +211,22 @@ impl Server {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.directory.join("data")
+    }
+
+    /// Waits until the process has ended by itself. Gives its exit code; -1 if a signal ended it.
+    pub async fn ended(&mut self) -> Result<i32> {
+        let process = Mutex::new(self.process.take().context("the server does not run")?);
+        let status = || {
+            let mut process = process.lock().unwrap_or_else(PoisonError::into_inner);
+            process.try_wait().ok().flatten()
+        };
+        let ended = eventually("the server has ended", || async { status().is_some() }).await;
+        let code = status().map(|status| status.code().unwrap_or(-1));
+        if code.is_none() {
+            self.process = process.into_inner().ok();
+        }
+        ended.with_context(|| self.log())?;
+        code.context("the server has ended")
     }
 
     /// Ends the process with SIGKILL.

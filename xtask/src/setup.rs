@@ -142,9 +142,10 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Programs and their packages: namespaces and the nodes in them, the certificates of the README, and the questions of the
-/// runbooks.
-const TEST_PROGRAMS: [(&str, &str); 5] = [
+/// Programs and their packages: namespaces and the nodes in them, clocks that are wrong, the certificates of the README, and the
+/// questions of the runbooks.
+const TEST_PROGRAMS: [(&str, &str); 6] = [
+    ("faketime", "faketime"),
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
     ("setpriv", "util-linux"),
