@@ -44,12 +44,13 @@ pub(crate) fn from_vote(vote: Option<wire::Vote>) -> Result<RaftVote, Status> {
     })
 }
 
-pub(crate) fn append(request: &AppendEntriesRequest<TypeConfig>) -> wire::AppendRequest {
+pub(crate) fn append(request: &AppendEntriesRequest<TypeConfig>, acknowledged: u64) -> wire::AppendRequest {
     wire::AppendRequest {
         vote: Some(vote(&request.vote)),
         prev: request.prev_log_id.as_ref().map(log_id),
         entries: request.entries.iter().map(entry).collect(),
         committed: request.leader_commit.as_ref().map(log_id),
+        acknowledged,
     }
 }
 
@@ -110,11 +111,12 @@ pub(crate) fn from_append_reply(reply: wire::AppendReply) -> Result<StreamAppend
     })
 }
 
-pub(crate) fn vote_request(request: &VoteRequest<TypeConfig>) -> wire::VoteRequest {
+pub(crate) fn vote_request(request: &VoteRequest<TypeConfig>, acknowledged: u64) -> wire::VoteRequest {
     wire::VoteRequest {
         vote: Some(vote(&request.vote)),
         last: request.last_log_id.as_ref().map(log_id),
         leadership_transfer: request.leadership_transfer,
+        acknowledged,
     }
 }
 
@@ -126,11 +128,12 @@ pub(crate) fn from_vote_request(request: wire::VoteRequest) -> Result<VoteReques
     })
 }
 
-pub(crate) fn vote_reply(reply: &VoteResponse<TypeConfig>) -> wire::VoteReply {
+pub(crate) fn vote_reply(reply: &VoteResponse<TypeConfig>, acknowledged: u64) -> wire::VoteReply {
     wire::VoteReply {
         vote: Some(vote(&reply.vote)),
         granted: reply.vote_granted,
         last: reply.last_log_id.as_ref().map(log_id),
+        acknowledged,
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! What it does not do: look into entries, which are opaque, or hold any key of the store.
 
+mod acknowledged;
 mod campaign;
 mod compaction;
 mod consistency;
@@ -35,6 +36,7 @@ mod suite;
 mod tls;
 mod types;
 
+pub use acknowledged::{RolledBack, rolled_back};
 pub use consistency::{prepare, refuse_loss};
 pub use identity::{Identity, IdentityError};
 pub use inspect::{Inspection, Remedy, discard, inspect, repair};

@@ -26,6 +26,12 @@ impl LogStore {
         Self { db }
     }
 
+    /// The index of the last entry, retained or purged; 0 if there was none.
+    pub(crate) fn last_index(&self) -> u64 {
+        let purged = || self.meta(Meta::Purged).ok().flatten().map(|id: RaftLogId| id.index);
+        self.db.last_index().or_else(purged).unwrap_or(0)
+    }
+
     fn meta<T: serde::de::DeserializeOwned>(&self, meta: Meta) -> io::Result<Option<T>> {
         let stored = self.db.meta(meta);
         stored

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
+use crate::acknowledged::Acknowledged;
 use crate::contact::Contact;
 use crate::convert;
 use crate::peers::{PeerClient, Peers, Purpose};
@@ -31,17 +32,20 @@ type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 #[derive(Clone)]
 pub(crate) struct Network {
     peers: Arc<Peers>,
+    acknowledged: Arc<Acknowledged>,
 }
 
 impl Network {
-    pub(crate) const fn new(peers: Arc<Peers>) -> Self {
-        Self { peers }
+    pub(crate) const fn new(peers: Arc<Peers>, acknowledged: Arc<Acknowledged>) -> Self {
+        Self { peers, acknowledged }
     }
 
     fn connection(&self, target: u64, node: &PeerNode, purpose: Purpose) -> Connection {
         Connection {
             client: self.peers.client(target, node, purpose),
             contact: self.peers.contact(target, node),
+            target,
+            acknowledged: Arc::clone(&self.acknowledged),
         }
     }
 }
@@ -66,6 +70,16 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub(crate) struct Connection {
     client: PeerClient,
     contact: Arc<Contact>,
+    target: u64,
+    acknowledged: Arc<Acknowledged>,
+}
+
+impl Connection {
+    /// Hears a voter out: it may know that this node was rolled back. Then nothing is made of its vote.
+    fn hear(&self, reply: wire::VoteReply) -> Rpc<VoteResponse<TypeConfig>> {
+        self.acknowledged.confront(reply.acknowledged).map_err(classify)?;
+        convert::from_vote_reply(reply).map_err(classify)
+    }
 }
 
 impl RaftNetworkV2<TypeConfig> for Connection {
@@ -76,7 +90,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
-        let request = futures::stream::iter([convert::append(&rpc)]);
+        let request = futures::stream::iter([convert::append(&rpc, self.acknowledged.of(self.target))]);
         let limit = option.hard_ttl();
         let one = async {
             let mut replies = self.client.append(request).await.map_err(classify)?.into_inner();
@@ -108,7 +122,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             // One h2 stream a session, on the kept connection. It ends, without an error, when openraft ends its side. A peer that
             // went away is noticed by the keep-alive of the connection, which fails the stream.
             let requests = futures::stream::iter([first]).chain(input);
-            let opening = self.client.append(requests.map(|request| convert::append(&request)));
+            let (acknowledged, target) = (Arc::clone(&self.acknowledged), self.target);
+            let requests = requests.map(move |request| convert::append(&request, acknowledged.of(target)));
+            let opening = self.client.append(requests);
             let opened = within(OPEN_TIMEOUT, async { opening.await.map_err(classify) }).await;
             self.contact.note(opened.is_ok());
             let replies = opened?.into_inner();
@@ -118,23 +134,23 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     }
 
     async fn vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
-        let request = convert::vote_request(&rpc);
+        let request = convert::vote_request(&rpc, self.acknowledged.of(self.target));
         let reply = within(option.hard_ttl(), async {
             let answer = self.client.vote(request).await;
             answer.map_err(|status| classify(self.contact.noted(status)))
         })
         .await?;
-        convert::from_vote_reply(reply.into_inner()).map_err(classify)
+        self.hear(reply.into_inner())
     }
 
     async fn pre_vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
-        let request = convert::vote_request(&rpc);
+        let request = convert::vote_request(&rpc, self.acknowledged.of(self.target));
         let reply = within(option.hard_ttl(), async {
             let answer = self.client.pre_vote(request).await;
             answer.map_err(|status| classify(self.contact.noted(status)))
         })
         .await?;
-        convert::from_vote_reply(reply.into_inner()).map_err(classify)
+        self.hear(reply.into_inner())
     }
 
     async fn full_snapshot(

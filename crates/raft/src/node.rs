@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
+use crate::acknowledged::{self, Acknowledged, RolledBack};
 use crate::campaign::{self, Campaigns};
 use crate::compaction;
 use crate::heard::Heard;
@@ -87,6 +88,9 @@ pub enum StartError {
     /// The configuration.
     #[error("raft: {0}")]
     Config(String),
+    /// The data directory is an old copy.
+    #[error(transparent)]
+    RolledBack(#[from] RolledBack),
     /// openraft refused to start.
     #[error("consensus does not start: {0}")]
     Raft(String),
@@ -139,6 +143,7 @@ pub struct RaftNode {
     peers: Arc<Peers>,
     pub(crate) config: Config,
     pub(crate) campaigns: Arc<Campaigns>,
+    pub(crate) acknowledged: Arc<Acknowledged>,
     stopping: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -155,6 +160,9 @@ impl RaftNode {
         listener: TcpListener,
         handlers: Handlers,
     ) -> Result<Arc<Self>, StartError> {
+        if let Some(found) = acknowledged::rolled_back(data, identity.cluster)? {
+            return Err(found.into());
+        }
         let tls = Arc::new(PeerTls::new(identity)?);
         let log: Arc<dyn Log> = Arc::new(LogDb::open(&data.log())?);
         let peers = Arc::new(Peers::new(Arc::clone(&tls), identity.cluster, identity.node));
@@ -162,8 +170,10 @@ impl RaftNode {
         let shared = Arc::clone(machine.shared());
         shared.follow(&log);
         let settings = Arc::new(settings(&config)?);
-        let network = Network::new(Arc::clone(&peers));
         let store = LogStore::new(Arc::clone(&log));
+        let acknowledged = Acknowledged::open(data, identity, store.clone(), Arc::clone(&shared))?;
+        let acknowledged = Arc::new(acknowledged);
+        let network = Network::new(Arc::clone(&peers), Arc::clone(&acknowledged));
         let raft = Raft::new(identity.node.0, settings, network, store, machine)
             .await
             .map_err(|error| StartError::Inconsistent(error.to_string()))?;
@@ -178,6 +188,7 @@ impl RaftNode {
             snapshots: data.snapshots(),
             handlers,
             campaigns: Arc::clone(&campaigns),
+            acknowledged: Arc::clone(&acknowledged),
             received: AtomicU64::new(0),
             lending: Arc::new(Semaphore::new(1)),
         };
@@ -191,6 +202,7 @@ impl RaftNode {
             peers,
             config,
             campaigns,
+            acknowledged,
             stopping: watch::Sender::new(false),
             tasks: Mutex::default(),
         });
@@ -198,6 +210,7 @@ impl RaftNode {
         node.spawn(watch_state(Arc::clone(&node)));
         node.spawn(compaction::run(Arc::clone(&node)));
         node.spawn(campaign::run(Arc::clone(&node)));
+        node.spawn(acknowledged::run(Arc::clone(&node)));
         Ok(node)
     }
 
@@ -261,6 +274,7 @@ impl RaftNode {
             .ok()?
             .ok()?
             .into_inner();
+        self.acknowledged.learn(&reply.acknowledged);
         Some(PeerStatus {
             sealed: reply.sealed,
             wall: WallTime(reply.wall_ms),
@@ -297,6 +311,11 @@ impl RaftNode {
         }
     }
 
+    /// Waits until a peer has told that this node's disk was rolled back. From then on it takes part in nothing, and must end.
+    pub async fn rolled_back(&self) -> RolledBack {
+        self.acknowledged.rolled_back().await
+    }
+
     /// Whether this node calls elections, or leaves them to others for now.
     #[must_use]
     pub fn campaigns(&self) -> bool {
@@ -329,6 +348,7 @@ impl RaftNode {
             task.abort();
         }
         self.shared.flush();
+        self.acknowledged.save();
     }
 
     pub(crate) fn peer(&self, node: NodeId) -> Option<PeerNode> {

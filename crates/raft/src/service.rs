@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::acknowledged::Acknowledged;
 use crate::campaign::Campaigns;
 use crate::convert;
 use crate::heard::Heard;
@@ -35,6 +36,7 @@ pub(crate) struct Service {
     pub(crate) snapshots: std::path::PathBuf,
     pub(crate) handlers: Handlers,
     pub(crate) campaigns: Arc<Campaigns>,
+    pub(crate) acknowledged: Arc<Acknowledged>,
     pub(crate) received: AtomicU64,
     /// One snapshot at a time is lent: each takes the disk for itself.
     pub(crate) lending: Arc<Semaphore>,
@@ -57,6 +59,7 @@ impl Service {
         if text(FROM) != Some(&*identity.node.to_string()) {
             return refuse("the caller is not who it says");
         }
+        self.acknowledged.check()?;
         self.shared.admits(identity).map_err(Status::permission_denied)
     }
 
@@ -93,13 +96,17 @@ impl PeerService for Service {
         self.admit(&request)?;
         let identity = request.extensions().get::<PeerIdentity>().copied();
         let (shared, heard) = (Arc::clone(&self.shared), Arc::clone(&self.heard));
-        let campaigns = Arc::clone(&self.campaigns);
+        let (campaigns, acknowledged) = (Arc::clone(&self.campaigns), Arc::clone(&self.acknowledged));
         // A stream outlives changes of membership, so each message is admitted. One that is not, or cannot be read, ends the stream: skipping
         // it would leave a hole.
         let requests = request.into_inner().map(move |message| {
             let admitted = identity.and_then(|identity| shared.admits(&identity).ok());
-            let message = message.and_then(convert::from_append)?;
-            heard.note(admitted.ok_or_else(convert::malformed)?, Instant::now());
+            let message = message?;
+            let leader = admitted.ok_or_else(convert::malformed)?;
+            // Before consensus sees that a follower's log has become shorter, which its leader cannot cope with.
+            acknowledged.confront(message.acknowledged)?;
+            let message = convert::from_append(message)?;
+            heard.note(leader, Instant::now());
             campaigns.hear_leader(tokio::time::Instant::now());
             Ok::<_, Status>(message)
         });
@@ -112,23 +119,29 @@ impl PeerService for Service {
     }
 
     async fn vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
-        self.admit(&request)?;
+        let candidate = self.admit(&request)?;
+        let request = request.into_inner();
+        self.acknowledged.confront(request.acknowledged)?;
         let reply = self
             .raft
-            .vote(convert::from_vote_request(request.into_inner())?)
+            .vote(convert::from_vote_request(request)?)
             .await
             .map_err(fatal)?;
-        Ok(Response::new(convert::vote_reply(&reply)))
+        let acknowledged = self.acknowledged.of(candidate.0);
+        Ok(Response::new(convert::vote_reply(&reply, acknowledged)))
     }
 
     async fn pre_vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
-        self.admit(&request)?;
+        let candidate = self.admit(&request)?;
+        let request = request.into_inner();
+        self.acknowledged.confront(request.acknowledged)?;
         let reply = self
             .raft
-            .pre_vote(convert::from_vote_request(request.into_inner())?)
+            .pre_vote(convert::from_vote_request(request)?)
             .await
             .map_err(fatal)?;
-        Ok(Response::new(convert::vote_reply(&reply)))
+        let acknowledged = self.acknowledged.of(candidate.0);
+        Ok(Response::new(convert::vote_reply(&reply, acknowledged)))
     }
 
     async fn transfer(&self, request: Request<wire::TransferRequest>) -> Result<Response<wire::TransferReply>, Status> {
@@ -213,7 +226,9 @@ impl PeerService for Service {
         request: Request<wire::PeerStatusRequest>,
     ) -> Result<Response<wire::PeerStatusReply>, Status> {
         self.admit(&request)?;
-        Ok(Response::new((self.handlers.status)()))
+        let mut reply = (self.handlers.status)();
+        reply.acknowledged = self.acknowledged.all();
+        Ok(Response::new(reply))
     }
 
     async fn forward(&self, request: Request<wire::ForwardRequest>) -> Result<Response<wire::ForwardReply>, Status> {

@@ -35,6 +35,8 @@ pub(crate) struct Lifecycle {
     pub(crate) backups: Arc<Semaphore>,
     gateway: OnceLock<Weak<Gateway>>,
     stop: watch::Sender<bool>,
+    /// Why the node must end, once it must.
+    ending: watch::Sender<Option<String>>,
 }
 
 /// Why the node did not become a member.
@@ -95,6 +97,7 @@ impl Lifecycle {
             backups: Arc::new(Semaphore::new(1)),
             gateway: OnceLock::new(),
             stop: watch::Sender::new(false),
+            ending: watch::Sender::new(None),
         })
     }
 
@@ -255,6 +258,29 @@ impl Lifecycle {
         Ok((node, cluster))
     }
 
+    /// Waits until the node must end although nobody told it to. Gives the reason.
+    pub(crate) async fn must_end(&self) -> String {
+        let mut ending = self.ending.subscribe();
+        let reason = ending
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
+            // The sender lives in self.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Wipes the keys, and leaves the rest as it is: nothing that this node has is of use to others.
+    pub(crate) fn abandon(&self) {
+        self.stop.send_replace(true);
+        if let Some(member) = self.member.write().unwrap_or_else(PoisonError::into_inner).take() {
+            member.node.seal();
+        }
+    }
+
     /// Hands leadership over, stops, and makes everything durable.
     pub(crate) async fn shutdown(&self) {
         self.stop.send_replace(true);
@@ -301,6 +327,13 @@ impl Lifecycle {
     ) -> Result<Arc<Member>, MemberError> {
         let listener = listener.take().ok_or(MemberError::Already)?;
         let raft = RaftNode::start(&self.data, &identity, self.raft_config(), listener, self.handlers()).await?;
+        let (watched, ending, mut stop) = (Arc::clone(&raft), self.ending.clone(), self.stop.subscribe());
+        tokio::spawn(async move {
+            tokio::select! {
+                found = watched.rolled_back() => drop(ending.send_replace(Some(found.to_string()))),
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        });
         let asking = Arc::clone(&raft);
         let outside = Outside {
             sign_node: Box::new(|key, authority, cluster, node, spki| {
@@ -353,6 +386,8 @@ impl Lifecycle {
                     applied: status.applied.0,
                     digest: bytes::Bytes::copy_from_slice(&status.digest),
                     version: VERSION.to_owned(),
+                    // Consensus fills it in.
+                    acknowledged: Vec::new(),
                 }
             }),
         }

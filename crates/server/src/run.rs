@@ -195,7 +195,13 @@ async fn serve(config: Config) -> Result<(), RunError> {
         // Dropping the sender stops as well.
         let _ = stopped.await;
     }));
-    wait_for_signal().await;
+    tokio::select! {
+        () = wait_for_signal() => {}
+        reason = lifecycle.must_end() => {
+            lifecycle.abandon();
+            return Err(RunError::Member(reason));
+        }
+    }
     tracing::info!("stopping: leadership is handed over, requests in flight are finished");
     // The other nodes have a leader before this one's clients are turned away.
     lifecycle.shutdown().await;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
+use crate::small_file::SmallFile;
 use crate::{StorageError, files, replacement};
 
 /// The directory that holds everything a node keeps. Invariant: while this value lives, no other process has the directory open.
@@ -182,6 +183,14 @@ impl DataDir {
     /// [`StorageError`] if the name is not a plain one, or the disk fails.
     pub fn remove(&self, name: &str) -> Result<(), StorageError> {
         files::remove(&self.file(name)?)
+    }
+
+    /// A small file in the directory whose bytes are checked.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the name is not a plain one.
+    pub fn small_file(&self, name: &str) -> Result<SmallFile, StorageError> {
+        self.file(name).map(SmallFile::new)
     }
 
     /// Removes log, rows, audit bodies and snapshots. Small files stay.

@@ -33,6 +33,7 @@ mod log_writer;
 mod options;
 mod replacement;
 mod segment;
+mod small_file;
 mod snapshot_file;
 mod state_db;
 
@@ -47,6 +48,7 @@ pub use log::{Done, Log, Meta};
 pub use log_db::LogDb;
 pub use log_image::LogImage;
 pub use replacement::Replacement;
+pub use small_file::SmallFile;
 pub use snapshot_file::{
     SnapshotBodies, SnapshotContent, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter,
 };

@@ -1,0 +1,333 @@
+//! What each member has acknowledged, as far as this node has heard: a member whose log ends before that was rolled back.
+//!
+//! An old copy of a whole data directory is whole in itself: the floor is as old as the log, and nothing in it shows that this node has told others
+//! of more. A voter that has forgotten an acknowledged entry can help to elect a leader without it, and a committed write is gone. But the others
+//! remember. A leader knows of each member up to where its log is durable and committed; that is in the answer to the status call, which every node
+//! makes of every other each second, so all come to know it, and each keeps it in a small file. It goes with every message in which it matters:
+//! a request for a vote says what the candidate knows of the voter, the answer what the voter knows of the candidate, and an append what the leader
+//! knows of the follower. Who is told of more than it has does not vote, takes nothing in, marks its directory and ends.
+//!
+//! An acknowledged entry that is committed is never removed from a log, only behind a snapshot. So a sound node is never told of more than it has.
+//!
+//! What it does not notice: what was acknowledged after the last member that could tell has heard of it, which is a second or so while the members
+//! are in contact, and everything since a member went away that alone is left to tell; all members rolled back at once; votes without an entry.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aumbry_api::peer::v1 as wire;
+use aumbry_storage::{DataDir, SmallFile, StorageError};
+use aumbry_types::{ClusterId, NodeId};
+use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::sync::watch;
+use tonic::Status;
+
+use crate::identity::Identity;
+use crate::log_store::LogStore;
+use crate::node::RaftNode;
+use crate::state_machine::Shared;
+
+/// A data directory that is older than what its node has acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the data directory {path} is older than what this node has acknowledged: index {acknowledged}, its log ends at {end}; its disk was rolled back: run `aumbry operator repair --config <file>`, remove the node from the cluster and join it anew"
+)]
+pub struct RolledBack {
+    /// The data directory.
+    pub path: PathBuf,
+    /// The highest index that the node has acknowledged.
+    pub acknowledged: u64,
+    /// The last index of its log.
+    pub end: u64,
+}
+
+/// What this node has heard, and whether it was told that it was rolled back itself.
+pub(crate) struct Acknowledged {
+    node: NodeId,
+    cluster: ClusterId,
+    path: PathBuf,
+    log: LogStore,
+    shared: Arc<Shared>,
+    file: Arc<SmallFile>,
+    mark: SmallFile,
+    known: Mutex<Known>,
+    rolled_back: watch::Sender<Option<RolledBack>>,
+}
+
+/// The highest index that each member has acknowledged.
+#[derive(Default)]
+struct Known {
+    indexes: BTreeMap<u64, u64>,
+    is_saved: bool,
+}
+
+impl Acknowledged {
+    /// Reads what was heard before.
+    pub(crate) fn open(
+        data: &DataDir,
+        identity: &Identity,
+        log: LogStore,
+        shared: Arc<Shared>,
+    ) -> Result<Self, StorageError> {
+        let file = data.small_file(FILE)?;
+        let indexes = match file.read() {
+            Ok(text) => text.and_then(|text| parse(&text, identity.cluster)).unwrap_or_default(),
+            // It is of others, who tell it again within seconds.
+            Err(error @ StorageError::Damaged { .. }) => {
+                tracing::warn!(%error, "what other members have acknowledged is heard anew");
+                BTreeMap::new()
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
+            node: identity.node,
+            cluster: identity.cluster,
+            path: data.path().to_owned(),
+            log,
+            shared,
+            file: Arc::new(file),
+            mark: data.small_file(MARK)?,
+            known: Mutex::new(Known {
+                indexes,
+                is_saved: true,
+            }),
+            rolled_back: watch::Sender::new(None),
+        })
+    }
+
+    /// What a member has acknowledged, as far as this node has heard; 0 is nothing.
+    pub(crate) fn of(&self, node: u64) -> u64 {
+        self.lock().indexes.get(&node).copied().unwrap_or(0)
+    }
+
+    /// The same of all, for a peer.
+    pub(crate) fn all(&self) -> Vec<wire::Acknowledged> {
+        let known = self.lock();
+        let all = known.indexes.iter();
+        all.map(|(node, index)| wire::Acknowledged {
+            node: *node,
+            index: *index,
+        })
+        .collect()
+    }
+
+    /// Takes what a peer has heard, of this node too.
+    pub(crate) fn learn(&self, told: &[wire::Acknowledged]) {
+        let mut known = self.lock();
+        for wire::Acknowledged { node, index } in told.iter().take(MEMBERS_MAX) {
+            known.raise(*node, *index);
+        }
+        drop(known);
+        // Whoever asks is told by the mark and by the end of the process.
+        let _ = self.confront(self.of(self.node.0));
+    }
+
+    /// Takes what somebody says that this node has acknowledged. Fails if that is more than it has: from then on it takes part in nothing.
+    pub(crate) fn confront(&self, acknowledged: u64) -> Result<(), Status> {
+        self.check()?;
+        if acknowledged <= self.log.last_index() {
+            return Ok(());
+        }
+        // A snapshot that was just installed is ahead of the log for a moment.
+        let applied = self.shared.applied().last.map_or(0, |id| id.index);
+        let end = self.log.last_index().max(applied);
+        if acknowledged <= end {
+            return Ok(());
+        }
+        let found = RolledBack {
+            path: self.path.clone(),
+            acknowledged,
+            end,
+        };
+        let text = format!(
+            "{MARK_HEAD}\ncluster {}\nacknowledged {acknowledged}\nend {end}\n",
+            self.cluster
+        );
+        if let Err(error) = self.mark.write(&text) {
+            // It ends all the same, and is told again when it is started.
+            tracing::error!(%error, "a directory that was rolled back cannot be marked");
+        }
+        self.rolled_back.send_if_modified(|known| {
+            let is_first = known.is_none();
+            *known = Some(found);
+            is_first
+        });
+        self.check()
+    }
+
+    /// Fails once this node was told that it was rolled back.
+    pub(crate) fn check(&self) -> Result<(), Status> {
+        if self.rolled_back.borrow().is_some() {
+            return Err(Status::failed_precondition(
+                "this node's disk was rolled back, and it ends",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Waits until this node was told that it was rolled back.
+    pub(crate) async fn rolled_back(&self) -> RolledBack {
+        let mut watching = self.rolled_back.subscribe();
+        let found = watching
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|found| found.clone());
+        match found {
+            Some(found) => found,
+            // The sender lives in self.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Keeps what was heard, if it has changed. Blocks.
+    pub(crate) fn save(&self) {
+        let mut known = self.lock();
+        if std::mem::replace(&mut known.is_saved, true) {
+            return;
+        }
+        let mut text = format!("{HEAD}\ncluster {}\n", self.cluster);
+        for (node, index) in &known.indexes {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "node {node} {index}");
+        }
+        drop(known);
+        if let Err(error) = self.file.write(&text) {
+            self.lock().is_saved = false;
+            tracing::warn!(%error, "what other members have acknowledged was not stored");
+        }
+    }
+
+    /// What this node sees while it leads; what is of nodes that were removed goes.
+    fn observe(&self, node: &RaftNode) {
+        let metrics = node.raft.metrics().borrow_watched().clone();
+        let mut known = self.lock();
+        if let Some(replication) = &metrics.replication {
+            let committed = metrics.local_committed.map_or(0, |id| id.index);
+            for (member, matched) in replication {
+                let matched = matched.as_ref().map_or(0, |id| id.index);
+                known.raise(*member, matched.min(committed));
+            }
+        }
+        let membership = metrics.membership_config.membership();
+        let newest = membership.nodes().map(|(id, _)| *id).max().unwrap_or(0);
+        let before = known.indexes.len();
+        // A member that this node has not heard of yet has a higher id.
+        known
+            .indexes
+            .retain(|id, _| *id > newest || membership.get_node(id).is_some());
+        known.is_saved &= known.indexes.len() == before;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn raise(&mut self, node: u64, index: u64) {
+        let known = self.indexes.entry(node).or_default();
+        if *known < index {
+            *known = index;
+            self.is_saved = false;
+        }
+    }
+}
+
+/// Observes, and keeps what was heard.
+pub(crate) async fn run(node: Arc<RaftNode>) {
+    let mut tick = tokio::time::interval(OBSERVE_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut count = 0_u64;
+    loop {
+        tick.tick().await;
+        node.acknowledged.observe(&node);
+        count += 1;
+        if count.is_multiple_of(SAVE_EVERY) {
+            let acknowledged = Arc::clone(&node.acknowledged);
+            // It fails only when the process ends.
+            let _ = tokio::task::spawn_blocking(move || acknowledged.save()).await;
+        }
+    }
+}
+
+/// What the directory of a node of this cluster was marked with, if it was.
+///
+/// # Errors
+/// [`StorageError`] if the mark is damaged, or the disk fails.
+pub fn rolled_back(data: &DataDir, cluster: ClusterId) -> Result<Option<RolledBack>, StorageError> {
+    let mark = data.small_file(MARK)?;
+    let Some(text) = mark.read()? else { return Ok(None) };
+    let head = format!("{MARK_HEAD}\ncluster {cluster}\n");
+    let Some(rest) = text.strip_prefix(&head) else {
+        return Ok(None);
+    };
+    let number = |name: &str| {
+        let mut lines = rest.lines();
+        let found = lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        found.unwrap_or(0)
+    };
+    Ok(Some(RolledBack {
+        path: data.path().to_owned(),
+        acknowledged: number("acknowledged"),
+        end: number("end"),
+    }))
+}
+
+fn parse(text: &str, cluster: ClusterId) -> Option<BTreeMap<u64, u64>> {
+    let mut lines = text.lines();
+    (lines.next()? == HEAD).then_some(())?;
+    // A node that went over to another cluster knows nothing of it yet.
+    (lines.next()?.strip_prefix("cluster ")? == cluster.to_string()).then_some(())?;
+    let entry = |line: &str| {
+        let (node, index) = line.strip_prefix("node ")?.split_once(' ')?;
+        Some((node.parse().ok()?, index.parse().ok()?))
+    };
+    lines.map(entry).collect()
+}
+
+const FILE: &str = "acknowledged";
+const HEAD: &str = "acknowledged 1";
+/// There once a node was told that it was rolled back.
+const MARK: &str = "rolled-back";
+const MARK_HEAD: &str = "rolled-back 1";
+/// Far more members than a cluster has.
+const MEMBERS_MAX: usize = 1_024;
+/// A process does not end and start again in less.
+const OBSERVE_EVERY: Duration = Duration::from_millis(200);
+/// Once a second: as often as peers are asked.
+const SAVE_EVERY: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_heard_is_of_one_cluster() {
+        let (cluster, other) = (ClusterId::from_bytes([1; 16]), ClusterId::from_bytes([2; 16]));
+        let text = format!("{HEAD}\ncluster {cluster}\nnode 1 1042\nnode 3 1040\n");
+        let expected = BTreeMap::from([(1, 1_042), (3, 1_040)]);
+        assert_eq!(parse(&text, cluster), Some(expected));
+        assert_eq!(parse(&text, other), None);
+        assert_eq!(parse(&text.replace(HEAD, "acknowledged 2"), cluster), None);
+        assert_eq!(parse(&text.replace("node 3", "knot 3"), cluster), None);
+        assert_eq!(parse("", cluster), None);
+    }
+
+    #[test]
+    fn what_was_heard_only_rises() {
+        let mut known = Known {
+            is_saved: true,
+            ..Known::default()
+        };
+        known.raise(1, 7);
+        assert!(!std::mem::replace(&mut known.is_saved, true));
+        known.raise(1, 6);
+        known.raise(1, 7);
+        assert!(known.is_saved);
+        assert_eq!(known.indexes, BTreeMap::from([(1, 7)]));
+    }
+}
