@@ -18,6 +18,16 @@ use crate::server::{Certificates, Server, Unusual};
 
 /// Runs this test, which is the one of this name, in a network namespace that is made for it.
 pub fn in_namespace<F: Future<Output = Result<()>>>(name: &str, test: impl FnOnce() -> F) -> Result<()> {
+    in_own("--net", name, test)
+}
+
+/// Runs this test, which is the one of this name, in a mount namespace that is made for it: what it mounts is seen by nobody else, and gone
+/// when it ends.
+pub fn in_mount_namespace<F: Future<Output = Result<()>>>(name: &str, test: impl FnOnce() -> F) -> Result<()> {
+    in_own("--mount", name, test)
+}
+
+fn in_own<F: Future<Output = Result<()>>>(what: &str, name: &str, test: impl FnOnce() -> F) -> Result<()> {
     if std::env::var_os(INSIDE).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         return runtime.block_on(test());
@@ -27,7 +37,7 @@ pub fn in_namespace<F: Future<Output = Result<()>>>(name: &str, test: impl FnOnc
     if run("id", &["-u"])?.trim() != "0" {
         unshare.args(["--user", "--map-root-user"]);
     }
-    unshare.args(["--net", "--"]).arg(std::env::current_exe()?);
+    unshare.args([what, "--"]).arg(std::env::current_exe()?);
     let status = unshare.args([name, "--exact", "--nocapture"]).env(INSIDE, "1").status();
     let status = status.context("unshare (Debian: util-linux)")?;
     ensure!(

@@ -38,6 +38,7 @@ use aumbry_types::hex;
 mod leaf;
 mod merkle;
 mod record;
+mod shown;
 
 pub use body::Body;
 pub use checkpoint::{Checkpoint, CheckpointError};
@@ -45,3 +46,4 @@ pub use commitment::{clear_commitment, commitment, redact};
 pub use leaf::{Leaf, Outcome};
 pub use merkle::Frontier;
 pub use record::{Decision, Field, Principal, Record};
+pub use shown::{Place, shown};

@@ -7,6 +7,7 @@
 use core::fmt::Write as _;
 
 use serde::Serialize;
+use time::OffsetDateTime;
 
 /// The value as JSON in one line, with every [dangerous](is_dangerous) character as a `\u` escape. A parser gets the
 /// unchanged strings back.
@@ -49,6 +50,28 @@ pub fn escape(text: &str) -> String {
         }
     }
     safe
+}
+
+/// A time in milliseconds as people write it, always of one width; empty for 0.
+#[must_use]
+pub fn time(ms: u64) -> String {
+    if ms == 0 {
+        return String::new();
+    }
+    let Ok(time) = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000) else {
+        return ms.to_string();
+    };
+    let (date, clock) = (time.date(), time.time());
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        clock.hour(),
+        clock.minute(),
+        clock.second(),
+        clock.millisecond(),
+    )
 }
 
 /// Whether a character acts on the display instead of standing for itself: the controls (C0, DEL, C1), line and
@@ -98,6 +121,17 @@ mod tests {
             let json = json(&text).unwrap();
             assert_eq!(json, line);
             assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn times_have_one_width() {
+        for (ms, text) in [
+            (0, ""),
+            (1, "1970-01-01T00:00:00.001Z"),
+            (1_795_160_000_350, "2026-11-20T07:33:20.350Z"),
+        ] {
+            assert_eq!(time(ms), text);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aumbry_audit::export::{Content, Header, Reason, Unverified, VerifyError, checkpoint_line, header_line, leaf_line};
-use aumbry_audit::{Checkpoint, Frontier, Leaf, Outcome};
+use aumbry_audit::{Checkpoint, Frontier, Leaf, Outcome, Place, shown};
 use aumbry_client::v1;
 use aumbry_crypto::signature::VerifyingKey;
 use aumbry_types::{StorageId, hex};
@@ -166,14 +166,17 @@ async fn end(client: &Caller) -> Result<u64> {
 }
 
 fn show(format: Format, row: &v1::AuditRow) -> Result<()> {
-    let mut event: Value = serde_json::from_str(&row.event).unwrap_or_else(|_| json!({}));
-    let outcome = Outcome::from_u8(u8::try_from(row.outcome).unwrap_or(u8::MAX)).map_or("unknown", Outcome::name);
+    let event = shown(
+        &row.event,
+        &Place {
+            seq: row.seq,
+            index: row.index,
+            term: row.term,
+            log_time: row.log_time_ms,
+            outcome: u8::try_from(row.outcome).unwrap_or(u8::MAX),
+        },
+    );
     if format == Format::Json {
-        event["seq"] = json!(row.seq);
-        event["index"] = json!(row.index);
-        event["term"] = json!(row.term);
-        event["time"] = json!(time(row.log_time_ms));
-        event["outcome"] = json!(outcome);
         return line_json(&event);
     }
     let text = |key: &str| event[key].as_str().unwrap_or_default();

@@ -3,9 +3,9 @@
 use std::io::{ErrorKind, Write as _};
 
 use anyhow::Result;
+pub(crate) use aumbry_audit::text::time;
 use aumbry_audit::text::{escape, json};
 use serde_json::Value;
-use time::OffsetDateTime;
 
 use crate::failure::Closed;
 
@@ -97,27 +97,6 @@ pub(crate) fn done(format: Format, word: &str) -> Result<()> {
     }
 }
 
-/// A time in milliseconds as people write it, always of one width; empty for 0.
-pub(crate) fn time(ms: u64) -> String {
-    if ms == 0 {
-        return String::new();
-    }
-    let Ok(time) = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000) else {
-        return ms.to_string();
-    };
-    let (date, clock) = (time.date(), time.time());
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        clock.hour(),
-        clock.minute(),
-        clock.second(),
-        clock.millisecond(),
-    )
-}
-
 /// A value for people, not escaped.
 pub(crate) fn plain(value: &Value) -> String {
     match value {
@@ -140,17 +119,6 @@ mod tests {
         let rows = [json!({ "a": "x\u{1b}[2J", "b": 1 }), json!({ "a": "ü", "b": null })];
         let lines = aligned(&["a", "b"], &rows);
         assert_eq!(lines, ["a           b", "x\\u{1b}[2J  1", "ü"]);
-    }
-
-    #[test]
-    fn times_have_one_width() {
-        for (ms, text) in [
-            (0, ""),
-            (1, "1970-01-01T00:00:00.001Z"),
-            (1_795_160_000_350, "2026-11-20T07:33:20.350Z"),
-        ] {
-            assert_eq!(time(ms), text);
-        }
     }
 
     #[test]

@@ -10,6 +10,10 @@ use aumbry_types::NodeId;
 pub use file::Misread;
 use serde::Deserialize;
 
+mod audit;
+
+pub use audit::{Audit, AuditFile, FileMode, SinkStart};
+
 /// A node's configuration. `deploy/aumbry.toml` documents each field.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,6 +50,9 @@ pub struct Config {
     /// Limits for clients.
     #[serde(default)]
     pub limits: Limits,
+    /// Where audit records are written besides the log; nowhere by default.
+    #[serde(default)]
+    pub audit: Audit,
 }
 
 /// The listener for clients: gRPC over TLS 1.2 or 1.3.
@@ -317,8 +324,6 @@ impl Config {
                 found.push(message);
             }
         };
-        let is_name =
-            |text: &str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         demand(
             !self.name.is_empty() && is_name(&self.name) && is_name(&self.region) && is_name(&self.zone),
             "name, region and zone have at most 64 characters of A-Z, a-z, 0-9, `-`, `_`, `.`; a name is needed",
@@ -384,6 +389,12 @@ impl Config {
             (MEMORY_BYTES_MIN..=u32::MAX as usize).contains(&limits.memory_bytes),
             "limits: memory_bytes is 33554432 (32 MiB) to 4294967295",
         );
+        found.extend(self.audit.check(&self.data_dir).err());
         found
     }
+}
+
+/// Whether this can be a name, or be left out: it stands in metrics and in logs.
+fn is_name(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }

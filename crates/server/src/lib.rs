@@ -23,6 +23,7 @@ mod recovering;
 mod restoring;
 mod run;
 mod services;
+mod sink;
 mod telemetry;
 mod ticket;
 mod tls;

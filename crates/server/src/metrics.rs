@@ -23,6 +23,12 @@ pub(crate) struct ListenerLabels {
     pub(crate) listener: &'static str,
 }
 
+/// Which audit sink: the name that the configuration gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct SinkLabels {
+    pub(crate) sink: String,
+}
+
 /// A node's metrics.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -40,6 +46,9 @@ pub(crate) struct Metrics {
     pub(crate) certificate_reload_failures: Family<ListenerLabels, Counter>,
     pub(crate) clock_offset_ms: Gauge,
     pub(crate) campaigns: Gauge,
+    pub(crate) sink_lag_records: Family<SinkLabels, Gauge<u64, AtomicU64>>,
+    pub(crate) sink_lag_seconds: Family<SinkLabels, Gauge<f64, AtomicU64>>,
+    pub(crate) sink_errors: Family<SinkLabels, Counter>,
 }
 
 impl Metrics {
@@ -60,6 +69,9 @@ impl Metrics {
             certificate_reload_failures: Family::default(),
             clock_offset_ms: Gauge::default(),
             campaigns: Gauge::default(),
+            sink_lag_records: Family::default(),
+            sink_lag_seconds: Family::default(),
+            sink_errors: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -104,7 +116,26 @@ impl Metrics {
             "1 while the node calls elections, 0 while it leaves them to others because its clock is far off",
             metrics.campaigns.clone(),
         );
+        metrics.register_sinks(&mut registry);
         Arc::new(Self { registry, ..metrics })
+    }
+
+    fn register_sinks(&self, registry: &mut Registry) {
+        registry.register(
+            "audit_sink_lag_records",
+            "Applied audit records that the sink has not made durable yet",
+            self.sink_lag_records.clone(),
+        );
+        registry.register(
+            "audit_sink_lag_seconds",
+            "Age of the oldest of them; 0 if there is none",
+            self.sink_lag_seconds.clone(),
+        );
+        registry.register(
+            "audit_sink_errors",
+            "Failed attempts of the sink to write; it goes on trying",
+            self.sink_errors.clone(),
+        );
     }
 
     pub(crate) fn encode(&self) -> String {

@@ -23,6 +23,7 @@ use crate::http::{self, Answer, Asked};
 use crate::lifecycle::{Lifecycle, MemberError, VERSION};
 use crate::metrics::Metrics;
 use crate::services::Services;
+use crate::sink::Sinks;
 use crate::{auto_unseal, health, telemetry, tls};
 
 /// Why a node did not start, or stopped.
@@ -132,9 +133,10 @@ async fn serve(config: Config) -> Result<(), RunError> {
         lifecycle: Arc::clone(&lifecycle),
     });
     lifecycle.set_gateway(&gateway);
+    let sinks = Sinks::start(&lifecycle, &metrics).map_err(|error| RunError::Server(error.to_string()))?;
     // A node that takes long to start is alive, and not ready, meanwhile.
     if let Some(listener) = scrapes {
-        spawn_scrapes(listener, &lifecycle, &metrics);
+        spawn_scrapes(listener, &lifecycle, &metrics, &sinks);
     }
     if let Some(listener) = checks {
         spawn_checks(listener, &lifecycle, health_shown.clone());
@@ -203,6 +205,7 @@ async fn serve(config: Config) -> Result<(), RunError> {
         }
     }
     tracing::info!("stopping: leadership is handed over, requests in flight are finished");
+    sinks.stop().await;
     // The other nodes have a leader before this one's clients are turned away.
     lifecycle.shutdown().await;
     drop(stop);
@@ -240,11 +243,11 @@ fn load_certificate(files: Files, metrics: &Metrics) -> Result<Arc<Certificate>,
 }
 
 /// Metrics and health, for this machine.
-fn spawn_scrapes(listener: TcpListener, lifecycle: &Arc<Lifecycle>, metrics: &Arc<Metrics>) {
-    let (lifecycle, metrics) = (Arc::clone(lifecycle), Arc::clone(metrics));
+fn spawn_scrapes(listener: TcpListener, lifecycle: &Arc<Lifecycle>, metrics: &Arc<Metrics>, sinks: &Arc<Sinks>) {
+    let (lifecycle, metrics, sinks) = (Arc::clone(lifecycle), Arc::clone(metrics), Arc::clone(sinks));
     let answer = move |asked: &Asked| -> Answer {
         if asked.uri().path() == "/metrics" {
-            refresh(&metrics, &lifecycle);
+            refresh(&metrics, &lifecycle, &sinks);
             return http::with_type(StatusCode::OK, METRICS_TYPE, metrics.encode());
         }
         health::answer(&lifecycle, asked).unwrap_or_else(|| health::not_found("/metrics, /health, /ready and /live"))
@@ -270,7 +273,7 @@ fn spawn_checks(listener: TcpListener, lifecycle: &Arc<Lifecycle>, certificate: 
     }
 }
 
-fn refresh(metrics: &Metrics, lifecycle: &Lifecycle) {
+fn refresh(metrics: &Metrics, lifecycle: &Lifecycle, sinks: &Sinks) {
     let Some(member) = lifecycle.member() else { return };
     let status = member.raft.status();
     metrics.sealed.set(i64::from(!member.node.is_unsealed()));
@@ -283,6 +286,7 @@ fn refresh(metrics: &Metrics, lifecycle: &Lifecycle) {
         metrics.clock_offset_ms.set(offset);
     }
     metrics.campaigns.set(i64::from(member.raft.campaigns()));
+    sinks.refresh(metrics, &member, status.audit_size, lifecycle.clock.wall().0);
 }
 
 /// Two threads: one that plans while the other encrypts connections.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aumbry_audit::Checkpoint;
 
 use super::Effect;
-use crate::{Failure, Node, Operation, Reply, Request, audit_log, genesis};
+use crate::{AuditRow, Failure, Node, Operation, Reply, Request, audit_log, genesis};
 
 pub(super) fn read(from: u64, limit: usize) -> Result<Effect, Failure> {
     if !(1..=LIMIT_MAX).contains(&limit) {
@@ -38,10 +38,21 @@ pub(crate) async fn wait_before(node: &Node, request: &Request) {
 
 /// Reads and decrypts records, after the record of this reading was committed.
 pub(super) fn rows(node: &Node, from: u64, limit: usize) -> Result<Reply, Failure> {
-    let barrier = node.seal.barrier().ok_or_else(Failure::sealed)?;
-    let bodies = node.consensus.audit_bodies(from, limit);
-    let genesis = genesis::entry_index(&*node.consensus.view());
-    audit_log::open(&barrier, bodies, from, limit, genesis).map(Reply::Audit)
+    node.audit_rows(from, limit, limit).map(Reply::Audit)
+}
+
+impl Node {
+    /// Reads and decrypts the records from `from` on: at most `limit`, of at most so many log entries. It is no request: nobody is asked whether
+    /// he may, and no record is made. For what copies the whole log on this node.
+    ///
+    /// # Errors
+    /// [`Failure`] if the node is sealed, or a record is damaged.
+    pub fn audit_rows(&self, from: u64, limit: usize, entries: usize) -> Result<Vec<AuditRow>, Failure> {
+        let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
+        let bodies = self.consensus.audit_bodies(from, entries);
+        let genesis = genesis::entry_index(&*self.consensus.view());
+        audit_log::open(&barrier, bodies, from, limit, genesis)
+    }
 }
 
 /// Signs the tree as it is applied here.

@@ -1,0 +1,143 @@
+//! Where audit records are written besides the log.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::is_name;
+
+/// Where audit records are written besides the log.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Files of one JSON object a line.
+    pub file: Vec<AuditFile>,
+}
+
+/// A file that every audit record is written to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditFile {
+    /// Its name, in metrics and in the node's log.
+    pub name: String,
+    /// Where it is. What has another name later is not written to any more.
+    pub path: PathBuf,
+    /// Who may read it.
+    #[serde(default)]
+    pub mode: FileMode,
+    /// Where it begins when it is new.
+    #[serde(default)]
+    pub from: SinkStart,
+}
+
+/// The mode of a file: its owner may read and write it, a group may too, nobody else may, and nobody runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct FileMode(u32);
+
+impl FileMode {
+    /// Its bits.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for FileMode {
+    fn default() -> Self {
+        Self(OWNER)
+    }
+}
+
+impl TryFrom<String> for FileMode {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        match u32::from_str_radix(&text, 8) {
+            Ok(mode) if mode & !(OWNER | GROUP) == 0 && mode & OWNER == OWNER => Ok(Self(mode)),
+            _ => Err("a mode is \"0600\", \"0640\" or \"0660\": records name who reads which secret"),
+        }
+    }
+}
+
+/// Where a sink begins when it is new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkStart {
+    /// With the first record of the log.
+    #[default]
+    Start,
+    /// With what comes from now on.
+    Now,
+}
+
+impl Audit {
+    pub(super) fn check(&self, data_dir: &Path) -> Result<(), &'static str> {
+        if self.file.len() > SINKS_MAX {
+            return Err("audit.file: at most 4 files");
+        }
+        for (at, file) in self.file.iter().enumerate() {
+            if file.name.is_empty() || !is_name(&file.name) {
+                return Err("audit.file: a name has 1 to 64 characters of A-Z, a-z, 0-9, `-`, `_`, `.`");
+            }
+            if !file.path.is_absolute() || file.path.file_name().is_none() {
+                return Err("audit.file: path is an absolute path of a file");
+            }
+            if file.path.starts_with(data_dir) {
+                return Err("audit.file: path must not lie in data_dir, whose room the node itself needs");
+            }
+            let is_other = |other: &AuditFile| other.name != file.name && other.path != file.path;
+            if !self.file[..at].iter().all(is_other) {
+                return Err("audit.file: two files have the same name or path");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One for people, one for a collector, and as many in reserve; each decrypts the whole log.
+const SINKS_MAX: usize = 4;
+const OWNER: u32 = 0o600;
+const GROUP: u32 = 0o060;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_work_is_refused() {
+        let file = |name: &str, path: &str, rest: &str| format!("[[file]]\nname = {name:?}\npath = {path:?}\n{rest}\n");
+        let (log, other) = (
+            file("a", "/var/log/a", ""),
+            file("b", "/var/log/b", "mode = \"0640\"\nfrom = \"now\""),
+        );
+        let whole: Audit = toml::from_str(&format!("{log}{other}")).unwrap();
+        assert_eq!(whole.check(Path::new("/data")), Ok(()));
+        assert_eq!((whole.file[0].mode.bits(), whole.file[1].mode.bits()), (0o600, 0o640));
+        assert_eq!(
+            (whole.file[0].from, whole.file[1].from),
+            (SinkStart::Start, SinkStart::Now)
+        );
+        let names = ["a", "b", "c", "d", "e"].map(|name| file(name, &format!("/{name}"), ""));
+        for wrong in [
+            file("", "/a", ""),
+            file("a b", "/a", ""),
+            file("a", "a", ""),
+            file("a", "/", ""),
+            file("a", "/data/a", ""),
+            file("a", "/a", "mode = \"0644\""),
+            file("a", "/a", "mode = \"0400\""),
+            file("a", "/a", "mode = \"600x\""),
+            file("a", "/a", "from = \"end\""),
+            format!("{log}{}", file("a", "/other", "")),
+            format!("{log}{}", file("other", "/var/log/a", "")),
+            names.concat(),
+        ] {
+            let audit = toml::from_str::<Audit>(&wrong);
+            assert!(
+                audit.is_err() || audit.unwrap().check(Path::new("/data")).is_err(),
+                "{wrong}"
+            );
+        }
+    }
+}
