@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use aumbry_client::{Client, v1};
-use aumbry_tests::{Fleet, Unusual, equal_states, eventually};
+use aumbry_tests::{Fleet, Unusual, equal_states, eventually, operator};
 
 /// The node is told by the leader's first message. It takes nothing in, ends with a line that says why and what to do, and does so at once when it
 /// is started again, with nobody there to tell it. The others go on, and it comes back under another id.
@@ -32,6 +32,10 @@ async fn a_node_that_was_put_back_to_an_old_copy_ends() -> Result<()> {
     let (code, again) = start_and_end(&mut fleet, 3).await?;
     ensure!(code > 0, "it ended with {code}");
     ensure!(again.contains("its disk was rolled back"), "{again}");
+    let (code, found) = operator("check", &fleet.server(3).config(), &[])?;
+    ensure!(code == 8 && found["remedy"] == "discard", "{found}");
+    let (code, told) = operator("repair", &fleet.server(3).config(), &[])?;
+    ensure!(code == 8, "an old copy was repaired: {told}");
     for node in [1, 2] {
         fleet.server_mut(node).run().await?;
     }

@@ -11,6 +11,7 @@ use aumbry_storage::{DataDir, StorageError};
 use aumbry_types::{ClusterId, NodeId};
 use openraft::EntryPayload;
 
+use crate::acknowledged;
 use crate::consistency::Ends;
 use crate::identity::{Identity, IdentityError};
 use crate::rebuild::Mark;
@@ -84,6 +85,19 @@ pub fn inspect(path: &Path, progress: &mut dyn FnMut(Part, u64)) -> Result<Inspe
         match crate::consistency::refuse_loss(&data, false) {
             Ok(()) => return Ok(nothing(data, check, Remedy::Fresh)),
             Err(error) => check.find_error(Part::Identity, error),
+        }
+    }
+    if let Some(identity) = &identity {
+        match acknowledged::rolled_back(&data, identity.cluster) {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                let what = format!(
+                    "it is older than what the node has acknowledged: index {}, and it ends at {}",
+                    found.acknowledged, found.end
+                );
+                check.find(Part::Log, &data.log(), what);
+            }
+            Err(error) => check.find_error(Part::Log, error),
         }
     }
     let mark = Mark::find(&data).unwrap_or_else(|error| {

@@ -7,7 +7,7 @@ use aumbry_state::{Member, MembershipError};
 use aumbry_types::NodeId;
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 
 use crate::node::RaftNode;
 use crate::types::{PeerNode, TypeConfig};
@@ -113,9 +113,19 @@ impl RaftNode {
     }
 
     async fn change(&self, change: ChangeMembers<u64, PeerNode>) -> Result<(), MembershipError> {
+        // What another task of this node changes is not half done, but under way.
+        let _one_at_a_time = self.changing.lock().await;
         // A change that another leader left half done is finished first; otherwise the cluster would stay in it for ever.
         self.finish_joint().await?;
-        let changing = self.raft.change_membership(change, false);
+        let changing = async {
+            loop {
+                match self.raft.change_membership(change.clone(), false).await {
+                    // An earlier leader's is not committed yet. Nothing was changed.
+                    Err(error) if is_in_progress(&error) => tokio::time::sleep(CHECK_PAUSE).await,
+                    changed => return changed,
+                }
+            }
+        };
         match tokio::time::timeout(CHANGE_TIMEOUT, changing).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(refused(error)),
@@ -136,6 +146,16 @@ impl RaftNode {
             Err(_) => Err(MembershipError::Unknown("no quorum answered".to_owned())),
         }
     }
+}
+
+/// Whether another change is under way, so that this one was not begun.
+const fn is_in_progress(error: &RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> bool {
+    matches!(
+        error,
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(
+            ChangeMembershipError::InProgress(_)
+        ))
+    )
 }
 
 fn refused(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> MembershipError {

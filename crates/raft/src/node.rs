@@ -112,7 +112,7 @@ impl StartError {
     pub const fn is_damage(&self) -> bool {
         match self {
             Self::Storage(error) => error.is_damage(),
-            Self::Inconsistent(_) => true,
+            Self::Inconsistent(_) | Self::RolledBack(_) => true,
             _ => false,
         }
     }
@@ -142,6 +142,8 @@ pub struct RaftNode {
     tls: Arc<PeerTls>,
     peers: Arc<Peers>,
     pub(crate) config: Config,
+    /// Held while the membership changes: a learner becomes a voter by itself, and who joins or leaves at that moment waits.
+    pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) campaigns: Arc<Campaigns>,
     pub(crate) acknowledged: Arc<Acknowledged>,
     stopping: watch::Sender<bool>,
@@ -201,6 +203,7 @@ impl RaftNode {
             tls: Arc::clone(&tls),
             peers,
             config,
+            changing: tokio::sync::Mutex::new(()),
             campaigns,
             acknowledged,
             stopping: watch::Sender::new(false),

@@ -201,7 +201,7 @@ async fn serve(config: Config) -> Result<(), RunError> {
         () = wait_for_signal() => {}
         reason = lifecycle.must_end() => {
             lifecycle.abandon();
-            return Err(RunError::Member(reason));
+            return Err(RunError::Damaged(reason));
         }
     }
     tracing::info!("stopping: leadership is handed over, requests in flight are finished");
