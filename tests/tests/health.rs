@@ -1,5 +1,7 @@
 //! What load balancers are told in each state, by real HTTP and gRPC.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result, ensure};
 use aumbry_tests::{Answered, Cluster, Own, Watch, ask, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -68,6 +70,16 @@ async fn a_node_alone_tells_each_state() -> Result<()> {
         ],
     )
     .await?;
+    // It stays so while nobody asks anything of it: a leader that is alone is answered by nobody.
+    let until = Instant::now() + SILENCE;
+    while Instant::now() < until {
+        let codes = [
+            ask(&own.health, "GET", "/ready").await?.code,
+            ask(&own.health, "GET", "/health").await?.code,
+        ];
+        ensure!(codes == [200, 200], "{codes:?}: it forgot that it leads");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let answer = ask(&own.health, "GET", "/health").await?;
     let body = answer.json();
     let cluster = own.anonymous()?.seal_status(None).await?.cluster_id;
@@ -201,7 +213,7 @@ async fn the_listener_is_bounded() -> Result<()> {
     ensure!(beyond.await, "an address has more than its share");
     // Those that stay silent are closed after a while, by themselves.
     let mut silent = idle.pop().context("there are some")?;
-    let closed = tokio::time::timeout(std::time::Duration::from_secs(60), silent.read(&mut [0; 64])).await?;
+    let closed = tokio::time::timeout(Duration::from_secs(60), silent.read(&mut [0; 64])).await?;
     ensure!(matches!(closed, Ok(0) | Err(_)), "a silent connection was answered");
     drop(idle);
     eventually("the places are free again", || async {
@@ -219,5 +231,7 @@ async fn the_listener_is_bounded() -> Result<()> {
     Ok(())
 }
 
+/// Several of the times after which a leader that is not answered counts as none.
+const SILENCE: Duration = Duration::from_secs(4);
 /// As the server has it.
 const PER_ADDRESS: usize = 16;

@@ -298,8 +298,13 @@ impl RaftNode {
 
     /// Whether a quorum has answered this leader lately.
     fn reaches_quorum(&self) -> bool {
-        let acked = self.raft.metrics().borrow_watched().last_quorum_acked;
-        acked.is_some_and(|acked| acked.elapsed() < QUORUM_SILENCES * self.config.election_max)
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        let mut voters = now.membership_config.membership().voter_ids();
+        // Nobody answers a leader that is the only voter, and it needs nobody.
+        let is_alone = voters.next() == Some(self.node.0) && voters.next().is_none();
+        let acked = now.last_quorum_acked;
+        is_alone || acked.is_some_and(|acked| acked.elapsed() < QUORUM_SILENCES * self.config.election_max)
     }
 
     /// Whether this leader can do something, as far as this node knows: it was heard lately, or is this node and was answered by a quorum.
