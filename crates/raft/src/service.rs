@@ -11,6 +11,7 @@ use aumbry_api::peer::v1::peer_service_server::PeerService;
 use aumbry_storage::{Incoming, StorageError};
 use aumbry_types::{ClusterId, NodeId};
 use futures::{Stream, StreamExt as _};
+use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -45,6 +46,12 @@ pub(crate) struct Service {
 impl Service {
     /// Admits a call, or refuses it before its message is parsed.
     fn admit<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
+        let identity = self.identify(request)?;
+        admits(&self.shared, &self.raft, identity).map_err(Status::permission_denied)
+    }
+
+    /// Who calls, if the call is for this node; nothing is said yet of whether it is a member.
+    fn identify<'a, T>(&self, request: &'a Request<T>) -> Result<&'a PeerIdentity, Status> {
         let refuse = |message: &'static str| Err(Status::permission_denied(message));
         let text = |name: &str| request.metadata().get(name).and_then(|value| value.to_str().ok());
         if text(CLUSTER) != Some(&*self.cluster.to_string()) {
@@ -60,7 +67,7 @@ impl Service {
             return refuse("the caller is not who it says");
         }
         self.acknowledged.check()?;
-        self.shared.admits(identity).map_err(Status::permission_denied)
+        Ok(identity)
     }
 
     async fn receive(
@@ -85,6 +92,27 @@ impl Service {
     }
 }
 
+/// As [`admits`], for who says that it leads. The last id that was issued may be one whose membership comes with the next entry, and only the leader
+/// can send that one. Nobody is led by a node that was removed with the last id: the term of its leadership has ended.
+fn admits_leader(shared: &Shared, raft: &Raft, identity: &PeerIdentity) -> Result<NodeId, &'static str> {
+    admits(shared, raft, identity).or_else(|refusal| match shared.is_last_issued(identity.node) {
+        true => Ok(identity.node),
+        false => Err(refusal),
+    })
+}
+
+/// Whether this is a member: by what is applied, or by the end of the log. A node that replays the log passes places where the id of its leader is
+/// issued, and the membership with it comes only with the next entries: by what is applied alone, that leader was removed.
+fn admits(shared: &Shared, raft: &Raft, identity: &PeerIdentity) -> Result<NodeId, &'static str> {
+    shared.admits(identity).or_else(|refusal| {
+        let metrics = raft.metrics().borrow_watched().clone();
+        match metrics.membership_config.membership().get_node(&identity.node.0) {
+            Some(member) if member.spki_pin == identity.pin => Ok(identity.node),
+            _ => Err(refusal),
+        }
+    })
+}
+
 #[tonic::async_trait]
 impl PeerService for Service {
     type AppendStream = Pin<Box<dyn Stream<Item = Result<wire::AppendReply, Status>> + Send>>;
@@ -93,14 +121,14 @@ impl PeerService for Service {
         &self,
         request: Request<Streaming<wire::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
-        self.admit(&request)?;
-        let identity = request.extensions().get::<PeerIdentity>().copied();
-        let (shared, heard) = (Arc::clone(&self.shared), Arc::clone(&self.heard));
+        let identity = *self.identify(&request)?;
+        admits_leader(&self.shared, &self.raft, &identity).map_err(Status::permission_denied)?;
+        let (shared, raft, heard) = (Arc::clone(&self.shared), self.raft.clone(), Arc::clone(&self.heard));
         let (campaigns, acknowledged) = (Arc::clone(&self.campaigns), Arc::clone(&self.acknowledged));
         // A stream outlives changes of membership, so each message is admitted. One that is not, or cannot be read, ends the stream: skipping
         // it would leave a hole.
         let requests = request.into_inner().map(move |message| {
-            let admitted = identity.and_then(|identity| shared.admits(&identity).ok());
+            let admitted = admits_leader(&shared, &raft, &identity).ok();
             let message = message?;
             let leader = admitted.ok_or_else(convert::malformed)?;
             // Before consensus sees that a follower's log has become shorter, which its leader cannot cope with.

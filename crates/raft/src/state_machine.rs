@@ -124,6 +124,12 @@ impl Shared {
         member.is_some_and(|member| member.spki_pin == identity.pin)
     }
 
+    /// Whether no id was issued after this one, as far as is applied.
+    pub(crate) fn is_last_issued(&self, node: NodeId) -> bool {
+        let issued = self.get(&key::node_ids()).and_then(|row| Row::decode(&row).ok());
+        issued.is_some_and(|row| row.counters[0] == node.0)
+    }
+
     pub(crate) fn audit(&self) -> Arc<AuditSegments> {
         Arc::clone(&self.audit.read().unwrap_or_else(PoisonError::into_inner))
     }
