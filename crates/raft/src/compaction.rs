@@ -19,7 +19,7 @@ pub(crate) async fn run(node: Arc<RaftNode>) {
             continue;
         }
         let covered = snapshot_index(&node);
-        if node.log.bytes_after(covered) >= limit / 2 {
+        if node.log.bytes_after(covered) >= limit / 2 && !is_sending(&node, limit) {
             if let Err(error) = node.raft.trigger().snapshot().await {
                 tracing::warn!(%error, "no snapshot was taken");
                 continue;
@@ -29,6 +29,12 @@ pub(crate) async fn run(node: Arc<RaftNode>) {
         }
         purge(&node, limit / KEPT_PART).await;
     }
+}
+
+/// Whether the snapshot there is is on its way to a member: a new one would have to be sent from its beginning. A log that has grown too long
+/// meanwhile does not wait for it.
+fn is_sending(node: &RaftNode, limit: u64) -> bool {
+    node.peers.outbox.is_busy() && node.log.bytes() < limit.saturating_mul(SENDING_LIMITS)
 }
 
 /// Purges what the snapshot covers, but for the last `kept` bytes, and for what a member needs that is there and a little behind.
@@ -76,6 +82,8 @@ async fn newer_snapshot(node: &RaftNode, than: u64) {
 const LOG_CHECK: Duration = Duration::from_secs(1);
 /// A snapshot of a large store takes minutes.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(3_600);
+/// A gigabyte with the default: hours of a slow line.
+const SENDING_LIMITS: u64 = 4;
 /// The part of the log that is kept for a member that was away for a moment.
 const KEPT_PART: u64 = 4;
 /// Elections without a word after which a member counts as away: 12 seconds with the default times.

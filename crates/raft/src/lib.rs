@@ -34,6 +34,7 @@ mod state_machine;
 #[cfg(test)]
 mod suite;
 mod tls;
+mod transfer;
 mod types;
 
 pub use acknowledged::{RolledBack, rolled_back};

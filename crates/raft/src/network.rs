@@ -17,13 +17,13 @@ use openraft::raft::{
 };
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use crate::acknowledged::Acknowledged;
 use crate::contact::Contact;
 use crate::convert;
 use crate::peers::{PeerClient, Peers, Purpose};
+use crate::transfer;
 use crate::types::{PeerNode, RaftVote, Snapshot, SnapshotMeta, TypeConfig, encode};
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
@@ -46,6 +46,7 @@ impl Network {
             contact: self.peers.contact(target, node),
             target,
             acknowledged: Arc::clone(&self.acknowledged),
+            peers: Arc::clone(&self.peers),
         }
     }
 }
@@ -72,6 +73,7 @@ pub(crate) struct Connection {
     contact: Arc<Contact>,
     target: u64,
     acknowledged: Arc<Acknowledged>,
+    peers: Arc<Peers>,
 }
 
 impl Connection {
@@ -160,22 +162,14 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
-        let file = tokio::fs::File::open(snapshot.snapshot).await;
-        let file = file.map_err(|error| StreamingError::from(classify(Status::aborted(error.to_string()))))?;
-        let reading = tokio::spawn(read_chunks(Some(vote), snapshot.meta, file, sender));
-        let sending = async {
-            self.client
-                .snapshot(ReceiverStream::new(chunks))
-                .await
-                .map_err(classify)
-        };
+        // Not its lifetime: a transfer that moves goes on, and what has arrived is not sent again.
+        let limit = option.hard_ttl();
+        let sending = transfer::send(&mut self.client, &self.peers, &vote, &snapshot, limit);
         let answer = tokio::select! {
-            closed = cancel => Err(StreamingError::Closed(closed)),
-            answer = within(option.hard_ttl(), sending) => answer.map_err(StreamingError::from),
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            answer = sending => answer.map_err(classify)?,
         };
-        reading.abort();
-        let vote = convert::from_vote(answer?.into_inner().vote).map_err(classify)?;
+        let vote = convert::from_vote(answer.vote).map_err(classify)?;
         Ok(SnapshotResponse::new(vote))
     }
 
@@ -200,9 +194,8 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     }
 }
 
-/// Reads a snapshot file to whoever takes it.
+/// Reads a snapshot file to whoever asked for it.
 pub(crate) async fn read_chunks(
-    vote: Option<RaftVote>,
     meta: SnapshotMeta,
     mut file: tokio::fs::File,
     sender: mpsc::Sender<wire::SnapshotChunk>,
@@ -210,10 +203,11 @@ pub(crate) async fn read_chunks(
     use wire::snapshot_chunk::Part;
     let bytes = file.metadata().await.map_or(0, |metadata| metadata.len());
     let head = wire::SnapshotHead {
-        vote: vote.as_ref().map(convert::vote),
+        vote: None,
         last: meta.last_log_id.as_ref().map(convert::log_id),
         membership: encode(&meta.last_membership),
         bytes,
+        ..Default::default()
     };
     if sender
         .send(wire::SnapshotChunk {

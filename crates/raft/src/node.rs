@@ -33,6 +33,7 @@ use crate::rebuild;
 use crate::service::Service;
 use crate::state_machine::Shared;
 use crate::tls::{self, PeerTls, TlsError};
+use crate::transfer::Inbox;
 use crate::types::{PeerNode, Raft, RaftLeader, to_leader};
 
 /// Times and sizes. The times must be the same on all nodes.
@@ -140,7 +141,7 @@ pub struct RaftNode {
     pub(crate) node: NodeId,
     pub(crate) log: Arc<dyn Log>,
     tls: Arc<PeerTls>,
-    peers: Arc<Peers>,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) config: Config,
     /// Held while the membership changes: a learner becomes a voter by itself, and who joins or leaves at that moment waits.
     pub(crate) changing: tokio::sync::Mutex<()>,
@@ -187,12 +188,12 @@ impl RaftNode {
             heard: Arc::clone(&heard),
             cluster: identity.cluster,
             node: identity.node,
-            snapshots: data.snapshots(),
+            inbox: Inbox::new(data.snapshots()),
             handlers,
             campaigns: Arc::clone(&campaigns),
             acknowledged: Arc::clone(&acknowledged),
-            received: AtomicU64::new(0),
             lending: Arc::new(Semaphore::new(1)),
+            lent: AtomicU64::new(0),
         };
         let node = Arc::new(Self {
             raft,

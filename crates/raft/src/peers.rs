@@ -18,6 +18,7 @@ use tonic::{Request, Status};
 use crate::contact::Contact;
 use crate::pki::node_name;
 use crate::tls::PeerTls;
+use crate::transfer::Outbox;
 use crate::types::PeerNode;
 
 /// A client of one peer.
@@ -57,6 +58,7 @@ pub(crate) struct Peers {
     node: NodeId,
     channels: Mutex<BTreeMap<(u64, Purpose), (PeerNode, Channel)>>,
     contacts: Mutex<BTreeMap<u64, Arc<Contact>>>,
+    pub(crate) outbox: Outbox,
 }
 
 impl Peers {
@@ -67,6 +69,7 @@ impl Peers {
             node,
             channels: Mutex::default(),
             contacts: Mutex::default(),
+            outbox: Outbox::default(),
         }
     }
 

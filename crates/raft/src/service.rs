@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use aumbry_api::peer::v1 as wire;
 use aumbry_api::peer::v1::peer_service_server::PeerService;
-use aumbry_storage::{Incoming, StorageError};
+use aumbry_storage::Incoming;
 use aumbry_types::{ClusterId, NodeId};
 use futures::{Stream, StreamExt as _};
 use openraft::async_runtime::watch::WatchReceiver as _;
@@ -25,6 +25,7 @@ use crate::node::Handlers;
 use crate::peers::{CLUSTER, FROM, TO};
 use crate::state_machine::Shared;
 use crate::tls::PeerIdentity;
+use crate::transfer::Inbox;
 use crate::types::{Raft, Snapshot, SnapshotMeta, decode};
 
 /// The service of one node.
@@ -34,13 +35,13 @@ pub(crate) struct Service {
     pub(crate) heard: Arc<Heard>,
     pub(crate) cluster: ClusterId,
     pub(crate) node: NodeId,
-    pub(crate) snapshots: std::path::PathBuf,
+    pub(crate) inbox: Inbox,
     pub(crate) handlers: Handlers,
     pub(crate) campaigns: Arc<Campaigns>,
     pub(crate) acknowledged: Arc<Acknowledged>,
-    pub(crate) received: AtomicU64,
     /// One snapshot at a time is lent: each takes the disk for itself.
     pub(crate) lending: Arc<Semaphore>,
+    pub(crate) lent: AtomicU64,
 }
 
 impl Service {
@@ -78,16 +79,14 @@ impl Service {
         let Some(Part::Head(head)) = chunks.message().await?.and_then(|chunk| chunk.part) else {
             return Err(convert::malformed());
         };
-        let number = self.received.fetch_add(1, Ordering::Relaxed);
-        let path = self.snapshots.join(format!("received-{number}.tmp"));
-        let mut incoming = Incoming::create(path, head.bytes).map_err(received)?;
+        let mut receiving = tokio::task::block_in_place(|| self.inbox.begin(&head))?;
         while let Some(chunk) = chunks.message().await? {
             let Some(Part::Data(data)) = chunk.part else {
                 return Err(convert::malformed());
             };
-            tokio::task::block_in_place(|| incoming.write(&data)).map_err(received)?;
+            tokio::task::block_in_place(|| self.inbox.write(&mut receiving, &data))?;
         }
-        tokio::task::block_in_place(|| incoming.finish()).map_err(received)?;
+        let incoming = tokio::task::block_in_place(|| self.inbox.finish(receiving))?;
         Ok((head, incoming))
     }
 }
@@ -186,18 +185,19 @@ impl PeerService for Service {
     ) -> Result<Response<wire::SnapshotReply>, Status> {
         self.admit(&request)?;
         let (head, incoming) = self.receive(request.into_inner()).await?;
-        let snapshot = incoming.path().to_owned();
         let last_membership = decode(&head.membership).map_err(|_| convert::malformed())?;
         let meta = SnapshotMeta {
             last_log_id: head.last.as_ref().map(convert::from_log_id),
             last_membership,
         };
         let vote = convert::from_vote(head.vote)?;
-        let installed = self
-            .raft
-            .install_full_snapshot(vote, Snapshot { meta, snapshot })
-            .await
-            .map_err(fatal)?;
+        let raft = self.raft.clone();
+        // On a task of its own: if the connection breaks now, the file must stay until it is installed.
+        let installing = tokio::spawn(async move {
+            let snapshot = incoming.path().to_owned();
+            raft.install_full_snapshot(vote, Snapshot { meta, snapshot }).await
+        });
+        let installed = installing.await.map_err(fatal)?.map_err(fatal)?;
         Ok(Response::new(wire::SnapshotReply {
             vote: Some(convert::vote(&installed.vote)),
         }))
@@ -225,17 +225,27 @@ impl PeerService for Service {
             least,
             "a node that lost its applied state asks for a snapshot"
         );
-        let number = self.received.fetch_add(1, Ordering::Relaxed);
+        let number = self.lent.fetch_add(1, Ordering::Relaxed);
         let shared = Arc::clone(&self.shared);
         let lending = tokio::task::spawn_blocking(move || shared.lend(least, &format!("lent-{number}.tmp")));
         let lent = lending.await.map_err(fatal)?.map_err(fatal)?;
         let (meta, file) = lent.ok_or_else(|| Status::unavailable("this node has not applied so much yet"))?;
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         tokio::spawn(async move {
-            read_chunks(None, meta, tokio::fs::File::from_std(file), sender).await;
+            read_chunks(meta, tokio::fs::File::from_std(file), sender).await;
             drop(permit);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(chunks).map(Ok))))
+    }
+
+    async fn snapshot_held(
+        &self,
+        request: Request<wire::SnapshotHeldRequest>,
+    ) -> Result<Response<wire::SnapshotHeldReply>, Status> {
+        self.admit(&request)?;
+        let wire::SnapshotHeldRequest { name, bytes } = request.into_inner();
+        let offset = tokio::task::block_in_place(|| self.inbox.held(&name, bytes))?;
+        Ok(Response::new(wire::SnapshotHeldReply { offset }))
     }
 
     async fn read_index(
@@ -269,13 +279,4 @@ impl PeerService for Service {
 fn fatal(error: impl std::fmt::Display) -> Status {
     tracing::warn!(%error, "a call of a peer was not served");
     Status::unavailable("the node cannot serve its peers now")
-}
-
-/// An error of this node's disk ends the process; that the sender is wrong, or the disk too small, does not.
-fn received(error: StorageError) -> Status {
-    match error {
-        StorageError::Io { .. } => aumbry_storage::fatal("receiving a snapshot", error),
-        StorageError::Full { .. } => Status::resource_exhausted(error.to_string()),
-        _ => Status::invalid_argument("the snapshot is not as long as announced"),
-    }
 }

@@ -11,6 +11,7 @@ use aumbry_storage::{
 use aumbry_types::LogIndex;
 
 use crate::state_machine::{APPLIED_KEY, Shared};
+use crate::transfer::last_part;
 use crate::types::{Snapshot, SnapshotMeta, decode, encode, raft_log_id};
 
 impl Shared {
@@ -145,11 +146,13 @@ impl Shared {
     }
 }
 
-/// Removes what a crash left of snapshots that were being written or received.
+/// Removes what a crash left of snapshots that were being written or received, but for the one whose rest can follow.
 pub(crate) fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    let begun = last_part(directory);
     for file in std::fs::read_dir(directory)? {
         let path = file?.path();
-        if path.extension().is_none_or(|extension| extension != KEPT) {
+        let is_kept = path.extension().is_some_and(|extension| extension == KEPT);
+        if !is_kept && Some(&path) != begun.as_ref() {
             std::fs::remove_file(path)?;
         }
     }

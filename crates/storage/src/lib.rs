@@ -50,6 +50,6 @@ pub use log_image::LogImage;
 pub use replacement::Replacement;
 pub use small_file::SmallFile;
 pub use snapshot_file::{
-    SnapshotBodies, SnapshotContent, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter,
+    SnapshotBodies, SnapshotContent, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter, snapshot_name,
 };
 pub use state_db::{StateDb, StateSnapshot, install_state, switch_state};

@@ -16,11 +16,13 @@
 
 mod content;
 mod format;
+mod name;
 mod reader;
 mod writer;
 
 pub use content::SnapshotContent;
 pub use format::SnapshotHeader;
+pub use name::snapshot_name;
 pub use reader::{SnapshotBodies, SnapshotReader, SnapshotRows};
 pub use writer::SnapshotWriter;
 
