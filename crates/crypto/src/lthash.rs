@@ -1,8 +1,12 @@
 //! A hash of a set that is kept up to date row by row: LtHash16.
 //!
 //! ```text
-//! state = sum over all rows of BLAKE3-XOF(context, |key| key row)      1,024 lanes of u16, little-endian, modulo 2^16
+//! seed  = BLAKE3(context, |key| key row)
+//! state = sum over all rows of AES-256-CTR(seed, 0)      1,024 lanes of u16, little-endian, modulo 2^16
 //! ```
+//!
+//! Every write of a row costs such an expansion on every node. The counter mode, keyed by a digest, takes a fifth of the time of
+//! BLAKE3's own, and is as good as a random oracle as far as AES is as good as an ideal cipher.
 //!
 //! What it guarantees: equal sets of (key, row) have equal states, whatever the order in which rows came and went; to
 //! find two different sets with one state is as hard as a short-integer-solution problem of at least 200 bits. What it
@@ -11,6 +15,9 @@
 //! Source: K. Lewi, W. Kim, I. Maykov, S. Weis, "Securing Update Propagation with Homomorphic Hashing", 2019.
 
 use core::fmt;
+use std::sync::LazyLock;
+
+use crate::primitives::ctr_keystream;
 
 /// The state of the hash. It holds no secret if the rows do not.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,11 +73,11 @@ impl LtHash {
         crate::sha256(&[DIGEST_LABEL, &self.to_bytes()])
     }
 
-    fn combine(&mut self, key: &[u8], row: &[u8], combine: fn(u16, u16) -> u16) {
-        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+    fn combine(&mut self, key: &[u8], row: &[u8], combine: impl Fn(u16, u16) -> u16) {
+        let mut hasher = HASHER.clone();
         hasher.update(&(key.len() as u64).to_be_bytes()).update(key).update(row);
         let mut expanded = [0; 2 * LANES];
-        hasher.finalize_xof().fill(&mut expanded);
+        ctr_keystream(hasher.finalize().as_bytes(), &mut expanded);
         let (pairs, _) = expanded.as_chunks();
         for (lane, pair) in self.lanes.iter_mut().zip(pairs) {
             *lane = combine(*lane, u16::from_le_bytes(*pair));
@@ -94,8 +101,10 @@ impl fmt::Debug for LtHash {
 
 /// The number of the paper for 16-bit lanes.
 const LANES: usize = 1_024;
-const CONTEXT: &str = "aumbry 2026 state digest, LtHash16 row, version 1";
-const DIGEST_LABEL: &[u8] = b"aumbry/lthash/digest/1\0";
+const CONTEXT: &str = "aumbry 2026 state digest, LtHash16 row, version 2";
+/// The context is hashed once.
+static HASHER: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key(CONTEXT));
+const DIGEST_LABEL: &[u8] = b"aumbry/lthash/digest/2\0";
 
 #[cfg(test)]
 mod tests {
@@ -109,13 +118,13 @@ mod tests {
         let mut hash = LtHash::new();
         assert_eq!(
             hex(&hash.digest()),
-            "4f371ec4f6d3db15ea7b54874e0439fcda54af12fdd68576c1c8ecdf939d273d"
+            "4465a2918060c5a0fe7aed994d1a0b2c85c0970261495f4dec4ceda221cda8c1"
         );
         hash.add(b"key", b"row");
-        assert_eq!(hex(&hash.to_bytes()[..16]), "13f751e414f73826ea09d0b02891c2df");
+        assert_eq!(hex(&hash.to_bytes()[..16]), "1471a0ac76b8b56645901f3662d6669c");
         assert_eq!(
             hex(&hash.digest()),
-            "568166a3431939d2eee596795d54db0b5b63ddd061b27fe014bf41e55f746582"
+            "c0abfa314f98f492b22e28a37b01a0c9fb4763ea3dca285a4fc94e2de0a11b6f"
         );
     }
 

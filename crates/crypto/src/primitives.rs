@@ -1,10 +1,12 @@
-//! The one file that calls the libraries below: AES-256-GCM, HKDF and HMAC with SHA-256.
+//! The one file that calls the libraries below: AES-256-GCM, AES-256-CTR, HKDF and HMAC with SHA-256.
 //!
 //! What it guarantees: the functions of the standards, tested against their published vectors, with nothing added. What
 //! it does not do: any framing. A caller separates domains and parts before it comes here.
 
 use aes_gcm::aead::AeadInOut as _;
 use aes_gcm::{Aes256Gcm, KeyInit as _};
+use aws_lc_rs::cipher::{AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
+use aws_lc_rs::iv::FixedLength;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
@@ -51,10 +53,33 @@ pub(crate) fn gcm_decrypt(
         .is_ok()
 }
 
+/// Fills the buffer, which is zero, with the key stream of AES-256-CTR (SP 800-38A) from counter zero on.
+pub(crate) fn ctr_keystream(key: &[u8; 32], zeroes: &mut [u8]) {
+    let start = EncryptionContext::Iv128(FixedLength::from([0; 16]));
+    let made = UnboundCipherKey::new(&AES_256, key)
+        .and_then(EncryptingKey::ctr)
+        .and_then(|key| key.less_safe_encrypt(zeroes, start));
+    made.expect("AES takes any key of its length and any message");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{hex, unhex};
+
+    #[test]
+    fn the_key_stream_is_the_counters_encrypted() {
+        use aes_gcm::aes::cipher::BlockCipherEncrypt as _;
+        let key = [7; 32];
+        let mut stream = [0; 2_048];
+        ctr_keystream(&key, &mut stream);
+        let cipher = aes_gcm::aes::Aes256::new(&key.into());
+        for (counter, block) in (0_u128..).zip(stream.chunks(16)) {
+            let mut expected = counter.to_be_bytes().into();
+            cipher.encrypt_block(&mut expected);
+            assert_eq!(block, &expected[..], "block {counter}");
+        }
+    }
 
     /// From NIST's CAVP file `gcmEncryptExtIV256.rsp`: key, nonce, plaintext, associated data, ciphertext, tag.
     const GCM: &[[&str; 6]] = &[

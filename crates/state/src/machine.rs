@@ -287,6 +287,6 @@ fn log_id_bytes(id: LogId) -> [u8; 24] {
     bytes
 }
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// 64 peaks of 32 bytes and a small header.
 const FRONTIER_BYTES_MAX: usize = 4_096;
