@@ -32,6 +32,7 @@ mod log_window;
 mod log_writer;
 mod options;
 mod replacement;
+mod row_cache;
 mod segment;
 mod small_file;
 mod snapshot_file;

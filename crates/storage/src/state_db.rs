@@ -11,16 +11,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use aumbry_state::View;
 use bytes::Bytes;
+use rocksdb::properties::{BACKGROUND_ERRORS, NUM_IMMUTABLE_MEM_TABLE};
 use rocksdb::{DB, Direction, FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 
+use crate::row_cache::RowCache;
 use crate::{StorageError, fatal, files, generations, options};
 
 /// The applied rows.
 pub struct StateDb {
     db: DB,
+    rows: RowCache,
     unflushed_bytes: AtomicU64,
 }
 
@@ -49,9 +53,10 @@ impl StateDb {
         Ok(Self::new(db))
     }
 
-    const fn new(db: DB) -> Self {
+    fn new(db: DB) -> Self {
         Self {
             db,
+            rows: RowCache::new(ROWS_BYTES),
             unflushed_bytes: AtomicU64::new(0),
         }
     }
@@ -60,8 +65,9 @@ impl StateDb {
     ///
     /// An error ends the process.
     pub fn write(&self, rows: impl IntoIterator<Item = (Bytes, Option<Bytes>)>) {
+        let rows: Vec<_> = rows.into_iter().collect();
         let mut batch = WriteBatch::default();
-        for (key, row) in rows {
+        for (key, row) in &rows {
             match row {
                 Some(row) => batch.put(key, row),
                 None => batch.delete(key),
@@ -70,9 +76,11 @@ impl StateDb {
         let bytes = batch.size_in_bytes() as u64;
         let mut write = WriteOptions::default();
         write.disable_wal(true);
-        if let Err(error) = self.db.write_opt(batch, &write) {
-            fatal("cannot write rows", error);
-        }
+        self.rows.write(&rows, || {
+            if let Err(error) = self.db.write_opt(batch, &write) {
+                fatal("cannot write rows", error);
+            }
+        });
         self.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -85,12 +93,33 @@ impl StateDb {
 
     /// Makes everything written so far durable. Blocks, and does not hold up writers. An error ends the process.
     pub fn flush(&self) {
-        // Taken before, so that what is written meanwhile stays counted, though some of it may be flushed too.
-        self.unflushed_bytes.swap(0, Ordering::Relaxed);
+        self.begin_flush();
+        self.finish_flush();
+    }
+
+    /// Begins to make durable what was written so far, and nothing that is written later. An error ends the process.
+    pub fn begin_flush(&self) {
+        self.unflushed_bytes.store(0, Ordering::Relaxed);
         let mut flush = FlushOptions::default();
-        flush.set_wait(true);
+        // The memory table is closed before this returns.
+        flush.set_wait(false);
         if let Err(error) = self.db.flush_opt(&flush) {
             fatal("cannot flush rows", error);
+        }
+    }
+
+    /// Waits until what flushes have begun with is durable. Blocks. An error ends the process.
+    pub fn finish_flush(&self) {
+        let number = |name| match self.db.property_int_value(name) {
+            Ok(number) => number.unwrap_or(0),
+            Err(error) => fatal("cannot flush rows", error),
+        };
+        // A flush with waiting would close the memory table that is written to by now.
+        while number(NUM_IMMUTABLE_MEM_TABLE) > 0 {
+            if number(BACKGROUND_ERRORS) > 0 {
+                fatal("cannot flush rows", "the database reports an error in the background");
+            }
+            std::thread::sleep(FLUSH_POLL);
         }
     }
 
@@ -110,7 +139,7 @@ impl StateDb {
 
 impl View for StateDb {
     fn get(&self, key: &[u8]) -> Option<Bytes> {
-        row(self.db.get(key))
+        self.rows.get(key, || row(self.db.get(key)))
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<(Bytes, Bytes)> {
@@ -195,6 +224,9 @@ pub(crate) fn state_options() -> Options {
     let mut options = options::common();
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_max_write_buffer_number(3);
+    // A row that is not there is looked for before each insertion.
+    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
+    options.set_memtable_whole_key_filtering(true);
     options.set_block_based_table_factory(&options::tables(CACHE_BYTES));
     options
 }
@@ -238,10 +270,16 @@ fn collect(
         .collect()
 }
 
+/// A flush takes a tenth of a second and more.
+const FLUSH_POLL: Duration = Duration::from_millis(5);
 /// So large that the caller always flushes first.
 const WRITE_BUFFER_BYTES: usize = 256 << 20;
-/// Enough for the hot rows of a small cluster; the page cache has the rest.
-const CACHE_BYTES: usize = 64 << 20;
+/// Of a memory table: 10 bits for each of its rows, if they have 100 bytes.
+const MEMTABLE_BLOOM_RATIO: f64 = 0.012;
+/// For the blocks behind scans and rare rows; the page cache has the rest.
+const CACHE_BYTES: usize = 32 << 20;
+/// The rows of 10,000 secrets of 1 KiB with all that belongs to them.
+const ROWS_BYTES: u64 = 32 << 20;
 /// Large enough to be quick, small enough not to matter beside a memory table.
 const INSTALL_BATCH_BYTES: usize = 4 << 20;
 
