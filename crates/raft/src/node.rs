@@ -188,7 +188,7 @@ impl RaftNode {
             heard: Arc::clone(&heard),
             cluster: identity.cluster,
             node: identity.node,
-            inbox: Inbox::new(data.snapshots()),
+            inbox: Arc::new(Inbox::new(data.snapshots())),
             handlers,
             campaigns: Arc::clone(&campaigns),
             acknowledged: Arc::clone(&acknowledged),

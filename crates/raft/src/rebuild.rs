@@ -196,10 +196,17 @@ async fn receive(data: &DataDir, chunks: &mut Streaming<wire::SnapshotChunk>) ->
         let Some(Part::Data(bytes)) = chunk.part else {
             return Err(malformed());
         };
-        tokio::task::block_in_place(|| incoming.write(&bytes))?;
+        incoming = on_disk(move || incoming.write(&bytes).map(|()| incoming)).await?;
     }
-    tokio::task::block_in_place(|| incoming.finish())?;
-    Ok(incoming)
+    on_disk(move || incoming.finish().map(|()| incoming)).await
+}
+
+/// Works on the disk where it holds up no task.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, Refused> {
+    let worked = tokio::task::spawn_blocking(work).await;
+    Ok(worked.map_err(|error| Refused::Peer(error.to_string()))??)
 }
 
 async fn in_time<T>(limit: Duration, call: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, Refused> {

@@ -35,7 +35,7 @@ pub(crate) struct Service {
     pub(crate) heard: Arc<Heard>,
     pub(crate) cluster: ClusterId,
     pub(crate) node: NodeId,
-    pub(crate) inbox: Inbox,
+    pub(crate) inbox: Arc<Inbox>,
     pub(crate) handlers: Handlers,
     pub(crate) campaigns: Arc<Campaigns>,
     pub(crate) acknowledged: Arc<Acknowledged>,
@@ -79,15 +79,28 @@ impl Service {
         let Some(Part::Head(head)) = chunks.message().await?.and_then(|chunk| chunk.part) else {
             return Err(convert::malformed());
         };
-        let mut receiving = tokio::task::block_in_place(|| self.inbox.begin(&head))?;
+        let (mut receiving, head) = self
+            .on_disk(move |inbox| inbox.begin(&head).map(|receiving| (receiving, head)))
+            .await?;
         while let Some(chunk) = chunks.message().await? {
             let Some(Part::Data(data)) = chunk.part else {
                 return Err(convert::malformed());
             };
-            tokio::task::block_in_place(|| self.inbox.write(&mut receiving, &data))?;
+            receiving = self
+                .on_disk(move |inbox| inbox.write(&mut receiving, &data).map(|()| receiving))
+                .await?;
         }
-        let incoming = tokio::task::block_in_place(|| self.inbox.finish(receiving))?;
+        let incoming = self.on_disk(move |inbox| inbox.finish(receiving)).await?;
         Ok((head, incoming))
+    }
+
+    /// Works on what is being received where it holds up no task.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inbox) -> Result<T, Status> + Send + 'static,
+    ) -> Result<T, Status> {
+        let inbox = Arc::clone(&self.inbox);
+        tokio::task::spawn_blocking(move || work(&inbox)).await.map_err(fatal)?
     }
 }
 
@@ -244,7 +257,7 @@ impl PeerService for Service {
     ) -> Result<Response<wire::SnapshotHeldReply>, Status> {
         self.admit(&request)?;
         let wire::SnapshotHeldRequest { name, bytes } = request.into_inner();
-        let offset = tokio::task::block_in_place(|| self.inbox.held(&name, bytes))?;
+        let offset = self.on_disk(move |inbox| inbox.held(&name, bytes)).await?;
         Ok(Response::new(wire::SnapshotHeldReply { offset }))
     }
 

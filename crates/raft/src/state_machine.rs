@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use aumbry_state::{Applied, ApplyError, Change, Input, Machine, Payload, Row, View, key};
@@ -36,6 +37,10 @@ pub(crate) struct Shared {
     pub(crate) change: watch::Sender<Change>,
     /// The log that the rows follow, once there is one.
     log: OnceLock<Arc<dyn Log>>,
+    /// One flush at a time.
+    flushing: Mutex<()>,
+    /// Whether a flush was begun in the background.
+    is_flushing: AtomicBool,
 }
 
 /// The memory that belongs to the applied rows.
@@ -82,6 +87,8 @@ impl StateMachine {
                     ..Change::default()
                 }),
                 log: OnceLock::new(),
+                flushing: Mutex::default(),
+                is_flushing: AtomicBool::default(),
             }),
         })
     }
@@ -151,10 +158,23 @@ impl Shared {
     }
 
     /// Makes everything applied so far durable, the audit bodies first: a row must never survive the record of its change. Nor its log entry: a leader
-    /// may apply what only others hold yet, and rows that are ahead of the log are how a lost end of the log is noticed.
+    /// may apply what only others hold yet, and rows that are ahead of the log are how a lost end of the log is noticed. Blocks; holds up apply only for
+    /// what was applied since it began.
     pub(crate) fn flush(&self) {
-        // Nothing is applied in between, so no row can become durable before its body.
-        let _applied = self.applied();
+        let _turn = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sync_before_rows();
+        let db = {
+            // Nothing is applied in between, so no row can become durable before its body.
+            let _applied = self.applied();
+            self.sync_before_rows();
+            let db = self.db();
+            db.begin_flush();
+            db
+        };
+        db.finish_flush();
+    }
+
+    fn sync_before_rows(&self) {
         if let Some(log) = self.log.get() {
             let (done, durable) = std::sync::mpsc::channel();
             log.sync(Box::new(move |result| drop(done.send(result))));
@@ -163,7 +183,17 @@ impl Shared {
             }
         }
         self.audit().sync();
-        self.db().flush();
+    }
+
+    /// Flushes in the background what was applied, now and then. `flush` waits for one that is under way.
+    fn flush_if_due(self: &Arc<Self>) {
+        if self.db().unflushed_bytes() > FLUSH_BYTES && !self.is_flushing.swap(true, Ordering::AcqRel) {
+            let shared = Arc::clone(self);
+            tokio::task::spawn_blocking(move || {
+                shared.flush();
+                shared.is_flushing.store(false, Ordering::Release);
+            });
+        }
     }
 
     /// Applies entries in order, in one write batch.
@@ -192,7 +222,7 @@ impl Shared {
         let index = LogIndex(applied.last.map_or(0, |id| id.index));
         drop(applied);
         self.change.send_modify(|change| change.applied = index);
-        if db.unflushed_bytes() > FLUSH_BYTES {
+        if db.unflushed_bytes() > UNFLUSHED_BYTES_MAX {
             self.flush();
         }
         Ok(results
@@ -243,6 +273,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 return Ok(());
             }
             let responses = self.shared.apply(&batch)?;
+            self.shared.flush_if_due();
             for (responder, response) in responders.into_iter().zip(responses) {
                 if let Some(responder) = responder {
                     responder.send(response);
@@ -319,3 +350,5 @@ pub(crate) const APPLIED_KEY: Bytes = Bytes::from_static(&[0xf0, 1]);
 pub(crate) const APPLY_ENTRIES: usize = 256;
 /// Bounds what is replayed from the log after a crash.
 const FLUSH_BYTES: u64 = 64 << 20;
+/// A disk that is slower than the writers: they wait, well before a memory table is full.
+const UNFLUSHED_BYTES_MAX: u64 = 192 << 20;

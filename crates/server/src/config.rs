@@ -11,8 +11,10 @@ pub use file::Misread;
 use serde::Deserialize;
 
 mod audit;
+mod runtime;
 
 pub use audit::{Audit, AuditFile, FileMode, SinkStart};
+pub use runtime::Runtime;
 
 /// A node's configuration. `deploy/aumbry.toml` documents each field.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,6 +52,9 @@ pub struct Config {
     /// Limits for clients.
     #[serde(default)]
     pub limits: Limits,
+    /// On how many threads the node serves.
+    #[serde(default)]
+    pub runtime: Runtime,
     /// Where audit records are written besides the log; nowhere by default.
     #[serde(default)]
     pub audit: Audit,
@@ -389,6 +394,7 @@ impl Config {
             (MEMORY_BYTES_MIN..=u32::MAX as usize).contains(&limits.memory_bytes),
             "limits: memory_bytes is 33554432 (32 MiB) to 4294967295",
         );
+        found.extend(self.runtime.check().err());
         found.extend(self.audit.check(&self.data_dir).err());
         found
     }

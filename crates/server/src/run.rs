@@ -84,8 +84,15 @@ pub fn run(config: &Path) -> Result<(), RunError> {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     harden().map_err(RunError::Harden)?;
     telemetry::start(&config.log);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+    let mut builder = match config.runtime.threads() {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        threads => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(threads);
+            builder
+        }
+    };
+    let runtime = builder
         .enable_all()
         .build()
         .map_err(|error| RunError::Server(error.to_string()))?;
@@ -289,8 +296,6 @@ fn refresh(metrics: &Metrics, lifecycle: &Lifecycle, sinks: &Sinks) {
     sinks.refresh(metrics, &member, status.audit_size, lifecycle.clock.wall().0);
 }
 
-/// Two threads: one that plans while the other encrypts connections.
-const WORKERS: usize = 2;
 /// A value of 1 MiB with its path and header.
 const REQUEST_BYTES_MAX: usize = 2 << 20;
 /// A batch of 4 MiB of secrets, or a page of audit records.

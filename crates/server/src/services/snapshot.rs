@@ -166,15 +166,16 @@ async fn restore(
         if part.end {
             break;
         }
-        let file = match &mut incoming {
+        let mut file = match incoming.take() {
             Some(file) => file,
             None => {
                 let bytes = Backup::announced_bytes(&part.data)
                     .ok_or_else(|| Status::invalid_argument("the file is no backup that this version can read"))?;
-                incoming.insert(lifecycle.receive_backup(bytes).map_err(|error| member_status(&error))?)
+                lifecycle.receive_backup(bytes).map_err(|error| member_status(&error))?
             }
         };
-        tokio::task::block_in_place(|| file.write(&part.data)).map_err(storage)?;
+        let file = on_disk(move || file.write(&part.data).map(|()| file)).await?;
+        let file = incoming.insert(file);
         if file.received() - told >= TELL_BYTES {
             told = file.received();
             let progress = v1::SnapshotProgress {
@@ -186,7 +187,7 @@ async fn restore(
         }
     }
     let mut file = incoming.ok_or_else(|| Status::invalid_argument("the backup is empty"))?;
-    tokio::task::block_in_place(|| file.finish()).map_err(storage)?;
+    let file = on_disk(move || file.finish().map(|()| file)).await?;
     let received = file.received();
     let restored = lifecycle.restore(file).await.map_err(|error| member_status(&error))?;
     tracing::info!(
@@ -228,6 +229,16 @@ async fn blocking<T: Send + 'static>(
         Ok(Err(error)) => aumbry_storage::fatal("taking a backup", error),
         Err(error) => Err(Status::internal(error.to_string())),
     }
+}
+
+/// Works on a file that is received where it holds up no task.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, aumbry_storage::StorageError> + Send + 'static,
+) -> Result<T, Status> {
+    let worked = tokio::task::spawn_blocking(work).await;
+    worked
+        .map_err(|error| Status::internal(error.to_string()))?
+        .map_err(storage)
 }
 
 async fn send(sender: &mpsc::Sender<Result<v1::SnapshotPart, Status>>, part: v1::SnapshotPart) -> Result<(), Status> {
