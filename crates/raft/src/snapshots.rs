@@ -6,32 +6,39 @@ use std::path::{Path, PathBuf};
 
 use aumbry_state::Machine;
 use aumbry_storage::{
-    AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, StateDb, install_state, rename, switch_state,
+    AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, StateDb, StateSnapshot, install_state, rename, switch_state,
 };
 use aumbry_types::LogIndex;
 
 use crate::state_machine::{APPLIED_KEY, Shared};
 use crate::transfer::last_part;
-use crate::types::{Snapshot, SnapshotMeta, decode, encode, raft_log_id};
+use crate::types::{RaftLogId, Snapshot, SnapshotMeta, StoredMembership, decode, encode, raft_log_id};
 
 impl Shared {
     /// Takes a snapshot for the log to be purged behind it, and removes the one before. Blocks.
     pub(crate) fn build(&self) -> io::Result<Snapshot> {
+        // The log may be purged up to here afterwards: what is applied is durable by then.
         let snapshot = self.write_snapshot(|index| self.snapshot_path(index))?;
-        // The log may be purged up to here afterwards: what is applied must not depend on it.
-        self.flush();
         let index = snapshot.meta.last_log_id.map_or(0, |id| id.index);
         remove_older_snapshots(&self.snapshots, index);
         Ok(snapshot)
     }
 
-    /// Writes a snapshot of the state as it is now into a file that the log index names. Blocks.
+    /// Makes the state as it is now durable, and writes a snapshot of it into a file that the log index names. Blocks.
     pub(crate) fn write_snapshot(&self, name: impl FnOnce(u64) -> PathBuf) -> io::Result<Snapshot> {
-        let db = self.db();
-        let (snapshot, last, membership) = {
-            let applied = self.applied();
-            (db.snapshot(), applied.last, applied.membership.clone())
-        };
+        self.flush_then(
+            |applied| (applied.last, applied.membership.clone()),
+            |(last, membership), rows| self.write_rows(name, last, membership, &rows),
+        )
+    }
+
+    fn write_rows(
+        &self,
+        name: impl FnOnce(u64) -> PathBuf,
+        last: Option<RaftLogId>,
+        membership: StoredMembership,
+        rows: &StateSnapshot<'_>,
+    ) -> io::Result<Snapshot> {
         let index = last.map_or(0, |id| id.index);
         let header = SnapshotHeader {
             last_log_id: last.map_or([0; 3], |id| [id.leader_id.term, id.leader_id.node_id, id.index]),
@@ -40,7 +47,7 @@ impl Shared {
         let path = name(index);
         let mut writer = SnapshotWriter::create(&path, &header).map_err(io::Error::other)?;
         let mut failed = None;
-        snapshot.for_each(|key, row| {
+        rows.for_each(|key, row| {
             let is_replicated = key.first().is_some_and(|table| *table < aumbry_state::key::RESERVED);
             if failed.is_none() && is_replicated {
                 failed = writer.row(key, row).err();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use aumbry_state::{Applied, ApplyError, Change, Input, Machine, Payload, Row, View, key};
-use aumbry_storage::{AuditSegments, Log, StateDb, StorageError, fatal};
+use aumbry_storage::{AuditSegments, Log, StateDb, StateSnapshot, StorageError, fatal};
 use aumbry_types::{LogIndex, NodeId};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -161,17 +161,29 @@ impl Shared {
     /// may apply what only others hold yet, and rows that are ahead of the log are how a lost end of the log is noticed. Blocks; holds up apply only for
     /// what was applied since it began.
     pub(crate) fn flush(&self) {
-        let _turn = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.flush_then(|_| (), |(), _| ());
+    }
+
+    /// As [`Self::flush`]. Gives what `look` takes of the state that became durable, and calls `read` with its rows.
+    pub(crate) fn flush_then<T, R>(
+        &self,
+        look: impl FnOnce(&AppliedState) -> T,
+        read: impl FnOnce(T, StateSnapshot<'_>) -> R,
+    ) -> R {
+        let turn = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Most of it while others go on.
         self.sync_before_rows();
-        let db = {
+        let db;
+        let (looked, flush) = {
             // Nothing is applied in between, so no row can become durable before its body.
-            let _applied = self.applied();
+            let applied = self.applied();
             self.sync_before_rows();
-            let db = self.db();
-            db.begin_flush();
-            db
+            db = self.db();
+            (look(&applied), db.begin_flush())
         };
-        db.finish_flush();
+        let rows = flush.finish();
+        drop(turn);
+        read(looked, rows)
     }
 
     fn sync_before_rows(&self) {

@@ -190,6 +190,12 @@ pub fn is_digested(key: &[u8]) -> bool {
         .is_some_and(|table| (CLUSTER..EXPIRY).contains(table) || *table == WORK)
 }
 
+/// Whether rows of this key's table are found by scans all the time, and not by their keys alone.
+#[must_use]
+pub fn is_scanned(key: &[u8]) -> bool {
+    matches!(key.first(), Some(&(CLUSTER | DIRECTORY | EXPIRY | WORK)))
+}
+
 /// The directory of the seals that keys open. Well-known objects below it are those of `auth` and `node`.
 pub const KEY_SEALS: ObjectId = ObjectId::well_known(8);
 /// The longest key of a row that a command may name.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::View;
+use crate::merge::merge_scan;
 
 /// A view with changes. Each change carries a tag, in rising order, so that the oldest can be let go once they are in the view.
 pub struct Overlay<V> {
@@ -86,36 +87,12 @@ impl<'a, V: std::ops::Deref<Target = dyn View + 'a>> Overlay<V> {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
         };
-        let mut changed = self
+        let changes = self
             .changes
             .range::<[u8], _>((start, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
-            .peekable();
-        let mut found = Vec::new();
-        let mut cursor: Option<Bytes> = after.map(Bytes::copy_from_slice);
-        loop {
-            let page = self.base.scan(prefix, cursor.as_deref(), limit);
-            let is_last = page.len() < limit;
-            for (key, row) in page {
-                while let Some((before, change)) = changed.next_if(|(k, _)| **k < key) {
-                    found.extend(change.row.clone().map(|row| (before.clone(), row)));
-                }
-                match changed.next_if(|(k, _)| **k == key) {
-                    Some((_, change)) => found.extend(change.row.clone().map(|row| (key.clone(), row))),
-                    None => found.push((key.clone(), row)),
-                }
-                cursor = Some(key);
-            }
-            if found.len() >= limit {
-                found.truncate(limit);
-                return found;
-            }
-            if is_last {
-                found.extend(changed.filter_map(|(key, change)| Some((key.clone(), change.row.clone()?))));
-                found.truncate(limit);
-                return found;
-            }
-        }
+            .map(|(key, change)| (key.clone(), change.row.clone()));
+        merge_scan(|after, limit| self.base.scan(prefix, after, limit), changes, after, limit)
     }
 }
 

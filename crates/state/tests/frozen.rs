@@ -141,7 +141,7 @@ fn keys_v1() {
 
 /// A log in which every precondition and write takes effect and is refused at least once, with the outcome of each command.
 #[test]
-fn log_v1() {
+fn log_v2() {
     let mut store = Store::default();
     let object_row = key::object(object(1));
     let add = |delta, floor| Write::CounterAdd {
@@ -235,7 +235,7 @@ fn log_v1() {
     let machine = store.machine();
     assert_eq!(machine.log_time(), 2_000);
     let state = [&machine.digest()[..], &machine.audit_root()[..]].concat();
-    check("digest and audit root", &state, include_str!("frozen/log_v1.hex"));
+    check("digest and audit root", &state, include_str!("frozen/log_v2.hex"));
     let rows: Vec<u8> = store
         .rows()
         .into_iter()

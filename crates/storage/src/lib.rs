@@ -32,7 +32,6 @@ mod log_window;
 mod log_writer;
 mod options;
 mod replacement;
-mod row_cache;
 mod segment;
 mod small_file;
 mod snapshot_file;
@@ -53,4 +52,4 @@ pub use small_file::SmallFile;
 pub use snapshot_file::{
     SnapshotBodies, SnapshotContent, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter, snapshot_name,
 };
-pub use state_db::{StateDb, StateSnapshot, install_state, switch_state};
+pub use state_db::{Flush, StateDb, StateSnapshot, install_state, switch_state};

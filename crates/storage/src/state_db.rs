@@ -1,30 +1,35 @@
 //! The applied rows, in RocksDB without a write-ahead log.
 //!
-//! The Raft log is the write-ahead log: what was not flushed when the process died is applied again. So a write costs no `fsync`, and
-//! [`StateDb::flush`] makes everything before it durable, all rows of a write or none: there is one column family, and a memory table is flushed
-//! as a whole.
+//! The Raft log is the write-ahead log: what was not flushed when the process died is applied again. So a write stays in memory, and
+//! [`StateDb::flush`] makes everything before it durable, all of it or nothing: it alone writes to the database, sorted, into one memory table that is
+//! flushed as a whole. Rows that change often reach the database once a flush.
 //!
 //! The rows live in `<dir>/<n>`, where `<dir>/CURRENT` names `n`. [`install_state`] builds another such directory from a snapshot and
 //! [`switch_state`] makes it current; whoever holds the old database keeps a consistent view until it is dropped.
 //!
-//! RocksDB flushes when a database is closed. Therefore sync the audit bodies before the last handle is dropped.
+//! What was not flushed when the last handle is dropped is lost, as in a crash.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aumbry_state::View;
 use bytes::Bytes;
-use rocksdb::properties::{BACKGROUND_ERRORS, NUM_IMMUTABLE_MEM_TABLE};
 use rocksdb::{DB, Direction, FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 
-use crate::row_cache::RowCache;
+use self::changes::Changes;
+use self::hot_rows::HotRows;
 use crate::{StorageError, fatal, files, generations, options};
+
+mod changes;
+mod hot_rows;
 
 /// The applied rows.
 pub struct StateDb {
     db: DB,
-    rows: RowCache,
+    hot: HotRows,
+    /// One flush at a time.
+    flushing: Mutex<()>,
     unflushed_bytes: AtomicU64,
 }
 
@@ -56,36 +61,20 @@ impl StateDb {
     fn new(db: DB) -> Self {
         Self {
             db,
-            rows: RowCache::new(ROWS_BYTES),
+            hot: HotRows::new(CACHED_ROWS_BYTES),
+            flushing: Mutex::default(),
             unflushed_bytes: AtomicU64::new(0),
         }
     }
 
     /// Writes and removes rows, all at once. They are read at once, and durable after the next [`Self::flush`].
-    ///
-    /// An error ends the process.
     pub fn write(&self, rows: impl IntoIterator<Item = (Bytes, Option<Bytes>)>) {
-        let rows: Vec<_> = rows.into_iter().collect();
-        let mut batch = WriteBatch::default();
-        for (key, row) in &rows {
-            match row {
-                Some(row) => batch.put(key, row),
-                None => batch.delete(key),
-            }
-        }
-        let bytes = batch.size_in_bytes() as u64;
-        let mut write = WriteOptions::default();
-        write.disable_wal(true);
-        self.rows.write(&rows, || {
-            if let Err(error) = self.db.write_opt(batch, &write) {
-                fatal("cannot write rows", error);
-            }
-        });
-        self.unflushed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let bytes = self.hot.write(rows);
+        self.unflushed_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// How many bytes were written since the last flush. The caller flushes well before a memory table is full (256 MiB), because RocksDB would
-    /// then flush by itself, before the audit bodies are synced.
+    /// How many bytes were written since the last flush began. The caller flushes well before a memory table is full (256 MiB), because RocksDB would
+    /// then flush by itself, a part of a write maybe.
     #[must_use]
     pub fn unflushed_bytes(&self) -> u64 {
         self.unflushed_bytes.load(Ordering::Relaxed)
@@ -93,41 +82,58 @@ impl StateDb {
 
     /// Makes everything written so far durable. Blocks, and does not hold up writers. An error ends the process.
     pub fn flush(&self) {
-        self.begin_flush();
-        self.finish_flush();
+        self.begin_flush().finish();
     }
 
-    /// Begins to make durable what was written so far, and nothing that is written later. An error ends the process.
-    pub fn begin_flush(&self) {
+    /// Begins to make durable what was written so far, and nothing that is written later. Waits for a flush that has begun before.
+    pub fn begin_flush(&self) -> Flush<'_> {
+        let turn = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = self.hot.begin_flush();
         self.unflushed_bytes.store(0, Ordering::Relaxed);
-        let mut flush = FlushOptions::default();
-        // The memory table is closed before this returns.
-        flush.set_wait(false);
-        if let Err(error) = self.db.flush_opt(&flush) {
-            fatal("cannot flush rows", error);
+        Flush {
+            state: self,
+            changes,
+            _turn: turn,
         }
     }
 
-    /// Waits until what flushes have begun with is durable. Blocks. An error ends the process.
-    pub fn finish_flush(&self) {
-        let number = |name| match self.db.property_int_value(name) {
-            Ok(number) => number.unwrap_or(0),
-            Err(error) => fatal("cannot flush rows", error),
-        };
-        // A flush with waiting would close the memory table that is written to by now.
-        while number(NUM_IMMUTABLE_MEM_TABLE) > 0 {
-            if number(BACKGROUND_ERRORS) > 0 {
-                fatal("cannot flush rows", "the database reports an error in the background");
-            }
-            std::thread::sleep(FLUSH_POLL);
-        }
-    }
-
-    /// The rows as they are now, whatever is written later. It holds back the removal of old rows: keep it for minutes, not for hours.
+    /// The rows as they are now, whatever is written later. Makes them durable. It holds back the removal of old rows: keep it for minutes, not for
+    /// hours.
     #[must_use]
     pub fn snapshot(&self) -> StateSnapshot<'_> {
-        StateSnapshot {
-            snapshot: self.db.snapshot(),
+        self.begin_flush().finish()
+    }
+
+    /// Writes rows into the database. An error ends the process.
+    fn put<'a>(&self, rows: impl IntoIterator<Item = (&'a Bytes, Option<&'a Bytes>)>) {
+        let mut write = WriteOptions::default();
+        write.disable_wal(true);
+        // They come in order of keys, so that each stands beside the one before.
+        write.set_memtable_insert_hint_per_batch(true);
+        let mut batch = WriteBatch::default();
+        let put = |batch| {
+            if let Err(error) = self.db.write_opt(batch, &write) {
+                fatal("cannot write rows", error);
+            }
+        };
+        for (key, row) in rows {
+            match row {
+                Some(row) => batch.put(key, row),
+                None => batch.delete(key),
+            }
+            if batch.size_in_bytes() > BATCH_BYTES {
+                put(std::mem::take(&mut batch));
+            }
+        }
+        put(batch);
+    }
+
+    /// Makes the rows in the database durable. An error ends the process.
+    fn sync(&self) {
+        let mut flush = FlushOptions::default();
+        flush.set_wait(true);
+        if let Err(error) = self.db.flush_opt(&flush) {
+            fatal("cannot flush rows", error);
         }
     }
 
@@ -139,13 +145,37 @@ impl StateDb {
 
 impl View for StateDb {
     fn get(&self, key: &[u8]) -> Option<Bytes> {
-        self.rows.get(key, || row(self.db.get(key)))
+        self.hot.get(key, || row(self.db.get(key)))
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<(Bytes, Bytes)> {
-        let (start, read) = bounds(prefix, after);
-        let mode = IteratorMode::From(&start, Direction::Forward);
-        collect(self.db.iterator_opt(mode, read), after, limit)
+        let scan = |after: Option<&[u8]>, limit| {
+            let (start, read) = bounds(prefix, after);
+            let mode = IteratorMode::From(&start, Direction::Forward);
+            collect(self.db.iterator_opt(mode, read), after, limit)
+        };
+        self.hot.scan(scan, prefix, after, limit)
+    }
+}
+
+/// A flush that has begun: what was written before it stands apart.
+#[must_use = "what has begun is finished"]
+pub struct Flush<'a> {
+    state: &'a StateDb,
+    changes: Arc<Changes>,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl<'a> Flush<'a> {
+    /// Waits until it is durable, and gives the rows of that moment. An error ends the process.
+    pub fn finish(self) -> StateSnapshot<'a> {
+        if !self.changes.is_empty() {
+            self.state.put(self.changes.sorted());
+            self.state.sync();
+        }
+        let snapshot = self.state.db.snapshot();
+        self.state.hot.end_flush(&self.changes);
+        StateSnapshot { snapshot }
     }
 }
 
@@ -191,22 +221,13 @@ impl View for StateSnapshot<'_> {
 pub fn install_state(dir: &Path, rows: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<PathBuf, StorageError> {
     let path = generations::create_next(dir)?;
     let state = StateDb::open_at(&path)?;
-    let mut rows = rows.into_iter();
-    let mut end = false;
-    while !end {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while bytes < INSTALL_BATCH_BYTES {
-            let Some((key, row)) = rows.next() else {
-                end = true;
-                break;
-            };
-            bytes += key.len() + row.len();
-            batch.push((key, Some(row)));
-        }
-        state.write(batch);
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        // Not current yet, so it need not be whole at any moment.
+        let part: Vec<_> = rows.by_ref().take(INSTALL_ROWS).collect();
+        state.put(part.iter().map(|(key, row)| (key, Some(row))));
     }
-    state.flush();
+    state.sync();
     drop(state);
     files::sync_dir(&path)?;
     Ok(path)
@@ -224,9 +245,6 @@ pub(crate) fn state_options() -> Options {
     let mut options = options::common();
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_max_write_buffer_number(3);
-    // A row that is not there is looked for before each insertion.
-    options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
-    options.set_memtable_whole_key_filtering(true);
     options.set_block_based_table_factory(&options::tables(CACHE_BYTES));
     options
 }
@@ -270,18 +288,16 @@ fn collect(
         .collect()
 }
 
-/// A flush takes a tenth of a second and more.
-const FLUSH_POLL: Duration = Duration::from_millis(5);
 /// So large that the caller always flushes first.
 const WRITE_BUFFER_BYTES: usize = 256 << 20;
-/// Of a memory table: 10 bits for each of its rows, if they have 100 bytes.
-const MEMTABLE_BLOOM_RATIO: f64 = 0.012;
 /// For the blocks behind scans and rare rows; the page cache has the rest.
 const CACHE_BYTES: usize = 32 << 20;
 /// The rows of 10,000 secrets of 1 KiB with all that belongs to them.
-const ROWS_BYTES: u64 = 32 << 20;
+const CACHED_ROWS_BYTES: u64 = 32 << 20;
 /// Large enough to be quick, small enough not to matter beside a memory table.
-const INSTALL_BATCH_BYTES: usize = 4 << 20;
+const BATCH_BYTES: usize = 4 << 20;
+/// Rows of an installation that are in memory at once; those of the largest values are 70 MiB.
+const INSTALL_ROWS: usize = 64;
 
 #[cfg(test)]
 mod tests;
