@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use aumbry_state::Machine;
 use aumbry_storage::{
-    AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, StateDb, StateSnapshot, install_state, rename, switch_state,
+    AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, StateDb, StateSnapshot, install_state, rename,
+    switch_state,
 };
 use aumbry_types::LogIndex;
 

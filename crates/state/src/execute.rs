@@ -12,6 +12,7 @@ use crate::container::ContainerState;
 use crate::key;
 use crate::overlay::Overlay;
 use crate::row::{Rev, Row};
+use crate::touched::Touched;
 use crate::view::View;
 
 /// Where and when a command stands in the log.
@@ -30,20 +31,21 @@ pub fn execute<'a, V>(state: &mut Overlay<V>, command: &Command, at: At) -> Outc
 where
     V: Deref<Target = dyn View + 'a>,
 {
+    let mut state = Touched::new(state);
     let checked = command
         .preconditions
         .iter()
-        .try_for_each(|p| check(state, p, at.log_time));
-    let Err(refused) = checked.and_then(|()| check_writes(state, &command.writes)) else {
+        .try_for_each(|p| check(&state, p, at.log_time));
+    let Err(refused) = checked.and_then(|()| check_writes(&state, &command.writes)) else {
         for write in &command.writes {
-            change(state, command, write, at);
+            change(&mut state, command, write, at);
         }
         return Outcome::Ok;
     };
     refused
 }
 
-fn check<'a, V>(state: &Overlay<V>, precondition: &Precondition, log_time: u64) -> Result<(), Outcome>
+fn check<'a, V>(state: &Touched<'_, V>, precondition: &Precondition, log_time: u64) -> Result<(), Outcome>
 where
     V: Deref<Target = dyn View + 'a>,
 {
@@ -70,7 +72,7 @@ where
 
 /// Checks what the writes themselves demand. Each is checked against the state before the command: a command that names one counter
 /// twice is refused, as the second check would not see the first change.
-fn check_writes<'a, V>(state: &Overlay<V>, writes: &[Write]) -> Result<(), Outcome>
+fn check_writes<'a, V>(state: &Touched<'_, V>, writes: &[Write]) -> Result<(), Outcome>
 where
     V: Deref<Target = dyn View + 'a>,
 {
@@ -114,7 +116,7 @@ where
 
 /// A container can be forgotten if the writes before it in the same command leave it empty. A child named twice goes once, and a
 /// child entered by the same command would be left without a container.
-fn check_empty<'a, V>(state: &Overlay<V>, id: ObjectId, before: &[Write]) -> Result<(), Outcome>
+fn check_empty<'a, V>(state: &Touched<'_, V>, id: ObjectId, before: &[Write]) -> Result<(), Outcome>
 where
     V: Deref<Target = dyn View + 'a>,
 {
@@ -137,7 +139,7 @@ where
     }
 }
 
-fn change<'a, V>(state: &mut Overlay<V>, command: &Command, write: &Write, at: At)
+fn change<'a, V>(state: &mut Touched<'_, V>, command: &Command, write: &Write, at: At)
 where
     V: Deref<Target = dyn View + 'a>,
 {
@@ -161,7 +163,7 @@ where
     }
 }
 
-fn put_row<'a, V>(state: &mut Overlay<V>, command: &Command, put: &Put, at: At)
+fn put_row<'a, V>(state: &mut Touched<'_, V>, command: &Command, put: &Put, at: At)
 where
     V: Deref<Target = dyn View + 'a>,
 {
@@ -193,7 +195,7 @@ where
     state.set(put.key.clone(), Some(row.encode()));
 }
 
-fn delete_row<'a, V>(state: &mut Overlay<V>, row_key: &Bytes)
+fn delete_row<'a, V>(state: &mut Touched<'_, V>, row_key: &Bytes)
 where
     V: Deref<Target = dyn View + 'a>,
 {
@@ -212,7 +214,7 @@ where
     state.set(row_key.clone(), None);
 }
 
-fn index_expiry<'a, V>(state: &mut Overlay<V>, row_key: &[u8], before: u64, after: u64)
+fn index_expiry<'a, V>(state: &mut Touched<'_, V>, row_key: &[u8], before: u64, after: u64)
 where
     V: Deref<Target = dyn View + 'a>,
 {
@@ -228,7 +230,7 @@ where
 }
 
 /// A row that does not decode was written by no command: nothing may be built on it.
-fn row<'a, V>(state: &Overlay<V>, key: &[u8]) -> Result<Option<Row>, Outcome>
+fn row<'a, V>(state: &Touched<'_, V>, key: &[u8]) -> Result<Option<Row>, Outcome>
 where
     V: Deref<Target = dyn View + 'a>,
 {
@@ -239,7 +241,7 @@ where
         .map_err(|_| Outcome::Rejected)
 }
 
-fn container<'a, V>(state: &Overlay<V>, id: ObjectId) -> Result<ContainerState, Outcome>
+fn container<'a, V>(state: &Touched<'_, V>, id: ObjectId) -> Result<ContainerState, Outcome>
 where
     V: Deref<Target = dyn View + 'a>,
 {

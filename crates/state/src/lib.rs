@@ -20,6 +20,7 @@ mod machine;
 mod merge;
 mod overlay;
 mod row;
+mod touched;
 mod view;
 
 pub use aumbry_audit::Outcome;

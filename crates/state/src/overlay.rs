@@ -92,7 +92,12 @@ impl<'a, V: std::ops::Deref<Target = dyn View + 'a>> Overlay<V> {
             .range::<[u8], _>((start, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(key, change)| (key.clone(), change.row.clone()));
-        merge_scan(|after, limit| self.base.scan(prefix, after, limit), changes, after, limit)
+        merge_scan(
+            |after, limit| self.base.scan(prefix, after, limit),
+            changes,
+            after,
+            limit,
+        )
     }
 }
 

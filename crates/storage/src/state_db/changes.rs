@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use aumbry_state::key;
 use bytes::Bytes;
+use quick_cache::DefaultHashBuilder;
 
 /// What was written since some moment: the last change of each row.
 ///
@@ -12,11 +13,19 @@ use bytes::Bytes;
 #[derive(Default)]
 pub(crate) struct Changes {
     scanned: BTreeMap<Bytes, Option<Bytes>>,
-    others: HashMap<Bytes, Option<Bytes>>,
+    others: HashMap<Bytes, Option<Bytes>, DefaultHashBuilder>,
     bytes: u64,
 }
 
 impl Changes {
+    /// No changes, with room for as many as there are in these.
+    pub(crate) fn sized_as(other: &Self) -> Self {
+        Self {
+            others: HashMap::with_capacity_and_hasher(other.others.len(), DefaultHashBuilder::default()),
+            ..Self::default()
+        }
+    }
+
     /// Writes (`Some`) or removes a row. Its memory is its own: a key can be a part of a whole log entry, which must not be kept for it.
     pub(crate) fn set(&mut self, key: &[u8], row: Option<Bytes>) {
         self.bytes += CHANGE_BYTES + (key.len() + row.as_ref().map_or(0, Bytes::len)) as u64;

@@ -101,7 +101,8 @@ impl HotRows {
     pub(crate) fn begin_flush(&self) -> Arc<Changes> {
         let mut held = self.lock();
         assert!(held.flushing.is_none(), "one flush at a time");
-        let changes = Arc::new(std::mem::take(&mut held.active));
+        let next = Changes::sized_as(&held.active);
+        let changes = Arc::new(std::mem::replace(&mut held.active, next));
         held.flushing = Some(Arc::clone(&changes));
         changes
     }
