@@ -6,6 +6,7 @@ use aumbry_types::{Entropy, ObjectId, SecretBytes, SecretKey, StorageId};
 use bytes::Bytes;
 
 use crate::Kind;
+use crate::opened::Opened;
 
 /// A row does not open with the keys of this barrier: damage, or a row of another place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -16,13 +17,18 @@ pub struct DamagedRow;
 pub struct Barrier {
     storage_id: StorageId,
     keyring: Keyring,
+    opened: Opened,
 }
 
 impl Barrier {
     /// Takes over the keyring.
     #[must_use]
-    pub const fn new(storage_id: StorageId, keyring: Keyring) -> Self {
-        Self { storage_id, keyring }
+    pub fn new(storage_id: StorageId, keyring: Keyring) -> Self {
+        Self {
+            storage_id,
+            keyring,
+            opened: Opened::new(),
+        }
     }
 
     /// The identity of the stored data.
@@ -58,10 +64,15 @@ impl Barrier {
     }
 
     /// Opens the body of a row.
-    pub(crate) fn open(&self, row: &[u8], kind: Kind, body: &[u8]) -> Result<SecretBytes, DamagedRow> {
+    pub(crate) fn open(&self, row: &[u8], kind: Kind, body: &Bytes) -> Result<SecretBytes, DamagedRow> {
+        if let Some(plain) = self.opened.find(row, kind, body) {
+            return Ok(plain);
+        }
         let term = envelope::term(body).map_err(|_| DamagedRow)?;
         let key = self.keyring.data_key(Purpose::Meta, term).ok_or(DamagedRow)?;
-        envelope::open(key, &self.associated_data(row, kind), body).map_err(|_| DamagedRow)
+        let plain = envelope::open(key, &self.associated_data(row, kind), body).map_err(|_| DamagedRow)?;
+        self.opened.keep(row, kind, body, &plain);
+        Ok(plain)
     }
 
     /// Seals a value with a key of its own, which a key of the current term wraps.

@@ -11,6 +11,7 @@
 mod barrier;
 mod directory;
 mod kind;
+mod opened;
 pub mod record;
 mod txn;
 
