@@ -45,6 +45,8 @@ impl Sequencer {
         barrier: impl Fn() -> Option<std::sync::Arc<Barrier>>,
         on_reset: impl Fn(),
     ) {
+        // Whoever is about to plan, plans into this batch: larger batches cost less.
+        tokio::task::yield_now().await;
         let Some((leader, tag, batch, header)) = self.next_batch(clock) else {
             self.bell.notified().await;
             return;

@@ -31,6 +31,8 @@ struct State {
     last: Option<(u64, u64)>,
     /// Written to, and not synced since.
     unsynced: Vec<Segment>,
+    /// The end of the last segment, which is not in its file yet: a write for each log entry would cost more than the bodies.
+    buffer: Vec<u8>,
 }
 
 impl AuditSegments {
@@ -50,7 +52,7 @@ impl AuditSegments {
     }
 
     /// Appends bodies, each with its log index and the sequence number of its first record. They are read at once, and durable after the next
-    /// [`Self::sync`]. The log indexes go on without a hole; only the last body may come
+    /// [`Self::sync`]; without it they are lost when this is dropped. The log indexes go on without a hole; only the last body may come
     /// once more.
     ///
     /// A hole, or an error of the disk, ends the process.
@@ -60,7 +62,6 @@ impl AuditSegments {
 
     fn append_each<B: AsRef<[u8]>>(&self, bodies: impl IntoIterator<Item = (u64, u64, B)>) {
         let mut state = self.lock();
-        let mut buffer = Vec::new();
         for (index, first_seq, bytes) in bodies {
             if state.last == Some((index, first_seq)) {
                 // Applied again after a crash. Applying is deterministic, so it is the body that is there.
@@ -73,8 +74,8 @@ impl AuditSegments {
                 // A segment's name must be its own.
                 segment.len >= self.rotate_bytes && segment.first_seq < first_seq
             });
-            if full || buffer.len() >= BUFFER_BYTES {
-                write(&mut state, &mut buffer);
+            if full {
+                write(&mut state);
             }
             if full {
                 let segment = Segment::create(&self.dir, first_seq);
@@ -82,18 +83,20 @@ impl AuditSegments {
                     .segments
                     .push(segment.unwrap_or_else(|error| fatal("cannot begin an audit segment", with_causes(&error))));
             }
-            let size = segment::encode(&mut buffer, index, first_seq, bytes.as_ref());
+            let size = segment::encode(&mut state.buffer, index, first_seq, bytes.as_ref());
             if let Some(segment) = state.segments.last_mut() {
                 segment.note(first_seq, size);
             }
             state.last = Some((index, first_seq));
+            if state.buffer.len() >= BUFFER_BYTES {
+                write(&mut state);
+            }
         }
-        write(&mut state, &mut buffer);
     }
 
     /// Makes everything appended so far durable. Blocks, and does not hold up [`Self::append`]. An error ends the process.
     pub fn sync(&self) {
-        let unsynced = std::mem::take(&mut self.lock().unsynced);
+        let unsynced = std::mem::take(&mut self.lock_written().unsynced);
         if unsynced.is_empty() {
             return;
         }
@@ -115,7 +118,7 @@ impl AuditSegments {
     #[must_use]
     pub fn read(&self, from_seq: u64, limit: usize) -> Vec<Vec<u8>> {
         let at = self
-            .lock()
+            .lock_written()
             .segments
             .partition_point(|segment| segment.first_seq <= from_seq)
             .saturating_sub(1);
@@ -185,7 +188,14 @@ impl AuditSegments {
 
     /// The segments from a position on, as they are when the iterator comes to them. Positions stay, because segments are only added.
     fn segments_from(&self, at: usize) -> impl Iterator<Item = Segment> {
-        (at..).map_while(|at| self.lock().segments.get(at).cloned())
+        (at..).map_while(|at| self.lock_written().segments.get(at).cloned())
+    }
+
+    /// The state, when all of it is in the files.
+    fn lock_written(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        write(&mut state);
+        state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -194,21 +204,24 @@ impl AuditSegments {
 }
 
 /// Writes the buffer to the end of the last segment, which has counted it already.
-fn write(state: &mut State, buffer: &mut Vec<u8>) {
-    let Some(segment) = state.segments.last() else {
+fn write(state: &mut State) {
+    let State {
+        segments,
+        unsynced,
+        buffer,
+        ..
+    } = state;
+    let Some(segment) = segments.last().filter(|_| !buffer.is_empty()) else {
         return;
     };
-    if buffer.is_empty() {
-        return;
-    }
     let offset = segment.len - buffer.len() as u64;
     if let Err(error) = segment.file.write_all_at(buffer, offset) {
         fatal("cannot write audit bodies", error);
     }
     buffer.clear();
-    let segment = segment.clone();
-    if state.unsynced.last().map(|last| &last.path) != Some(&segment.path) {
-        state.unsynced.push(segment);
+    buffer.shrink_to(BUFFER_BYTES * 2);
+    if unsynced.last().map(|last| &last.path) != Some(&segment.path) {
+        unsynced.push(segment.clone());
     }
 }
 
@@ -331,8 +344,8 @@ fn remove(segment: &Segment) -> Result<(), StorageError> {
 
 /// Small enough to be copied and removed at ease.
 const ROTATE_BYTES: u64 = 64 << 20;
-/// What is gathered before it is written, when many bodies come at once.
-const BUFFER_BYTES: usize = 4 << 20;
+/// What is gathered before it is written: some twenty full entries.
+const BUFFER_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests;

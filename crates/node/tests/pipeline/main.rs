@@ -1,6 +1,7 @@
 //! The whole road from request to reply, on the in-memory consensus.
 
 mod bed;
+mod costs;
 mod housekeeping;
 mod replays;
 mod requests;
