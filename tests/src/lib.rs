@@ -19,6 +19,7 @@ mod runbook;
 mod scrape;
 mod server;
 mod states;
+mod stubs;
 mod tls;
 mod trio;
 
@@ -39,5 +40,6 @@ pub use runbook::Page;
 pub use scrape::{metric, scrape};
 pub use server::{Certificates, Refusal, Server, Unusual, free_address};
 pub use states::equal_states;
+pub use stubs::{Asked, EtcdStub, Stall, VaultStub};
 pub use tls::{Watch, connect, der, shown};
 pub use trio::{Trio, get, put};

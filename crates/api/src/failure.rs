@@ -66,6 +66,37 @@ pub fn failure_of(status: &Status) -> Failure {
     failure
 }
 
+/// The failure that the headers or trailers of a gRPC answer tell; none if they tell success, or nothing.
+#[must_use]
+pub fn failure_in(headers: &http::HeaderMap) -> Option<Failure> {
+    let status = Status::from_header_map(headers)?;
+    (status.code() != Code::Ok).then(|| failure_of(&status))
+}
+
+/// The name of a canonical gRPC code.
+#[must_use]
+pub const fn code_name(code: u32) -> &'static str {
+    match code {
+        0 => "OK",
+        1 => "CANCELLED",
+        3 => "INVALID_ARGUMENT",
+        4 => "DEADLINE_EXCEEDED",
+        5 => "NOT_FOUND",
+        6 => "ALREADY_EXISTS",
+        7 => "PERMISSION_DENIED",
+        8 => "RESOURCE_EXHAUSTED",
+        9 => "FAILED_PRECONDITION",
+        10 => "ABORTED",
+        11 => "OUT_OF_RANGE",
+        12 => "UNIMPLEMENTED",
+        13 => "INTERNAL",
+        14 => "UNAVAILABLE",
+        15 => "DATA_LOSS",
+        16 => "UNAUTHENTICATED",
+        _ => "UNKNOWN",
+    }
+}
+
 const DOMAIN: &str = "aumbry";
 const NOT_APPLIED: &str = "NOT_APPLIED";
 const UNKNOWN: &str = "UNKNOWN";

@@ -6,7 +6,7 @@
 mod failure;
 mod operation;
 
-pub use failure::{failure_of, status_of};
+pub use failure::{code_name, failure_in, failure_of, status_of};
 pub use operation::{Operation, Reply};
 
 /// What clients speak.

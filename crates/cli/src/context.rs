@@ -26,7 +26,7 @@ pub(crate) struct Global {
     )]
     pub(crate) address: Vec<String>,
     /// The authority of the nodes' certificates (PEM)
-    #[arg(long, global = true, env = "AUMBRY_CACERT")]
+    #[arg(long, global = true, alias = "ca", env = "AUMBRY_CACERT")]
     pub(crate) ca_cert: Option<PathBuf>,
     /// The form of the output
     #[arg(long, global = true, value_enum, default_value_t)]
@@ -191,6 +191,12 @@ pub(crate) fn kept_token() -> Result<SecretBytes> {
         Ok(bytes) => Ok(trimmed(bytes)),
         Err(_) => Ok(SecretBytes::default()),
     }
+}
+
+/// The token that a file holds.
+pub(crate) fn file_token(file: &std::path::Path) -> Result<SecretBytes> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(trimmed(bytes))
 }
 
 /// Reads a secret from standard input, without the newline at its end.

@@ -3,6 +3,7 @@
 use core::fmt;
 use std::io::Write as _;
 
+use aumbry_api::code_name;
 use aumbry_audit::text::{escape, json};
 use aumbry_client::Error;
 use aumbry_client::v1::{Failure, OutcomeClass};
@@ -230,28 +231,6 @@ fn message(error: &anyhow::Error, failure: Option<&Failure>) -> String {
 /// Whether a bare gRPC status with this code says that nothing was changed.
 const fn is_certain(code: u32) -> bool {
     matches!(code, 3 | 5..=9 | 11 | 12 | 16)
-}
-
-const fn code_name(code: u32) -> &'static str {
-    match code {
-        0 => "OK",
-        1 => "CANCELLED",
-        3 => "INVALID_ARGUMENT",
-        4 => "DEADLINE_EXCEEDED",
-        GRPC_NOT_FOUND => "NOT_FOUND",
-        6 => "ALREADY_EXISTS",
-        7 => "PERMISSION_DENIED",
-        8 => "RESOURCE_EXHAUSTED",
-        9 => "FAILED_PRECONDITION",
-        10 => "ABORTED",
-        11 => "OUT_OF_RANGE",
-        12 => "UNIMPLEMENTED",
-        13 => "INTERNAL",
-        14 => "UNAVAILABLE",
-        15 => "DATA_LOSS",
-        16 => "UNAUTHENTICATED",
-        _ => "UNKNOWN",
-    }
 }
 
 /// What `aumbry --help` says of the codes.

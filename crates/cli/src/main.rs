@@ -4,6 +4,7 @@
 //! is escaped before it reaches a terminal; exit codes say what happened.
 
 mod audit;
+mod bench;
 mod context;
 mod dev;
 mod failure;
@@ -65,6 +66,8 @@ enum Command {
     /// Read, export and verify the audit log
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Measure how many requests servers answer, how fast, and at what cost
+    Bench(bench::Bench),
     /// Tell the seal and health of every endpoint; needs no token, but names the nodes only with one. Fails if no node serves
     Status,
     /// Check a token and keep it for later commands
@@ -138,6 +141,7 @@ async fn call(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Policy(command) => policy::run(command, &context).await,
         Command::Token(command) => token::run(command, &context).await,
         Command::Audit(command) => audit::run(command, &context).await,
+        Command::Bench(args) => bench::run(args, &context).await,
         Command::Status => status::run(&context).await,
         Command::Login(args) => login::run(&args, &context).await,
         Command::Server(_) | Command::Dev(_) | Command::Completion { .. } => Ok(()),

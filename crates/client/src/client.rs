@@ -174,6 +174,10 @@ impl Client {
         self.once(service.join_cluster(self.timed(request))).await
     }
 
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(crate) fn connection(&self, endpoint: Option<&str>) -> Result<Authorized, Error> {
         Ok(self.connections.at(self.position(endpoint)?))
     }

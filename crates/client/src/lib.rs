@@ -13,6 +13,7 @@ mod builder;
 mod client;
 mod connection;
 mod dispatch;
+mod encoded;
 mod error;
 
 pub use aumbry_api::v1;
@@ -22,4 +23,6 @@ pub use client::Client;
 #[doc(hidden)]
 pub use connection::{Authorize, Authorized};
 pub use dispatch::Dispatch;
+#[doc(hidden)]
+pub use encoded::Encoded;
 pub use error::Error;
