@@ -1,189 +1,124 @@
-//! First figures: a closed loop of clients against three nodes on this machine.
+//! The matrix of figures: three real nodes on this machine, asked by `aumbry bench`.
 //!
-//! Absolute figures depend on the machine and on what else runs on it; CPU per request and fdatasyncs per request are steady.
+//! Absolute figures depend on the machine and on what else runs on it; CPU per request and fdatasyncs per request are steady. Each
+//! figure comes with the guarantee of the store that gave it: linearizable, and on record at a quorum before the reply.
+
+mod failover;
+mod matrix;
+mod plots;
+mod subject;
+mod svg;
+mod table;
 
 use std::io::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use aumbry_client::{Client, v1};
-use aumbry_tests::{Cluster, NodeEnv};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use clap::Parser;
+use serde_json::{Value, json};
 
-#[derive(Clone, Copy)]
-enum Work {
-    Read,
-    Write,
-    /// All to one secret, without check-and-set.
-    WriteHot,
+use crate::subject::Subject;
+
+/// Measure a cluster of three nodes on this machine.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench")]
+struct Args {
+    /// Fewer points, and shorter
+    #[arg(long)]
+    quick: bool,
+    /// The data size of a million secrets too; writing them takes a quarter of an hour
+    #[arg(long)]
+    large: bool,
+    /// How often the leader is killed; 7 by default, none with --quick
+    #[arg(long)]
+    kills: Option<usize>,
+    /// Kill the leader while others read and write
+    #[arg(long)]
+    kills_under_load: bool,
+    /// How the generator reaches the nodes: sdk or http2
+    #[arg(long, default_value = "sdk")]
+    channel: String,
+    /// Write all figures into this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Draw plots into this directory
+    #[arg(long)]
+    plots: Option<PathBuf>,
+    /// Measure nothing: take the figures of this file, and draw
+    #[arg(long, requires = "plots")]
+    from: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(measure())
-}
-
-async fn measure() -> Result<()> {
-    let cluster = Cluster::start(3)?;
-    let leader = cluster.node(cluster.leader().await?)?;
-    let client = cluster.client_as(cluster.root_token(), std::slice::from_ref(&leader.client))?;
-    for n in 0..KEYS {
-        client.call(put(n)).await?;
-    }
-    say(&format!(
-        "{SECONDS} s a row, 1 KiB values, {KEYS} keys, three nodes and the generator on this machine"
-    ))?;
-    say("work    in flight  requests/s   p50 ms   p99 ms   CPU us/request (3 nodes)   fdatasync/request (3 nodes)")?;
-    for (work, in_flight) in [
-        (Work::Read, 1),
-        (Work::Read, 64),
-        (Work::Write, 1),
-        (Work::Write, 64),
-        (Work::WriteHot, 64),
-        (Work::Write, 64),
-    ] {
-        row(&cluster, &leader, work, in_flight).await?;
-    }
-    failover(&cluster, leader.id).await
-}
-
-async fn row(cluster: &Cluster, leader: &NodeEnv, work: Work, in_flight: usize) -> Result<()> {
-    let nodes = cluster.nodes();
-    let before = (cpu_us(&nodes)?, fsyncs(&nodes).await?);
-    let until = Instant::now() + Duration::from_secs(SECONDS);
-    let next = Arc::new(AtomicU64::new(0));
-    let connections = in_flight.min(CONNECTIONS);
-    let clients: Vec<Client> = (0..connections)
-        .map(|_| cluster.client_as(cluster.root_token(), std::slice::from_ref(&leader.client)))
-        .collect::<Result<_>>()?;
-    let loops = (0..in_flight).map(|n| {
-        let (client, next) = (clients[n % connections].clone(), Arc::clone(&next));
-        async move {
-            let mut times = Vec::new();
-            while Instant::now() < until {
-                let n = next.fetch_add(1, Ordering::Relaxed) % KEYS;
-                let started = Instant::now();
-                match work {
-                    Work::Read => drop(client.call(get(n)).await?),
-                    Work::Write => drop(client.call(put(n)).await?),
-                    Work::WriteHot => drop(client.call(put(0)).await?),
-                }
-                times.push(started.elapsed());
-            }
-            Ok::<_, anyhow::Error>(times)
+    let args = Args::parse();
+    let figures = match &args.from {
+        Some(file) => {
+            let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            serde_json::from_slice(&text).with_context(|| format!("{} holds no figures", file.display()))?
         }
-    });
-    let mut times: Vec<Duration> = futures::future::try_join_all(loops)
-        .await?
-        .into_iter()
-        .flatten()
-        .collect();
-    let after = (cpu_us(&nodes)?, fsyncs(&nodes).await?);
-    times.sort_unstable();
-    let count = times.len() as f64;
-    let at = |share: f64| times[((count - 1.0) * share) as usize].as_secs_f64() * 1_000.0;
-    let name = match work {
-        Work::Read => "read",
-        Work::Write => "write",
-        Work::WriteHot => "hot key",
+        None => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(measure(&args))?
+        }
     };
-    say(&format!(
-        "{name:<7} {in_flight:>9}  {:>10.0}  {:>7.2}  {:>7.2}  {:>24.0}  {:>28.2}",
-        count / SECONDS as f64,
-        at(0.5),
-        at(0.99),
-        (after.0 - before.0) as f64 / count,
-        (after.1 - before.1) as f64 / count,
-    ))
-}
-
-/// Kills the leader and measures until the next write is acknowledged, by clients of the others that try without pause.
-async fn failover(cluster: &Cluster, mut leader: u64) -> Result<()> {
-    let mut times = Vec::new();
-    for _ in 0..FAILOVERS {
-        let others: Vec<String> = cluster
-            .nodes()
-            .into_iter()
-            .filter(|node| node.id != leader)
-            .map(|node| node.client)
-            .collect();
-        let client = cluster.client_as(cluster.root_token(), &others)?;
-        client.call(put(0)).await?;
-        let started = Instant::now();
-        cluster.kill(leader)?;
-        client.call(put(0)).await?;
-        times.push(started.elapsed().as_millis());
-        cluster.restart(leader)?;
-        cluster.unseal(leader).await?;
-        leader = cluster.leader().await?;
+    if let Some(file) = &args.json {
+        let text = serde_json::to_string_pretty(&figures)? + "\n";
+        std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        say(&format!("figures: {}", file.display()))?;
     }
-    times.sort_unstable();
-    say(&format!(
-        "failover, SIGKILL to the next acknowledged write, ms: {times:?}, median {}",
-        times[times.len() / 2]
-    ))
-}
-
-fn put(n: u64) -> v1::KvPutRequest {
-    let data = format!("{{\"value\":\"{}\"}}", "x".repeat(1_010));
-    v1::KvPutRequest {
-        path: format!("secret/bench/k{n}"),
-        data: data.into(),
-        ..Default::default()
-    }
-}
-
-fn get(n: u64) -> v1::KvGetRequest {
-    v1::KvGetRequest {
-        path: format!("secret/bench/k{n}"),
-        ..Default::default()
-    }
-}
-
-/// User and system time of all nodes, in microseconds.
-fn cpu_us(nodes: &[NodeEnv]) -> Result<u64> {
-    nodes.iter().try_fold(0, |sum, node| {
-        let mut total = 0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", node.pid))? {
-            // Nanoseconds on a processor come first; a thread that has just ended has none.
-            let stat = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-            total += stat
-                .split(' ')
-                .next()
-                .and_then(|ns| ns.parse::<u64>().ok())
-                .unwrap_or(0)
-                / 1_000;
+    if let Some(directory) = &args.plots {
+        for file in plots::draw(&figures, directory)? {
+            say(&format!("plot: {}", file.display()))?;
         }
-        Ok(sum + total)
+    }
+    Ok(())
+}
+
+async fn measure(args: &Args) -> Result<Value> {
+    let subject = Subject::start(&args.channel).await?;
+    let size = if args.quick {
+        matrix::Size::QUICK
+    } else {
+        matrix::Size::FULL
+    };
+    let size = if args.large { size.with_a_million() } else { size };
+    say(GUARANTEE)?;
+    let rows = matrix::measure(&subject, &size).await?;
+    let kills = args
+        .kills
+        .unwrap_or(if args.quick { 0 } else { failover::KILLS_DEFAULT });
+    let around = if args.kills_under_load {
+        failover::Around::Load
+    } else {
+        failover::Around::Quiet
+    };
+    let failover = failover::measure(&subject, kills, around).await?;
+    Ok(json!({
+        "guarantee": GUARANTEE,
+        "machine": machine(),
+        "rows": rows,
+        "failover": failover,
+    }))
+}
+
+/// What the figures depend on.
+fn machine() -> Value {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    json!({
+        "processors": std::thread::available_parallelism().map_or(0, usize::from),
+        "processor": model.map_or("", |(_, name)| name),
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "load_average": read("/proc/loadavg").split(' ').next().and_then(|load| load.parse::<f64>().ok()),
     })
 }
 
-/// Synced writes of the logs of all nodes, from their metrics.
-async fn fsyncs(nodes: &[NodeEnv]) -> Result<u64> {
-    let mut sum = 0;
-    for node in nodes {
-        let mut stream = tokio::net::TcpStream::connect(&node.metrics).await?;
-        stream
-            .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            .await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
-        let line = text
-            .lines()
-            .find(|line| line.starts_with("aumbry_log_fsyncs "))
-            .context("no such metric")?;
-        sum += line.rsplit(' ').next().context("no value")?.parse::<u64>()?;
-    }
-    Ok(sum)
-}
-
-fn say(line: &str) -> Result<()> {
+pub(crate) fn say(line: &str) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{line}").context("standard output is closed")
 }
 
-const KEYS: u64 = 1_000;
-const SECONDS: u64 = 8;
-const CONNECTIONS: usize = 8;
-const FAILOVERS: usize = 7;
+const GUARANTEE: &str = "three nodes, TLS, a token with five policies; every request is linearizable, and its audit record is durable at \
+a quorum before the reply; the generator is on the same machine";

@@ -1,4 +1,4 @@
-//! What `cargo xtask` runs: set-up, demo and checks.
+//! What `cargo xtask` runs: set-up, demo, checks and figures.
 //!
 //! What it guarantees: each command needs nothing but git, a Rust toolchain and the network of a package mirror; the first thing
 //! that is not so ends it with a line that says what to do and an exit code other than 0.
@@ -11,6 +11,7 @@
     reason = "a command-line tool speaks to its terminal"
 )]
 
+mod bench;
 mod checks;
 mod demo;
 mod policy;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         ["setup"] => setup::run(),
         ["demo"] => demo::run(demo::Afterwards::CleanUp),
         ["demo", "--keep"] => demo::run(demo::Afterwards::Keep),
+        ["bench", ref arguments @ ..] => bench::run(arguments),
         ["test"] => checks::test(),
         ["verify"] => checks::verify(),
         ["fix"] => checks::fix(),
@@ -56,6 +58,7 @@ cargo xtask <command>
 
   demo [--keep]  start three nodes, use them, kill the leader, check what was promised
   test           everything that must pass
+  bench          measure three nodes; `bench --help` tells how
   verify         what passes in a minute or two: `test` without real processes and documentation
   fix            format, and apply the lints' own corrections
   setup          check for what the build needs, and install it where that is allowed
