@@ -243,7 +243,7 @@ fn is_unknown(failure: &Failure) -> bool {
 
 /// Whether trying again can help and do no harm.
 fn may_retry(failure: &Failure, is_safe: bool) -> bool {
-    let may_help = failure.retry_after_ms > 0
+    let may_help = (1..=HINT_MS_MAX).contains(&failure.retry_after_ms)
         || matches!(
             failure.reason.as_str(),
             "TRANSPORT" | "NOT_LEADER" | "SEALED" | "OUTCOME_UNKNOWN" | "NOT_ANSWERED"
@@ -258,6 +258,8 @@ fn jittered(pause: Duration) -> Duration {
     pause / 2 + pause / 2 * u32::from(byte[0]) / 255
 }
 
+/// A longer hint says that waiting within a request is of no use: the caller is told why.
+const HINT_MS_MAX: u64 = 1_000;
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// The server keeps the deadline and says what became of the request; the client waits a little longer to hear it.

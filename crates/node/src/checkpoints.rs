@@ -131,6 +131,7 @@ mod tests {
             wall: WallTime(0),
             applied: LogIndex(applied),
             digest: [digest; 32],
+            room: aumbry_state::Room::Ample,
         };
         let checkpoints = Checkpoints::default();
         for (state, differences) in [(peer(7, 1), 0), (peer(8, 2), 0), (peer(7, 2), 1)] {

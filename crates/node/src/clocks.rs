@@ -118,17 +118,18 @@ impl Node {
     }
 }
 
-/// Keeps log time near the voters' clocks while this node leads, and a node whose clock is far off from leading.
-pub(crate) fn tend(node: &Node) {
-    let verdict = node.clocks.look(&*node.clock, &node.consensus.status());
+/// Keeps log time near the voters' clocks while this node leads, and a node whose clock is far off, or whose disk is nearly full, from leading.
+pub(crate) fn tend(node: &Node, status: &Status) {
+    let verdict = node.clocks.look(&*node.clock, status);
     if let Some(time) = &mut node.sequencer.lock().time {
         time.steer(&*node.clock, verdict.agreed);
     }
-    node.consensus.campaign(if node.clocks.is_off() {
-        Campaign::Late
-    } else {
-        Campaign::AtOnce
-    });
+    node.consensus
+        .campaign(if node.clocks.is_off() || node.is_short_of_room() {
+            Campaign::Late
+        } else {
+            Campaign::AtOnce
+        });
 }
 
 /// Whether two clocks are as close as clocks are that any time service keeps.

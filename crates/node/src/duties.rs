@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aumbry_audit::Outcome;
-use aumbry_state::ProposeError;
+use aumbry_state::{ProposeError, Room};
 use aumbry_types::NodeId;
 use tokio::sync::watch;
 
 use crate::pipeline::Waiter;
-use crate::{Failure, Node, checkpoints, clocks, expiry, genesis, record};
+use crate::{Failure, Node, PeerState, checkpoints, clocks, expiry, genesis, record, rooms};
 
 /// Runs until `stop` turns true.
 pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
@@ -37,7 +37,9 @@ pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            clocks::tend(&node);
+            let status = node.consensus.status();
+            rooms::tend(&node, &status);
+            clocks::tend(&node, &status);
         }
     };
     let ask = async {
@@ -68,9 +70,13 @@ async fn house(node: &Node, count: u64) {
     }
     if !node.is_unsealed() {
         if count.is_multiple_of(ASK_EVERY) {
-            hand_over(node).await;
+            hand_over(node, "it is sealed", |state| state.unsealed).await;
         }
         return;
+    }
+    if count.is_multiple_of(ASK_EVERY) && node.is_short_of_room() {
+        let can = |state: &PeerState| state.unsealed && state.room == Room::Ample;
+        hand_over(node, "its disk is nearly full", can).await;
     }
     if let Err(failure) = keep(node, count).await {
         tracing::debug!(reason = failure.reason, "a duty of the leader was put off");
@@ -134,8 +140,8 @@ async fn promote(node: &Node) {
     }
 }
 
-/// A sealed leader serves nobody: it hands over to a voter that is unsealed.
-async fn hand_over(node: &Node) {
+/// A leader that serves nobody hands over to a voter that can.
+async fn hand_over(node: &Node, why: &str, can: impl Fn(&PeerState) -> bool) {
     let status = node.consensus.status();
     for member in status
         .members
@@ -143,10 +149,11 @@ async fn hand_over(node: &Node) {
         .filter(|member| member.voter && member.id != status.node)
     {
         let state = (node.outside.ask_peer)(member.id).await;
-        if state.is_some_and(|state| state.unsealed) {
+        if state.is_some_and(|state| can(&state)) {
             tracing::info!(
                 to = member.id.0,
-                "this leader is sealed and hands over to an unsealed voter"
+                why,
+                "this leader hands over to a voter that can serve"
             );
             let _ = tokio::time::timeout(DUTY_TIMEOUT, node.consensus.transfer(Some(member.id))).await;
             return;
@@ -162,7 +169,9 @@ async fn ask_peers(node: &Node) {
             return;
         };
         // Noted at once: a peer that does not answer holds up no other one's answer.
-        node.clocks.hear(member.id, state.wall, node.clock.boottime_ms());
+        let now = node.clock.boottime_ms();
+        node.clocks.hear(member.id, state.wall, now);
+        node.rooms.hear(member.id, state.room, now);
         node.checkpoints.compare(&status, member.id, &state);
     });
     futures::future::join_all(asking).await;
@@ -200,6 +209,7 @@ mod tests {
         let outside = Outside {
             sign_node: Box::new(|_, _, _, _, _| Ok(String::new())),
             ask_peer: Box::new(|_| Box::pin(async { None })),
+            room: Box::new(|| Room::Ample),
             cluster: aumbry_types::ClusterId::from_bytes([7; 16]),
             region: String::new(),
         };

@@ -118,6 +118,18 @@ impl Failure {
         .retry()
     }
 
+    /// There is no room for the record of an answer.
+    #[must_use]
+    pub fn disk_full() -> Self {
+        let mut failure = Self::new(
+            Class::ResourceExhausted,
+            "DISK_FULL",
+            "disks are nearly full, and nothing is answered that cannot be recorded; make room on the nodes that are not ready (`/ready`, aumbry_disk_free_bytes), or lower limits.disk_reserve_bytes there",
+        );
+        failure.retry_after_ms = ROOM_RETRY_MS;
+        failure
+    }
+
     /// The node is sealed.
     #[must_use]
     pub fn sealed() -> Self {
@@ -193,3 +205,5 @@ impl From<InsertError> for Failure {
 
 /// About an election's length is too long to wait blindly; clients back off from here.
 const RETRY_MS: u64 = 50;
+/// Room is made by people or by a purge, and measured every second.
+const ROOM_RETRY_MS: u64 = 5_000;

@@ -30,6 +30,7 @@ mod refusals;
 mod reply;
 mod request;
 mod restored;
+mod rooms;
 mod seal;
 mod sequencer;
 mod time;
@@ -41,7 +42,7 @@ pub use genesis::{GenesisFacts, InitError, InitOptions, Initialised, genesis_fac
 pub use mounts::MountInfo;
 pub use node::Node;
 pub use operation::{Operation, TokenName};
-pub use outside::{AskPeer, JoinRequest, Outside, PeerState, SignNode};
+pub use outside::{AskPeer, JoinRequest, Outside, OwnRoom, PeerState, SignNode};
 pub use recovered::{Discontinuity, OfflineSeal, Quarantine};
 pub use reply::{Answer, Joined, Reply};
 pub use request::{Consistency, Evidence, Request};

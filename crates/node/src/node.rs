@@ -14,6 +14,7 @@ use crate::outside::Outside;
 use crate::planner::Planner;
 use crate::refusals::Refusals;
 use crate::request::IDEMPOTENCY_KEY_BYTES_MAX;
+use crate::rooms::Rooms;
 use crate::seal::{KeyUnsealError, Seal, SealStatus, UnsealError};
 use crate::sequencer::Sequencer;
 use crate::{Failure, Request};
@@ -29,6 +30,7 @@ pub struct Node {
     pub(crate) lists: ListCache,
     pub(crate) refusals: Refusals,
     pub(crate) clocks: Clocks,
+    pub(crate) rooms: Rooms,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) admitted: Semaphore,
 }
@@ -53,6 +55,7 @@ impl Node {
             lists: ListCache::default(),
             refusals: Refusals::default(),
             clocks: Clocks::default(),
+            rooms: Rooms::default(),
             checkpoints: Checkpoints::default(),
             admitted: Semaphore::new(ADMITTED_MAX),
         })

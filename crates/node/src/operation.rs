@@ -166,4 +166,12 @@ impl Operation {
             | Self::SnapshotSave => false,
         }
     }
+
+    /// Whether operators need it when disks are full: to see the cluster, and to change who leads and who belongs to it.
+    pub(crate) const fn is_for_emergencies(&self) -> bool {
+        matches!(
+            self,
+            Self::Status | Self::Members | Self::Seal | Self::StepDown | Self::Transfer(_) | Self::Remove(_)
+        )
+    }
 }

@@ -1,5 +1,6 @@
 //! What the node needs from outside of itself and is handed at its start.
 
+use aumbry_state::Room;
 use aumbry_types::{ClusterId, LogIndex, NodeId, SecretBytes, WallTime};
 use futures::future::BoxFuture;
 
@@ -35,10 +36,15 @@ pub struct PeerState {
     pub applied: LogIndex,
     /// Its state digest at that index.
     pub digest: [u8; 32],
+    /// How much room its disk has.
+    pub room: Room,
 }
 
 /// Asks a peer for its state. `None` if it does not answer in time.
 pub type AskPeer = Box<dyn Fn(NodeId) -> BoxFuture<'static, Option<PeerState>> + Send + Sync>;
+
+/// Tells how much room this node's disk has, as it was measured last.
+pub type OwnRoom = Box<dyn Fn() -> Room + Send + Sync>;
 
 /// The node's surroundings.
 pub struct Outside {
@@ -46,6 +52,8 @@ pub struct Outside {
     pub sign_node: SignNode,
     /// Asks a peer for its state.
     pub ask_peer: AskPeer,
+    /// Tells how much room this node's disk has.
+    pub room: OwnRoom,
     /// The cluster that this node belongs to.
     pub cluster: ClusterId,
     /// This node's region, for audit records.

@@ -81,6 +81,7 @@ impl Node {
         let mut guard = self.sequencer.lock();
         let planner = &mut *guard;
         let (leader, now) = self.enter_leadership(planner)?;
+        self.check_room(&request.operation)?;
         self.confirm(planner, &barrier, leader, now)?;
         let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
         let made = self.decide(&mut txn, &mut planner.auth, request)?;
@@ -271,6 +272,7 @@ impl Node {
         let mut guard = self.sequencer.lock();
         let planner = &mut *guard;
         let (leader, now) = self.enter_leadership(planner)?;
+        self.check_own_room()?;
         let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
         if !make(&mut txn)? {
             return Ok(None);

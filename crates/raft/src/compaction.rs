@@ -10,6 +10,7 @@ use crate::node::RaftNode;
 
 /// Looks at the log now and then.
 pub(crate) async fn run(node: Arc<RaftNode>) {
+    let mut waits_for_room = false;
     let mut tick = tokio::time::interval(LOG_CHECK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -19,7 +20,17 @@ pub(crate) async fn run(node: Arc<RaftNode>) {
             continue;
         }
         let covered = snapshot_index(&node);
-        if node.log.bytes_after(covered) >= limit / 2 && !is_sending(&node, limit) {
+        let is_due = node.log.bytes_after(covered) >= limit / 2 && !is_sending(&node, limit);
+        // One that does not fit would end the process halfway. What the last one covers is purged all the same.
+        let is_too_large = is_due && !node.has_room_for_snapshot().await;
+        if is_too_large && !waits_for_room {
+            tracing::warn!(
+                free = node.space.free(),
+                "the disk has no room for a snapshot, so the log is not purged and grows; make room on it"
+            );
+        }
+        waits_for_room = is_too_large;
+        if is_due && !is_too_large {
             if let Err(error) = node.raft.trigger().snapshot().await {
                 tracing::warn!(%error, "no snapshot was taken");
                 continue;
@@ -60,7 +71,9 @@ fn needed_by_the_living(node: &RaftNode) -> u64 {
         let heard = heartbeat.get(id).and_then(|heard| *heard);
         heard.is_some_and(|heard| heard.elapsed() < silence)
     };
-    let living = replication.iter().filter(|(id, _)| **id != node.node.0 && is_alive(id));
+    // A member whose disk is full holds nothing back: the disks of the others would fill as well.
+    let is_needed = |id: &u64| *id != node.node.0 && is_alive(id) && !node.spent.has(*id);
+    let living = replication.iter().filter(|(id, _)| is_needed(id));
     let held = living.map(|(_, matched)| matched.as_ref().map_or(0, |id| id.index));
     held.min().unwrap_or(u64::MAX)
 }

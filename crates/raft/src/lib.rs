@@ -28,6 +28,7 @@ mod rebuild;
 mod recover;
 mod remains;
 mod restore;
+mod room;
 mod service;
 mod snapshots;
 mod state_machine;
@@ -45,4 +46,5 @@ pub use node::{Config, Forward, ForwardError, Handlers, PeerStatus, RaftNode, St
 pub use recover::{RecoverError, recover};
 pub use remains::{Remains, RemainsError};
 pub use restore::{discard_unfinished, restore};
+pub use room::room_to_wire;
 pub use tls::TlsError;

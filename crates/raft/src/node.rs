@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use aumbry_api::peer::v1 as wire;
 use aumbry_api::peer::v1::peer_service_server::PeerServiceServer;
-use aumbry_state::{Member, ProposeError};
-use aumbry_storage::{DataDir, Log, LogDb, StorageError};
+use aumbry_state::{Member, ProposeError, Room};
+use aumbry_storage::{DataDir, Log, LogDb, Space, StorageError};
 use aumbry_types::{LogIndex, NodeId, WallTime};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -30,6 +30,7 @@ use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::peers::{MESSAGE_BYTES_MAX, Peers, Purpose};
 use crate::rebuild;
+use crate::room::{self, Spent};
 use crate::service::Service;
 use crate::state_machine::Shared;
 use crate::tls::{self, PeerTls, TlsError};
@@ -72,6 +73,8 @@ pub struct PeerStatus {
     pub applied: LogIndex,
     /// Its state digest there.
     pub digest: [u8; 32],
+    /// How much room its disk has.
+    pub room: Room,
 }
 
 /// Why a node did not start.
@@ -147,6 +150,8 @@ pub struct RaftNode {
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) campaigns: Arc<Campaigns>,
     pub(crate) acknowledged: Arc<Acknowledged>,
+    pub(crate) space: Arc<Space>,
+    pub(crate) spent: Spent,
     stopping: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -162,6 +167,7 @@ impl RaftNode {
         config: Config,
         listener: TcpListener,
         handlers: Handlers,
+        space: Arc<Space>,
     ) -> Result<Arc<Self>, StartError> {
         if let Some(found) = acknowledged::rolled_back(data, identity.cluster)? {
             return Err(found.into());
@@ -192,6 +198,7 @@ impl RaftNode {
             handlers,
             campaigns: Arc::clone(&campaigns),
             acknowledged: Arc::clone(&acknowledged),
+            space: Arc::clone(&space),
             lending: Arc::new(Semaphore::new(1)),
             lent: AtomicU64::new(0),
         };
@@ -207,6 +214,8 @@ impl RaftNode {
             changing: tokio::sync::Mutex::new(()),
             campaigns,
             acknowledged,
+            space,
+            spent: Spent::default(),
             stopping: watch::Sender::new(false),
             tasks: Mutex::default(),
         });
@@ -279,11 +288,14 @@ impl RaftNode {
             .ok()?
             .into_inner();
         self.acknowledged.learn(&reply.acknowledged);
+        let room = room::from_wire(reply.room());
+        self.spent.note(node.0, room);
         Some(PeerStatus {
             sealed: reply.sealed,
             wall: WallTime(reply.wall_ms),
             applied: LogIndex(reply.applied),
             digest: reply.digest.as_ref().try_into().unwrap_or_default(),
+            room,
         })
     }
 
@@ -295,6 +307,13 @@ impl RaftNode {
         let shared = Arc::clone(&self.shared);
         let writing = tokio::task::spawn_blocking(move || shared.write_snapshot(|_| path).map(drop));
         writing.await.map_err(std::io::Error::other)?
+    }
+
+    /// Whether the disk has room for a snapshot of what is applied.
+    pub async fn has_room_for_snapshot(&self) -> bool {
+        let (shared, space) = (Arc::clone(&self.shared), Arc::clone(&self.space));
+        let looking = tokio::task::spawn_blocking(move || shared.has_room_for_copy(&space));
+        looking.await.unwrap_or(false)
     }
 
     /// Whether a quorum has answered this leader lately.

@@ -2,13 +2,14 @@
 //! caller whose key is a member's.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use aumbry_api::peer::v1 as wire;
 use aumbry_api::peer::v1::peer_service_server::PeerService;
-use aumbry_storage::Incoming;
+use aumbry_state::Room;
+use aumbry_storage::{Incoming, Space};
 use aumbry_types::{ClusterId, NodeId};
 use futures::{Stream, StreamExt as _};
 use openraft::async_runtime::watch::WatchReceiver as _;
@@ -23,6 +24,7 @@ use crate::heard::Heard;
 use crate::network::{CHUNKS_AHEAD, read_chunks};
 use crate::node::Handlers;
 use crate::peers::{CLUSTER, FROM, TO};
+use crate::room;
 use crate::state_machine::Shared;
 use crate::tls::PeerIdentity;
 use crate::transfer::Inbox;
@@ -39,6 +41,7 @@ pub(crate) struct Service {
     pub(crate) handlers: Handlers,
     pub(crate) campaigns: Arc<Campaigns>,
     pub(crate) acknowledged: Arc<Acknowledged>,
+    pub(crate) space: Arc<Space>,
     /// One snapshot at a time is lent: each takes the disk for itself.
     pub(crate) lending: Arc<Semaphore>,
     pub(crate) lent: AtomicU64,
@@ -69,6 +72,14 @@ impl Service {
         }
         self.acknowledged.check()?;
         Ok(identity)
+    }
+
+    /// A snapshot is for a node that has room for the log after it, too.
+    fn has_room(&self) -> Result<(), Status> {
+        match self.space.room() {
+            Room::Spent => Err(room::full()),
+            Room::Ample | Room::Low => Ok(()),
+        }
     }
 
     async fn receive(
@@ -137,6 +148,10 @@ impl PeerService for Service {
         admits_leader(&self.shared, &self.raft, &identity).map_err(Status::permission_denied)?;
         let (shared, raft, heard) = (Arc::clone(&self.shared), self.raft.clone(), Arc::clone(&self.heard));
         let (campaigns, acknowledged) = (Arc::clone(&self.campaigns), Arc::clone(&self.acknowledged));
+        let space = Arc::clone(&self.space);
+        // Told after the answers to what was taken before it: the leader then leaves this node alone for a moment.
+        let refusal = Arc::<Mutex<Option<Status>>>::default();
+        let refusing = Arc::clone(&refusal);
         // A stream outlives changes of membership, so each message is admitted. One that is not, or cannot be read, ends the stream: skipping
         // it would leave a hole.
         let requests = request.into_inner().map(move |message| {
@@ -145,6 +160,10 @@ impl PeerService for Service {
             let leader = admitted.ok_or_else(convert::malformed)?;
             // Before consensus sees that a follower's log has become shorter, which its leader cannot cope with.
             acknowledged.confront(message.acknowledged)?;
+            if let Err(full) = room::takes(space.room(), &message) {
+                *refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(full.clone());
+                return Err(full);
+            }
             let message = convert::from_append(message)?;
             heard.note(leader, Instant::now());
             campaigns.hear_leader(tokio::time::Instant::now());
@@ -153,9 +172,13 @@ impl PeerService for Service {
         let requests = requests.take_while(|message| futures::future::ready(message.is_ok()));
         let requests = requests.filter_map(|message| futures::future::ready(message.ok()));
         let replies = self.raft.stream_append(requests);
-        Ok(Response::new(Box::pin(
-            replies.map(|reply| reply.map(convert::append_reply).map_err(fatal)),
-        )))
+        let replies = replies.map(|reply| reply.map(convert::append_reply).map_err(fatal));
+        let refusal = futures::stream::once(async move {
+            let refusal = refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+            refusal.map(Err)
+        });
+        let refusal = refusal.filter_map(futures::future::ready);
+        Ok(Response::new(Box::pin(replies.chain(refusal))))
     }
 
     async fn vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
@@ -197,6 +220,7 @@ impl PeerService for Service {
         request: Request<Streaming<wire::SnapshotChunk>>,
     ) -> Result<Response<wire::SnapshotReply>, Status> {
         self.admit(&request)?;
+        self.has_room()?;
         let (head, incoming) = self.receive(request.into_inner()).await?;
         let last_membership = decode(&head.membership).map_err(|_| convert::malformed())?;
         let meta = SnapshotMeta {
@@ -230,6 +254,11 @@ impl PeerService for Service {
             ));
         }
         let least = request.into_inner().least_index;
+        let (shared, space) = (Arc::clone(&self.shared), Arc::clone(&self.space));
+        let looking = tokio::task::spawn_blocking(move || shared.has_room_for_copy(&space));
+        if !looking.await.map_err(fatal)? {
+            return Err(room::full());
+        }
         let Ok(permit) = Arc::clone(&self.lending).try_acquire_owned() else {
             return Err(Status::unavailable("another node is being sent a snapshot"));
         };
@@ -256,6 +285,7 @@ impl PeerService for Service {
         request: Request<wire::SnapshotHeldRequest>,
     ) -> Result<Response<wire::SnapshotHeldReply>, Status> {
         self.admit(&request)?;
+        self.has_room()?;
         let wire::SnapshotHeldRequest { name, bytes } = request.into_inner();
         let offset = self.on_disk(move |inbox| inbox.held(&name, bytes)).await?;
         Ok(Response::new(wire::SnapshotHeldReply { offset }))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use aumbry_state::Machine;
 use aumbry_storage::{
-    AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, StateDb, StateSnapshot, install_state, rename,
+    AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, Space, StateDb, StateSnapshot, install_state, rename,
     switch_state,
 };
 use aumbry_types::LogIndex;
@@ -16,6 +16,11 @@ use crate::transfer::last_part;
 use crate::types::{RaftLogId, Snapshot, SnapshotMeta, StoredMembership, decode, encode, raft_log_id};
 
 impl Shared {
+    /// Whether a snapshot of the state would find room on the disk. Blocks.
+    pub(crate) fn has_room_for_copy(&self, space: &Space) -> bool {
+        space.holds_a_copy(&[&self.directory, &self.audit_directory])
+    }
+
     /// Takes a snapshot for the log to be purged behind it, and removes the one before. Blocks.
     pub(crate) fn build(&self) -> io::Result<Snapshot> {
         // The log may be purged up to here afterwards: what is applied is durable by then.

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use aumbry_raft::Identity;
-use aumbry_storage::{Inspected, StorageError, inspect};
+use aumbry_storage::{Inspected, StorageError, free_bytes, inspect};
 use aumbry_types::{Clock as _, SecretBytes, SystemClock, WallTime};
 use rustls::client::verify_server_name;
 use rustls::server::ParsedCertificate;
@@ -118,6 +118,7 @@ impl Check {
             self.warning("[seal.static]", format!("{error}; {text}"));
         }
         let inspected = self.data_dir(&config.data_dir);
+        self.room(config);
         let is_member = Identity::is_in(&config.data_dir);
         if let Some(join) = config.join.as_ref().filter(|_| !is_member) {
             self.join(join);
@@ -224,6 +225,20 @@ impl Check {
                 self.problem("data_dir", error.to_string());
                 None
             }
+        }
+    }
+
+    /// The data directory may be one that the node makes; then the directory above it says.
+    fn room(&mut self, config: &Config) {
+        let path = &config.data_dir;
+        let free = free_bytes(path).or_else(|| free_bytes(path.parent()?));
+        let reserve = config.limits.disk_reserve_bytes;
+        if let Some(free) = free.filter(|free| *free < reserve) {
+            let text = "the node starts and refuses clients; make room, or lower it";
+            self.warning(
+                path.display(),
+                format!("{free} bytes are free, less than limits.disk_reserve_bytes ({reserve}): {text}"),
+            );
         }
     }
 

@@ -202,6 +202,8 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// How long a request may take at most, in milliseconds.
     pub request_ms: u64,
+    /// How many bytes are to stay free on the node's disk; with less, requests are refused.
+    pub disk_reserve_bytes: u64,
 }
 
 impl Default for Limits {
@@ -212,10 +214,13 @@ impl Default for Limits {
             connections_per_address: 1_024,
             memory_bytes: 256 << 20,
             request_ms: 30_000,
+            disk_reserve_bytes: 1 << 30,
         }
     }
 }
 
+/// A quarter of it holds what is on its way.
+const DISK_RESERVE_BYTES_MIN: u64 = 16 << 20;
 /// A quarter of it holds some requests of the largest size.
 const MEMORY_BYTES_MIN: usize = 32 << 20;
 
@@ -393,6 +398,10 @@ impl Config {
         demand(
             (MEMORY_BYTES_MIN..=u32::MAX as usize).contains(&limits.memory_bytes),
             "limits: memory_bytes is 33554432 (32 MiB) to 4294967295",
+        );
+        demand(
+            limits.disk_reserve_bytes >= DISK_RESERVE_BYTES_MIN,
+            "limits: disk_reserve_bytes is at least 16777216 (16 MiB)",
         );
         found.extend(self.runtime.check().err());
         found.extend(self.audit.check(&self.data_dir).err());

@@ -123,6 +123,8 @@ impl Gateway {
                 let answer = member.node.serve(&request).await;
                 let answer = answer.and_then(|answer| complete(&member, &request.operation, id, answer));
                 answer.map_err(|failure| leader_failure(&member, &failure, id))
+            } else if member.node.has_no_room_for(&request.operation) {
+                Err(wire_failure(&Failure::disk_full(), id))
             } else {
                 self.forward(&member, &call, &forwardable, &request, deadline).await
             };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aumbry_raft::Identity;
+use aumbry_state::Room;
 use http::StatusCode;
 use serde_json::json;
 use tonic_health::ServingStatus;
@@ -30,8 +31,8 @@ enum State {
 }
 
 impl State {
-    /// Whether requests are served here.
-    const fn is_ready(self) -> bool {
+    /// Whether requests find their way from here.
+    const fn knows_leader(self) -> bool {
         matches!(self, Self::Standby | Self::Active)
     }
 }
@@ -41,6 +42,8 @@ struct Health {
     state: State,
     is_initialised: bool,
     cluster: Option<String>,
+    /// Whether requests are refused because of full disks.
+    is_disk_full: bool,
 }
 
 impl Health {
@@ -56,6 +59,7 @@ impl Health {
                 },
                 is_initialised,
                 cluster: None,
+                is_disk_full: lifecycle.space.room() != Room::Ample,
             };
         };
         let is_initialised = member.node.seal_status().initialised;
@@ -72,7 +76,13 @@ impl Health {
             state,
             is_initialised,
             cluster: Some(member.cluster().to_string()),
+            is_disk_full: member.node.is_disk_full(),
         }
+    }
+
+    /// Whether requests are served here.
+    const fn is_ready(&self) -> bool {
+        self.state.knows_leader() && !self.is_disk_full
     }
 
     fn body(&self) -> String {
@@ -80,7 +90,8 @@ impl Health {
             "initialized": self.is_initialised,
             "sealed": matches!(self.state, State::Uninitialised | State::Sealed),
             "standby": self.state != State::Active,
-            "leader_known": self.state.is_ready(),
+            "leader_known": self.state.knows_leader(),
+            "disk_full": self.is_disk_full,
             "version": VERSION,
             "cluster_id": self.cluster,
         });
@@ -100,7 +111,7 @@ pub(crate) fn answer(lifecycle: &Lifecycle, asked: &Asked) -> Option<Answer> {
         }
         "/ready" => {
             let health = Health::of(lifecycle);
-            let status = match health.state.is_ready() {
+            let status = match health.is_ready() {
                 true => StatusCode::OK,
                 false => StatusCode::SERVICE_UNAVAILABLE,
             };
@@ -156,12 +167,12 @@ pub(crate) async fn report(mut reporter: HealthReporter, lifecycle: Arc<Lifecycl
     loop {
         tick.tick().await;
         let is_stopping = lifecycle.is_stopping();
-        let state = Health::of(&lifecycle).state;
+        let health = Health::of(&lifecycle);
         let now = [
             ("", !is_stopping),
-            ("aumbry", state.is_ready()),
-            ("aumbry.ready", state.is_ready()),
-            ("aumbry.leader", state == State::Active),
+            ("aumbry", health.is_ready()),
+            ("aumbry.ready", health.is_ready()),
+            ("aumbry.leader", health.state == State::Active),
         ];
         for ((service, holds), told) in now.into_iter().zip(&mut told) {
             // Whoever watches would be told each time, and not of changes alone.

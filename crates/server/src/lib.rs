@@ -9,6 +9,7 @@ mod certificate;
 mod check;
 pub mod config;
 mod convert;
+mod disk;
 mod gateway;
 mod harden;
 mod health;

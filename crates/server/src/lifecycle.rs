@@ -7,9 +7,9 @@ use std::time::Duration;
 use aumbry_api::peer::v1::PeerStatusReply;
 use aumbry_api::v1;
 use aumbry_node::{Failure, InitError, InitOptions, Initialised, Node, Outside, PeerState, initialise, run_duties};
-use aumbry_raft::{Config as RaftConfig, Handlers, Identity, IdentityError, RaftNode, StartError, pki};
+use aumbry_raft::{Config as RaftConfig, Handlers, Identity, IdentityError, RaftNode, StartError, pki, room_to_wire};
 use aumbry_state::Consensus;
-use aumbry_storage::DataDir;
+use aumbry_storage::{DataDir, Space};
 use aumbry_types::{Clock, ClusterId, Entropy, NodeId, SecretBytes, SystemClock, SystemEntropy, hex};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore, watch};
@@ -25,6 +25,8 @@ use crate::ticket::Ticket;
 pub(crate) struct Lifecycle {
     config: Config,
     pub(crate) data: DataDir,
+    /// The room on its disk.
+    pub(crate) space: Arc<Space>,
     pub(crate) clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     metrics: Arc<Metrics>,
@@ -86,9 +88,11 @@ impl MemberError {
 
 impl Lifecycle {
     pub(crate) fn new(config: Config, data: DataDir, listener: TcpListener, metrics: Arc<Metrics>) -> Arc<Self> {
+        let space = Arc::new(Space::new(&data, config.limits.disk_reserve_bytes));
         Arc::new(Self {
             config,
             data,
+            space,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             metrics,
@@ -326,7 +330,16 @@ impl Lifecycle {
         listener: &mut Option<TcpListener>,
     ) -> Result<Arc<Member>, MemberError> {
         let listener = listener.take().ok_or(MemberError::Already)?;
-        let raft = RaftNode::start(&self.data, &identity, self.raft_config(), listener, self.handlers()).await?;
+        let space = Arc::clone(&self.space);
+        let raft = RaftNode::start(
+            &self.data,
+            &identity,
+            self.raft_config(),
+            listener,
+            self.handlers(),
+            Arc::clone(&space),
+        )
+        .await?;
         let (watched, ending, mut stop) = (Arc::clone(&raft), self.ending.clone(), self.stop.subscribe());
         tokio::spawn(async move {
             tokio::select! {
@@ -348,9 +361,11 @@ impl Lifecycle {
                         wall: status.wall,
                         applied: status.applied,
                         digest: status.digest,
+                        room: status.room,
                     })
                 })
             }),
+            room: Box::new(move || space.room()),
             cluster: identity.cluster,
             region: self.config.region.clone(),
         };
@@ -369,6 +384,7 @@ impl Lifecycle {
     fn handlers(&self) -> Handlers {
         let gateway = self.gateway.get().cloned().unwrap_or_default();
         let (forwarding, telling, clock) = (gateway.clone(), gateway, Arc::clone(&self.clock));
+        let space = Arc::clone(&self.space);
         Handlers {
             forward: Arc::new(move |_, call| {
                 let gateway = forwarding.upgrade();
@@ -388,6 +404,7 @@ impl Lifecycle {
                     version: VERSION.to_owned(),
                     // Consensus fills it in.
                     acknowledged: Vec::new(),
+                    room: room_to_wire(space.room()).into(),
                 }
             }),
         }

@@ -46,6 +46,8 @@ pub(crate) struct Metrics {
     pub(crate) certificate_reload_failures: Family<ListenerLabels, Counter>,
     pub(crate) clock_offset_ms: Gauge,
     pub(crate) campaigns: Gauge,
+    pub(crate) disk_free_bytes: Gauge<u64, AtomicU64>,
+    pub(crate) disk_reserve_bytes: Gauge<u64, AtomicU64>,
     pub(crate) sink_lag_records: Family<SinkLabels, Gauge<u64, AtomicU64>>,
     pub(crate) sink_lag_seconds: Family<SinkLabels, Gauge<f64, AtomicU64>>,
     pub(crate) sink_errors: Family<SinkLabels, Counter>,
@@ -69,6 +71,8 @@ impl Metrics {
             certificate_reload_failures: Family::default(),
             clock_offset_ms: Gauge::default(),
             campaigns: Gauge::default(),
+            disk_free_bytes: Gauge::default(),
+            disk_reserve_bytes: Gauge::default(),
             sink_lag_records: Family::default(),
             sink_lag_seconds: Family::default(),
             sink_errors: Family::default(),
@@ -113,8 +117,18 @@ impl Metrics {
         );
         registry.register(
             "campaigns",
-            "1 while the node calls elections, 0 while it leaves them to others because its clock is far off",
+            "1 while the node calls elections, 0 while it leaves them to others because its clock is far off or its disk nearly full",
             metrics.campaigns.clone(),
+        );
+        registry.register(
+            "disk_free_bytes",
+            "Room on the disk of the data directory; below the reserve requests are refused",
+            metrics.disk_free_bytes.clone(),
+        );
+        registry.register(
+            "disk_reserve_bytes",
+            "How many bytes are to stay free, as limits.disk_reserve_bytes says",
+            metrics.disk_reserve_bytes.clone(),
         );
         metrics.register_sinks(&mut registry);
         Arc::new(Self { registry, ..metrics })

@@ -24,7 +24,7 @@ use crate::lifecycle::{Lifecycle, MemberError, VERSION};
 use crate::metrics::Metrics;
 use crate::services::Services;
 use crate::sink::Sinks;
-use crate::{auto_unseal, health, telemetry, tls};
+use crate::{auto_unseal, disk, health, telemetry, tls};
 
 /// Why a node did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +140,7 @@ async fn serve(config: Config) -> Result<(), RunError> {
         lifecycle: Arc::clone(&lifecycle),
     });
     lifecycle.set_gateway(&gateway);
+    tokio::spawn(disk::watch(Arc::clone(&lifecycle)));
     let sinks = Sinks::start(&lifecycle, &metrics).map_err(|error| RunError::Server(error.to_string()))?;
     // A node that takes long to start is alive, and not ready, meanwhile.
     if let Some(listener) = scrapes {
@@ -281,6 +282,8 @@ fn spawn_checks(listener: TcpListener, lifecycle: &Arc<Lifecycle>, certificate: 
 }
 
 fn refresh(metrics: &Metrics, lifecycle: &Lifecycle, sinks: &Sinks) {
+    metrics.disk_free_bytes.set(lifecycle.space.free());
+    metrics.disk_reserve_bytes.set(lifecycle.space.reserve());
     let Some(member) = lifecycle.member() else { return };
     let status = member.raft.status();
     metrics.sealed.set(i64::from(!member.node.is_unsealed()));

@@ -123,6 +123,18 @@ pub enum Campaign {
     Late,
 }
 
+/// How much room a node's disk has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Room {
+    /// Enough.
+    #[default]
+    Ample,
+    /// Less than the reserve: what is begun can be finished, and nothing more is to be begun.
+    Low,
+    /// So little that the log must not grow: not even entries of another leader are taken.
+    Spent,
+}
+
 /// A replicated log with an applied state.
 pub trait Consensus: Send + Sync {
     /// This node's leadership: `Some` only while it leads and the first entry of its own term is applied here.

@@ -35,6 +35,7 @@ mod replacement;
 mod segment;
 mod small_file;
 mod snapshot_file;
+mod space;
 mod state_db;
 
 pub use audit_segments::AuditSegments;
@@ -53,3 +54,5 @@ pub use snapshot_file::{
     SnapshotBodies, SnapshotContent, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter, snapshot_name,
 };
 pub use state_db::{Flush, StateDb, StateSnapshot, install_state, switch_state};
+pub use space::{Space, free_bytes};
+pub use state_db::{StateDb, StateSnapshot, install_state, switch_state};

@@ -133,6 +133,7 @@ fn config(name: &str, place: &NodePlace, cert: &Path, key: &Path) -> anyhow::Res
          [client]\naddress = \"{client}\"\ncert_file = {cert}\nkey_file = {key}\n\n\
          [peer]\naddress = \"{peer}\"\n\n\
          [metrics]\naddress = \"{metrics}\"\n\n\
+         [limits]\ndisk_reserve_bytes = {DISK_RESERVE_BYTES}\n\n\
          [raft]\nheartbeat_ms = 50\nelection_min_ms = 150\nelection_max_ms = 300\n"
     ))
 }
@@ -179,6 +180,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// Below 32768, where Linux begins with the ports of outgoing connections.
+/// A cluster for trying things out stands on whatever disk there is, and holds little.
+const DISK_RESERVE_BYTES: u64 = 64 << 20;
 const PORT_FIRST: u16 = 20_000;
 /// How many are looked at.
 const PORTS: u16 = 10_000;

@@ -1,6 +1,6 @@
 //! A node on the in-memory consensus, and short words for its operations.
 
-pub(crate) use std::sync::Arc;
+pub(crate) use std::sync::{Arc, Mutex};
 pub(crate) use std::time::Duration;
 
 pub(crate) use aumbry_auth::token::Create;
@@ -10,7 +10,7 @@ pub(crate) use aumbry_node::{
     Outside, Reply, Request, TokenName, initialise, run_duties,
 };
 pub(crate) use aumbry_state::{
-    Change, Committed, Consensus, Local, Member, MembershipError, ProposeError, Status, View,
+    Change, Committed, Consensus, Local, Member, MembershipError, ProposeError, Room, Status, View,
 };
 pub(crate) use aumbry_types::{
     ClusterId, LeaderId, LogIndex, Name, NodeId, RequestId, SecretBytes, SecretPath, SimulatedClock, SimulatedEntropy,
@@ -102,6 +102,8 @@ pub(crate) struct Bed {
     pub(crate) entropy: Arc<SimulatedEntropy>,
     pub(crate) root: SecretBytes,
     pub(crate) stop: watch::Sender<bool>,
+    /// What the node is told of its disk.
+    pub(crate) room: Arc<Mutex<Room>>,
 }
 
 impl Bed {
@@ -131,9 +133,12 @@ impl Bed {
         });
         let clock = Arc::new(SimulatedClock::new(WallTime(1_700_000_000_000)));
         let entropy = Arc::new(SimulatedEntropy::new(42));
+        let room = Arc::new(Mutex::new(Room::Ample));
+        let told = Arc::clone(&room);
         let outside = Outside {
             sign_node: Box::new(|_, _, _, _, _| Ok("certificate".to_owned())),
             ask_peer: Box::new(|_| Box::pin(async { None })),
+            room: Box::new(move || *told.lock().expect("no test panics with it")),
             cluster,
             region: "r1".to_owned(),
         };
@@ -151,6 +156,7 @@ impl Bed {
             entropy,
             root: SecretBytes::default(),
             stop: watch::Sender::new(false),
+            room,
         }
     }
 

@@ -244,3 +244,26 @@ async fn no_value_of_a_request_or_reply_stands_in_a_record() {
         }
     }
 }
+
+#[tokio::test]
+async fn without_room_for_a_record_there_is_no_answer() {
+    let bed = Bed::open().await;
+    assert_eq!(reason(bed.call(put("secret/x", "{}", None)).await), "OK");
+    let size = |bed: &Bed| bed.consensus.status().audit_size;
+    for (room, status) in [(Room::Low, "OK"), (Room::Spent, "DISK_FULL")] {
+        *bed.room.lock().expect("no test panics with it") = room;
+        assert!(bed.node.is_disk_full());
+        let before = size(&bed);
+        for request in [put("secret/x", "{}", None), get("secret/x")] {
+            let failure = bed.call(request).await.err().expect("it is refused");
+            assert_eq!((failure.reason, failure.class), ("DISK_FULL", Class::ResourceExhausted));
+            assert_eq!(failure.outcome, OutcomeClass::NotApplied);
+            assert!(failure.retry_after_ms >= 1_000, "nobody is to ask again at once");
+        }
+        assert_eq!(size(&bed), before, "a refusal takes no room");
+        assert_eq!(reason(bed.call(Operation::Status).await), status, "{room:?}");
+    }
+    *bed.room.lock().expect("no test panics with it") = Room::Ample;
+    assert!(!bed.node.is_disk_full());
+    assert_eq!(reason(bed.call(get("secret/x")).await), "OK");
+}

@@ -76,6 +76,12 @@ async fn save(
     _permit: OwnedSemaphorePermit,
 ) -> Result<(), Status> {
     let path = lifecycle.data.path().join(OUTGOING);
+    // Written here before it is sent: one that does not fit would end the process.
+    if !member.raft.has_room_for_snapshot().await {
+        return Err(Status::resource_exhausted(
+            "the disk of this node has no room for a backup; make room on it, or take the backup from another node",
+        ));
+    }
     if let Err(error) = member.raft.write_snapshot(path.clone()).await {
         aumbry_storage::fatal("taking a backup", error);
     }
