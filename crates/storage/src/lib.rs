@@ -55,4 +55,3 @@ pub use snapshot_file::{
 };
 pub use state_db::{Flush, StateDb, StateSnapshot, install_state, switch_state};
 pub use space::{Space, free_bytes};
-pub use state_db::{StateDb, StateSnapshot, install_state, switch_state};
