@@ -44,6 +44,21 @@ pub(crate) fn from_vote(vote: Option<wire::Vote>) -> Result<RaftVote, Status> {
     })
 }
 
+/// Whether elections can have led from one term to another. A term that is not believed would be the last one: nobody can be elected after it.
+pub(crate) fn check_term(term: u64, own: u64) -> Result<(), Status> {
+    if term > own.saturating_add(TERMS_AHEAD_MAX) {
+        return Err(Status::invalid_argument("no elections led to this term"));
+    }
+    Ok(())
+}
+
+/// Reads the vote in an answer to what was asked under a term.
+pub(crate) fn from_answered_vote(answered: Option<wire::Vote>, term: u64) -> Result<RaftVote, Status> {
+    let vote = from_vote(answered)?;
+    check_term(vote.leader_id.term, term)?;
+    Ok(vote)
+}
+
 pub(crate) fn append(request: &AppendEntriesRequest<TypeConfig>, acknowledged: u64) -> wire::AppendRequest {
     wire::AppendRequest {
         vote: Some(vote(&request.vote)),
@@ -55,12 +70,29 @@ pub(crate) fn append(request: &AppendEntriesRequest<TypeConfig>, acknowledged: u
 }
 
 pub(crate) fn from_append(request: wire::AppendRequest) -> Result<AppendEntriesRequest<TypeConfig>, Status> {
+    let vote = from_vote(request.vote)?;
+    let entries: Vec<RaftEntry> = request.entries.into_iter().map(from_entry).collect::<Result<_, _>>()?;
+    let (prev_log_id, leader_commit) = (
+        request.prev.as_ref().map(from_log_id),
+        request.committed.as_ref().map(from_log_id),
+    );
+    let ids = entries.iter().map(|entry| &entry.log_id);
+    before_vote(&vote, ids.chain(&prev_log_id).chain(&leader_commit))?;
     Ok(AppendEntriesRequest {
-        vote: from_vote(request.vote)?,
-        prev_log_id: request.prev.as_ref().map(from_log_id),
-        entries: request.entries.into_iter().map(from_entry).collect::<Result<_, _>>()?,
-        leader_commit: request.committed.as_ref().map(from_log_id),
+        vote,
+        prev_log_id,
+        entries,
+        leader_commit,
     })
+}
+
+/// Whether what somebody has is of no later term than its vote.
+pub(crate) fn before_vote<'a>(vote: &RaftVote, ids: impl IntoIterator<Item = &'a RaftLogId>) -> Result<(), Status> {
+    let mut ids = ids.into_iter();
+    match ids.all(|id| id.leader_id.term <= vote.leader_id.term) {
+        true => Ok(()),
+        false => Err(malformed()),
+    }
 }
 
 fn entry(entry: &RaftEntry) -> wire::Entry {
@@ -101,13 +133,14 @@ pub(crate) fn append_reply(result: StreamAppendResult<TypeConfig>) -> wire::Appe
     wire::AppendReply { outcome: Some(outcome) }
 }
 
-pub(crate) fn from_append_reply(reply: wire::AppendReply) -> Result<StreamAppendResult<TypeConfig>, Status> {
+/// Reads the answer to an append under a term.
+pub(crate) fn from_append_reply(reply: wire::AppendReply, term: u64) -> Result<StreamAppendResult<TypeConfig>, Status> {
     use wire::append_reply::Outcome;
     Ok(match reply.outcome.ok_or_else(malformed)? {
         Outcome::Matched(id) => Ok(Some(from_log_id(&id))),
         Outcome::None(_) => Ok(None),
         Outcome::Conflict(id) => Err(StreamAppendError::Conflict(from_log_id(&id))),
-        Outcome::HigherVote(higher) => Err(StreamAppendError::HigherVote(from_vote(Some(higher))?)),
+        Outcome::HigherVote(higher) => Err(StreamAppendError::HigherVote(from_answered_vote(Some(higher), term)?)),
     })
 }
 
@@ -121,9 +154,12 @@ pub(crate) fn vote_request(request: &VoteRequest<TypeConfig>, acknowledged: u64)
 }
 
 pub(crate) fn from_vote_request(request: wire::VoteRequest) -> Result<VoteRequest<TypeConfig>, Status> {
+    let vote = from_vote(request.vote)?;
+    let last_log_id = request.last.as_ref().map(from_log_id);
+    before_vote(&vote, &last_log_id)?;
     Ok(VoteRequest {
-        vote: from_vote(request.vote)?,
-        last_log_id: request.last.as_ref().map(from_log_id),
+        vote,
+        last_log_id,
         leadership_transfer: request.leadership_transfer,
     })
 }
@@ -137,9 +173,10 @@ pub(crate) fn vote_reply(reply: &VoteResponse<TypeConfig>, acknowledged: u64) ->
     }
 }
 
-pub(crate) fn from_vote_reply(reply: wire::VoteReply) -> Result<VoteResponse<TypeConfig>, Status> {
+/// Reads the answer to a request for a vote under a term.
+pub(crate) fn from_vote_reply(reply: wire::VoteReply, term: u64) -> Result<VoteResponse<TypeConfig>, Status> {
     Ok(VoteResponse {
-        vote: from_vote(reply.vote)?,
+        vote: from_answered_vote(reply.vote, term)?,
         vote_granted: reply.granted,
         last_log_id: reply.last.as_ref().map(from_log_id),
     })
@@ -160,4 +197,48 @@ pub(crate) fn from_transfer(request: wire::TransferRequest) -> Result<TransferLe
 
 pub(crate) fn malformed() -> Status {
     Status::invalid_argument("malformed message of a peer")
+}
+
+/// Elections of a century, one each second. A node that slept through more has other worries.
+const TERMS_AHEAD_MAX: u64 = 1 << 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_term_after_which_none_comes_is_refused() {
+        for (term, own, is_fit) in [
+            (0, 0, true),
+            (TERMS_AHEAD_MAX, 0, true),
+            (TERMS_AHEAD_MAX + 1, 0, false),
+            (7 + TERMS_AHEAD_MAX, 7, true),
+            (u64::MAX, 7, false),
+            (3, u64::MAX, true),
+        ] {
+            assert_eq!(check_term(term, own).is_ok(), is_fit, "{term} after {own}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_of_a_later_term_than_its_vote() {
+        let request = |entry: u64, prev: u64, committed: u64| wire::AppendRequest {
+            vote: Some(wire::Vote {
+                term: 3,
+                node: 1,
+                committed: true,
+            }),
+            prev: Some(log_id(&raft_log_id(prev, 1, 7))),
+            entries: vec![wire::Entry {
+                id: Some(log_id(&raft_log_id(entry, 1, 8))),
+                payload: Some(wire::entry::Payload::Blank(wire::Empty {})),
+            }],
+            committed: Some(log_id(&raft_log_id(committed, 1, 7))),
+            acknowledged: 0,
+        };
+        assert!(from_append(request(3, 3, 3)).is_ok());
+        for (entry, prev, committed) in [(4, 3, 3), (3, 4, 3), (3, 3, 4)] {
+            assert!(from_append(request(entry, prev, committed)).is_err());
+        }
+    }
 }

@@ -9,6 +9,7 @@
 //! What it does not do: look into entries, which are opaque, or hold any key of the store.
 
 mod acknowledged;
+mod admission;
 mod campaign;
 mod compaction;
 mod consistency;

@@ -78,9 +78,9 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Hears a voter out: it may know that this node was rolled back. Then nothing is made of its vote.
-    fn hear(&self, reply: wire::VoteReply) -> Rpc<VoteResponse<TypeConfig>> {
+    fn hear(&self, reply: wire::VoteReply, asked: &RaftVote) -> Rpc<VoteResponse<TypeConfig>> {
         self.acknowledged.confront(reply.acknowledged).map_err(classify)?;
-        convert::from_vote_reply(reply).map_err(classify)
+        convert::from_vote_reply(reply, asked.leader_id.term).map_err(classify)
     }
 }
 
@@ -101,7 +101,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
                 .await
                 .map_err(classify)?
                 .ok_or_else(|| classify(convert::malformed()))?;
-            convert::from_append_reply(reply).map_err(classify)
+            convert::from_append_reply(reply, rpc.vote.leader_id.term).map_err(classify)
         };
         Ok(within(limit, one).await?.into())
     }
@@ -121,6 +121,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             let Some(first) = input.next().await else {
                 return Ok(Box::pin(futures::stream::empty()) as BoxStream<'s, _>);
             };
+            let term = first.vote.leader_id.term;
             // One h2 stream a session, on the kept connection. It ends, without an error, when openraft ends its side. A peer that
             // went away is noticed by the keep-alive of the connection, which fails the stream.
             let requests = futures::stream::iter([first]).chain(input);
@@ -130,7 +131,8 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             let opened = within(OPEN_TIMEOUT, async { opening.await.map_err(classify) }).await;
             self.contact.note(opened.is_ok());
             let replies = opened?.into_inner();
-            let results = replies.map(|reply| reply.and_then(convert::from_append_reply).map_err(classify));
+            let read = move |reply| convert::from_append_reply(reply, term);
+            let results = replies.map(move |reply| reply.and_then(read).map_err(classify));
             Ok(Box::pin(results) as BoxStream<'s, _>)
         })
     }
@@ -142,7 +144,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             answer.map_err(|status| classify(self.contact.noted(status)))
         })
         .await?;
-        self.hear(reply.into_inner())
+        self.hear(reply.into_inner(), &rpc.vote)
     }
 
     async fn pre_vote(&mut self, rpc: VoteRequest<TypeConfig>, option: RPCOption) -> Rpc<VoteResponse<TypeConfig>> {
@@ -152,7 +154,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             answer.map_err(|status| classify(self.contact.noted(status)))
         })
         .await?;
-        self.hear(reply.into_inner())
+        self.hear(reply.into_inner(), &rpc.vote)
     }
 
     async fn full_snapshot(
@@ -169,7 +171,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             closed = cancel => return Err(StreamingError::Closed(closed)),
             answer = sending => answer.map_err(classify)?,
         };
-        let vote = convert::from_vote(answer.vote).map_err(classify)?;
+        let vote = convert::from_answered_vote(answer.vote, vote.leader_id.term).map_err(classify)?;
         Ok(SnapshotResponse::new(vote))
     }
 

@@ -12,12 +12,13 @@ use aumbry_state::Room;
 use aumbry_storage::{Incoming, Space};
 use aumbry_types::{ClusterId, NodeId};
 use futures::{Stream, StreamExt as _};
-use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::raft::VoteRequest;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::acknowledged::Acknowledged;
+use crate::admission::{Role, admit, check_vote};
 use crate::campaign::Campaigns;
 use crate::convert;
 use crate::heard::Heard;
@@ -28,7 +29,7 @@ use crate::room;
 use crate::state_machine::Shared;
 use crate::tls::PeerIdentity;
 use crate::transfer::Inbox;
-use crate::types::{Raft, Snapshot, SnapshotMeta, decode};
+use crate::types::{Raft, Snapshot, SnapshotMeta, TypeConfig, decode};
 
 /// The service of one node.
 pub(crate) struct Service {
@@ -51,7 +52,7 @@ impl Service {
     /// Admits a call, or refuses it before its message is parsed.
     fn admit<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
         let identity = self.identify(request)?;
-        admits(&self.shared, &self.raft, identity).map_err(Status::permission_denied)
+        Ok(admit(&self.shared, &self.raft, identity, Role::Member)?)
     }
 
     /// Who calls, if the call is for this node; nothing is said yet of whether it is a member.
@@ -80,6 +81,15 @@ impl Service {
             Room::Spent => Err(room::full()),
             Room::Ample | Room::Low => Ok(()),
         }
+    }
+
+    /// Reads what a candidate asks. It may know that this node was rolled back: then there is no answer.
+    fn hear_candidate(&self, candidate: NodeId, request: wire::VoteRequest) -> Result<VoteRequest<TypeConfig>, Status> {
+        let told = request.acknowledged;
+        let request = convert::from_vote_request(request)?;
+        check_vote(&self.raft, &request.vote, candidate)?;
+        self.acknowledged.confront(told)?;
+        Ok(request)
     }
 
     async fn receive(
@@ -115,27 +125,6 @@ impl Service {
     }
 }
 
-/// As [`admits`], for who says that it leads. The last id that was issued may be one whose membership comes with the next entry, and only the leader
-/// can send that one. Nobody is led by a node that was removed with the last id: the term of its leadership has ended.
-fn admits_leader(shared: &Shared, raft: &Raft, identity: &PeerIdentity) -> Result<NodeId, &'static str> {
-    admits(shared, raft, identity).or_else(|refusal| match shared.is_last_issued(identity.node) {
-        true => Ok(identity.node),
-        false => Err(refusal),
-    })
-}
-
-/// Whether this is a member: by what is applied, or by the end of the log. A node that replays the log passes places where the id of its leader is
-/// issued, and the membership with it comes only with the next entries: by what is applied alone, that leader was removed.
-fn admits(shared: &Shared, raft: &Raft, identity: &PeerIdentity) -> Result<NodeId, &'static str> {
-    shared.admits(identity).or_else(|refusal| {
-        let metrics = raft.metrics().borrow_watched().clone();
-        match metrics.membership_config.membership().get_node(&identity.node.0) {
-            Some(member) if member.spki_pin == identity.pin => Ok(identity.node),
-            _ => Err(refusal),
-        }
-    })
-}
-
 #[tonic::async_trait]
 impl PeerService for Service {
     type AppendStream = Pin<Box<dyn Stream<Item = Result<wire::AppendReply, Status>> + Send>>;
@@ -145,7 +134,7 @@ impl PeerService for Service {
         request: Request<Streaming<wire::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         let identity = *self.identify(&request)?;
-        admits_leader(&self.shared, &self.raft, &identity).map_err(Status::permission_denied)?;
+        admit(&self.shared, &self.raft, &identity, Role::Leader)?;
         let (shared, raft, heard) = (Arc::clone(&self.shared), self.raft.clone(), Arc::clone(&self.heard));
         let (campaigns, acknowledged) = (Arc::clone(&self.campaigns), Arc::clone(&self.acknowledged));
         let space = Arc::clone(&self.space);
@@ -155,16 +144,18 @@ impl PeerService for Service {
         // A stream outlives changes of membership, so each message is admitted. One that is not, or cannot be read, ends the stream: skipping
         // it would leave a hole.
         let requests = request.into_inner().map(move |message| {
-            let admitted = admits_leader(&shared, &raft, &identity).ok();
             let message = message?;
-            let leader = admitted.ok_or_else(convert::malformed)?;
+            let leader = admit(&shared, &raft, &identity, Role::Leader)?;
+            let told = message.acknowledged;
+            let taken = room::takes(space.room(), &message);
+            let message = convert::from_append(message)?;
+            check_vote(&raft, &message.vote, leader)?;
             // Before consensus sees that a follower's log has become shorter, which its leader cannot cope with.
-            acknowledged.confront(message.acknowledged)?;
-            if let Err(full) = room::takes(space.room(), &message) {
+            acknowledged.confront(told)?;
+            if let Err(full) = taken {
                 *refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(full.clone());
                 return Err(full);
             }
-            let message = convert::from_append(message)?;
             heard.note(leader, Instant::now());
             campaigns.hear_leader(tokio::time::Instant::now());
             Ok::<_, Status>(message)
@@ -183,33 +174,24 @@ impl PeerService for Service {
 
     async fn vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
         let candidate = self.admit(&request)?;
-        let request = request.into_inner();
-        self.acknowledged.confront(request.acknowledged)?;
-        let reply = self
-            .raft
-            .vote(convert::from_vote_request(request)?)
-            .await
-            .map_err(fatal)?;
+        let request = self.hear_candidate(candidate, request.into_inner())?;
+        let reply = self.raft.vote(request).await.map_err(fatal)?;
         let acknowledged = self.acknowledged.of(candidate.0);
         Ok(Response::new(convert::vote_reply(&reply, acknowledged)))
     }
 
     async fn pre_vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
         let candidate = self.admit(&request)?;
-        let request = request.into_inner();
-        self.acknowledged.confront(request.acknowledged)?;
-        let reply = self
-            .raft
-            .pre_vote(convert::from_vote_request(request)?)
-            .await
-            .map_err(fatal)?;
+        let request = self.hear_candidate(candidate, request.into_inner())?;
+        let reply = self.raft.pre_vote(request).await.map_err(fatal)?;
         let acknowledged = self.acknowledged.of(candidate.0);
         Ok(Response::new(convert::vote_reply(&reply, acknowledged)))
     }
 
     async fn transfer(&self, request: Request<wire::TransferRequest>) -> Result<Response<wire::TransferReply>, Status> {
-        self.admit(&request)?;
+        let leader = self.admit(&request)?;
         let transfer = convert::from_transfer(request.into_inner())?;
+        check_vote(&self.raft, transfer.from_leader(), leader)?;
         let answer = self.raft.handle_transfer_leader(transfer).await.map_err(fatal)?;
         answer.map_err(|error| Status::failed_precondition(error.to_string()))?;
         Ok(Response::new(wire::TransferReply {}))

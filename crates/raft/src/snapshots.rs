@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aumbry_state::Machine;
 use aumbry_storage::{
@@ -33,7 +34,7 @@ impl Shared {
     /// Makes the state as it is now durable, and writes a snapshot of it into a file that the log index names. Blocks.
     pub(crate) fn write_snapshot(&self, name: impl FnOnce(u64) -> PathBuf) -> io::Result<Snapshot> {
         self.flush_then(
-            |applied| (applied.last, applied.membership.clone()),
+            |applied| (applied.last, (*applied.membership).clone()),
             |(last, membership), rows| self.write_rows(name, last, membership, &rows),
         )
     }
@@ -108,7 +109,7 @@ impl Shared {
         self.replace(db, audit);
         applied.machine = machine;
         applied.last = meta.last_log_id;
-        applied.membership = meta.last_membership.clone();
+        applied.membership = Arc::new(meta.last_membership.clone());
         drop(applied);
         self.change
             .send_modify(|change| change.applied = LogIndex(last.unwrap_or(0)));

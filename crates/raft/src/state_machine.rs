@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use aumbry_state::{Applied, ApplyError, Change, Input, Machine, Payload, Row, View, key};
+use aumbry_state::{Applied, ApplyError, Change, Input, Machine, Payload, View};
 use aumbry_storage::{AuditSegments, Log, StateDb, StateSnapshot, StorageError, fatal};
-use aumbry_types::{LogIndex, NodeId};
+use aumbry_types::LogIndex;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
 pub(crate) struct AppliedState {
     pub(crate) machine: Machine,
     pub(crate) last: Option<RaftLogId>,
-    pub(crate) membership: StoredMembership,
+    pub(crate) membership: Arc<StoredMembership>,
 }
 
 impl StateMachine {
@@ -79,7 +79,7 @@ impl StateMachine {
                 applied: Mutex::new(AppliedState {
                     machine,
                     last,
-                    membership,
+                    membership: Arc::new(membership),
                 }),
                 audit: RwLock::new(Arc::new(audit)),
                 change: watch::Sender::new(Change {
@@ -103,38 +103,16 @@ impl Shared {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this is a member of the cluster, as far as this node knows; or why not.
-    pub(crate) fn admits(&self, identity: &PeerIdentity) -> Result<NodeId, &'static str> {
-        {
-            let applied = self.applied();
-            match applied.membership.membership().get_node(&identity.node.0) {
-                Some(member) if member.spki_pin == identity.pin => return Ok(identity.node),
-                Some(_) => return Err("the caller's key is not the member's"),
-                None => {}
-            }
-        }
-        // A node that slept through many changes does not know its new peers yet: their ids were issued after all that it has applied. An id
-        // that was issued and is no member's was removed, and so was its key.
-        let issued = self.get(&key::node_ids()).and_then(|row| Row::decode(&row).ok());
-        if issued.is_none_or(|row| row.counters[0] < identity.node.0) {
-            return Ok(identity.node);
-        }
-        Err(
-            "the caller was removed from the cluster: stop it; to join it again, wipe its data directory and use a join token",
-        )
+    /// The membership as of what is applied.
+    pub(crate) fn membership(&self) -> Arc<StoredMembership> {
+        Arc::clone(&self.applied().membership)
     }
 
-    /// Whether this is a member by what is applied here: stricter than [`Self::admits`], for what only members get.
+    /// Whether this is a member by what is applied here: stricter than [`crate::admission`], for what only members get.
     pub(crate) fn is_member(&self, identity: &PeerIdentity) -> bool {
-        let applied = self.applied();
-        let member = applied.membership.membership().get_node(&identity.node.0);
+        let membership = self.membership();
+        let member = membership.membership().get_node(&identity.node.0);
         member.is_some_and(|member| member.spki_pin == identity.pin)
-    }
-
-    /// Whether no id was issued after this one, as far as is applied.
-    pub(crate) fn is_last_issued(&self, node: NodeId) -> bool {
-        let issued = self.get(&key::node_ids()).and_then(|row| Row::decode(&row).ok());
-        issued.is_some_and(|row| row.counters[0] == node.0)
     }
 
     pub(crate) fn audit(&self) -> Arc<AuditSegments> {
@@ -220,10 +198,10 @@ impl Shared {
         for entry in entries {
             applied.last = Some(entry.log_id);
             if let EntryPayload::Membership(membership) = &entry.payload {
-                applied.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+                applied.membership = Arc::new(StoredMembership::new(Some(entry.log_id), membership.clone()));
             }
         }
-        rows.push((APPLIED_KEY, Some(encode(&(applied.last, &applied.membership)))));
+        rows.push((APPLIED_KEY, Some(encode(&(applied.last, &*applied.membership)))));
         let bodies: Vec<(u64, u64, Vec<u8>)> = bodies
             .into_iter()
             .zip(&results)
@@ -264,7 +242,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, StoredMembership)> {
         let applied = self.shared.applied();
-        Ok((applied.last, applied.membership.clone()))
+        Ok((applied.last, (*applied.membership).clone()))
     }
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
