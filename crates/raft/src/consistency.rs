@@ -28,7 +28,7 @@ impl Ends {
     /// What of the parts is lost, judged by the others.
     ///
     /// The rows are durable only after the log up to the same entry is, and a log that ends before the rows is one of which the end is lost. The
-    /// exception is a snapshot that was just installed: the log is purged up to it afterwards.
+    /// exception is a snapshot that was just installed: it is kept before, and the log is purged up to it afterwards.
     pub(crate) fn check(&self) -> Result<(), (Part, String)> {
         let index = |id: Option<RaftLogId>| id.map(|id| id.index);
         let before_first = self.purged.map_or(0, |purged| purged.index + 1);
@@ -156,6 +156,8 @@ mod tests {
         assert_eq!(check(|ends| ends.applied = id(10)), None);
         assert_eq!(check(|ends| ends.applied = None), None, "the snapshot reaches the log");
         assert_eq!(check(|ends| (ends.applied, ends.snapshot) = (id(60), Some(60))), None);
+        let received = |ends: &mut Ends| ends.snapshot = Some(60);
+        assert_eq!(check(received), None, "it is installed at the start");
         // These are losses.
         assert_eq!(check(|ends| ends.first = Some(12)), Some(Part::Log));
         assert_eq!(check(|ends| ends.purged = None), Some(Part::Log));

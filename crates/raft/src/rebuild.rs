@@ -66,10 +66,8 @@ pub(crate) async fn open(data: &DataDir, log: &Arc<dyn Log>, peers: &Peers) -> R
             let directory = data.path().join(part.name());
             io::Error::other(StorageError::damaged(&directory, what))
         })?;
-        // The rows come from the snapshot then, and the bodies that are there are cut: not for a snapshot that is damaged.
-        if let Some((index, path)) = &snapshot
-            && applied.is_none_or(|applied| applied.index < *index)
-        {
+        // It is sent as it is from now on; and if it is ahead of the rows, they come from it, and the bodies that are there are cut.
+        if let Some((_, path)) = &snapshot {
             SnapshotReader::open(path).map_err(io::Error::other)?;
         }
         Ok(())

@@ -83,12 +83,16 @@ impl Shared {
         // Everything in the file is verified before anything of this node is touched.
         let reader = SnapshotReader::open(path).map_err(io::Error::other)?;
         reader.check_content().map_err(io::Error::other)?;
-        self.install_from(meta, &reader)?;
         let index = meta.last_log_id.map_or(0, |id| id.index);
         let kept = self.snapshot_path(index);
         if kept != path {
+            // Entries that the snapshot contradicts were removed from the log in memory, and must not be there again beside it.
+            self.sync_log();
+            // It is kept before it is used: if the process dies from here on, the next start goes on with it. Rows that neither the log nor a
+            // snapshot reaches are how a loss is noticed, and such a node does not start.
             rename(path, &kept).map_err(io::Error::other)?;
         }
+        self.install_from(meta, &reader)?;
         remove_older_snapshots(&self.snapshots, index);
         Ok(())
     }
@@ -116,22 +120,15 @@ impl Shared {
         Ok(())
     }
 
-    /// The newest snapshot on disk, if there is one.
+    /// The newest snapshot on disk, if there is one. Its header alone is read: what is in it was checked when this node wrote or received it, or at
+    /// its start, and is checked again by whoever gets it. Blocks, but not for long.
     pub(crate) fn current(&self) -> io::Result<Option<Snapshot>> {
         let Some(path) = newest_snapshot(&self.snapshots)? else {
             return Ok(None);
         };
-        let reader = SnapshotReader::open(&path).map_err(io::Error::other)?;
-        let header = reader.header();
-        let membership =
-            decode(&header.membership).map_err(|_| io::Error::other("a snapshot's membership cannot be read"))?;
-        let [term, node, index] = header.last_log_id;
-        let last_log_id = (index > 0).then(|| raft_log_id(term, node, index));
+        let header = SnapshotReader::header_of(&path).map_err(io::Error::other)?;
         Ok(Some(Snapshot {
-            meta: SnapshotMeta {
-                last_log_id,
-                last_membership: membership,
-            },
+            meta: meta_of(&header)?,
             snapshot: path,
         }))
     }
@@ -139,9 +136,10 @@ impl Shared {
     /// A snapshot that reaches at least this log index, for a peer: the one that is kept, or a fresh one in a file without a name; none if so much is
     /// not applied here. Blocks.
     pub(crate) fn lend(&self, least: u64, name: &str) -> io::Result<Option<(SnapshotMeta, File)>> {
-        // The kept one is checked as it is opened. One that is damaged is not lent.
+        // One that is damaged is not lent.
         if let Ok(Some(kept)) = self.current()
             && kept.meta.last_log_id.is_some_and(|id| id.index >= least)
+            && SnapshotReader::open(&kept.snapshot).is_ok()
         {
             return Ok(Some((kept.meta, File::open(kept.snapshot)?)));
         }
@@ -158,6 +156,16 @@ impl Shared {
     fn snapshot_path(&self, index: u64) -> PathBuf {
         self.snapshots.join(format!("{index:020}.{KEPT}"))
     }
+}
+
+/// What a snapshot is of, in the words of consensus.
+pub(crate) fn meta_of(header: &SnapshotHeader) -> io::Result<SnapshotMeta> {
+    let [term, node, index] = header.last_log_id;
+    let membership = decode(&header.membership);
+    Ok(SnapshotMeta {
+        last_log_id: (index > 0).then(|| raft_log_id(term, node, index)),
+        last_membership: membership.map_err(|_| io::Error::other("a snapshot's membership cannot be read"))?,
+    })
 }
 
 /// Removes what a crash left of snapshots that were being written or received, but for the one whose rest can follow.
@@ -198,7 +206,8 @@ fn remove_older_snapshots(directory: &Path, newest: u64) {
         return;
     };
     let paths = files.flatten().map(|file| file.path());
-    for path in paths.filter(|path| *path != kept && path.extension().is_some_and(|extension| extension == KEPT)) {
+    // A newer one may have been received while this one was written.
+    for path in paths.filter(|path| *path < kept && path.extension().is_some_and(|extension| extension == KEPT)) {
         if let Err(error) = std::fs::remove_file(path) {
             tracing::warn!(%error, "an old snapshot could not be removed");
         }
@@ -207,3 +216,6 @@ fn remove_older_snapshots(directory: &Path, newest: u64) {
 
 /// The ending of a whole snapshot's name.
 const KEPT: &str = "snap";
+
+#[cfg(test)]
+mod tests;

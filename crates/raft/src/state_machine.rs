@@ -165,6 +165,12 @@ impl Shared {
     }
 
     fn sync_before_rows(&self) {
+        self.sync_log();
+        self.audit().sync();
+    }
+
+    /// Makes durable what was done to the log so far. Blocks.
+    pub(crate) fn sync_log(&self) {
         if let Some(log) = self.log.get() {
             let (done, durable) = std::sync::mpsc::channel();
             log.sync(Box::new(move |result| drop(done.send(result))));
@@ -172,7 +178,6 @@ impl Shared {
                 fatal("cannot sync the log", "its writer has ended");
             }
         }
-        self.audit().sync();
     }
 
     /// Flushes in the background what was applied, now and then. `flush` waits for one that is under way.
@@ -282,7 +287,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        self.shared.current()
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.current()).await
     }
 }
 

@@ -74,9 +74,22 @@ pub(crate) async fn send(
         offset,
     };
     let (moved, moves) = watch::channel(());
-    tokio::select! {
-        reply = client.snapshot(chunks(head, file, Arc::clone(peers), moved)) => Ok(reply?.into_inner()),
+    let sent = tokio::select! {
+        reply = client.snapshot(chunks(head, file, Arc::clone(peers), moved)) => reply,
         () = stalled(moves, peers, answer) => Err(Status::deadline_exceeded("the peer takes no more of the snapshot")),
+    };
+    if sent.as_ref().is_err_and(|status| status.code() == Code::DataLoss) {
+        check_own(snapshot.snapshot.clone()).await;
+    }
+    Ok(sent?.into_inner())
+}
+
+/// A peer finds that a snapshot is not what was written: it may be so here already. Then it is of no use to anybody.
+async fn check_own(path: PathBuf) {
+    // A newer one may have taken its place, and this one be gone. What cannot be waited for is found the next time.
+    let checked = tokio::task::spawn_blocking(move || SnapshotReader::open(&path)).await;
+    if let Ok(Err(error @ StorageError::Damaged { .. })) = checked {
+        aumbry_storage::fatal("sending a snapshot", error);
     }
 }
 

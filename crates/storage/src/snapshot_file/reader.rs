@@ -42,15 +42,18 @@ impl SnapshotReader {
     /// As [`Self::open`].
     pub fn open_at(path: &Path, offset: u64) -> Result<Self, StorageError> {
         let file = File::open(path).map_err(StorageError::io("open", path))?;
-        verify(file, path, offset).map_err(|problem| match problem {
-            Problem::Io(error) => StorageError::io("read", path)(error),
-            Problem::Newer(found) => StorageError::Newer {
-                path: path.to_owned(),
-                found,
-                supported: VERSION,
-            },
-            Problem::Damaged(what) => StorageError::damaged(path, what),
-        })
+        verify(file, path, offset).map_err(|problem| problem.of(path))
+    }
+
+    /// What a snapshot file says that it is of. Nothing but the header is read, and nothing is checked against a hash.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] if it cannot be one, [`StorageError::Newer`] for a newer format, [`StorageError::Io`] if the disk fails.
+    pub fn header_of(path: &Path) -> Result<SnapshotHeader, StorageError> {
+        let file = File::open(path).map_err(StorageError::io("open", path))?;
+        let length = file.metadata().map_err(Problem::Io).map(|found| found.len());
+        let header = length.and_then(|length| read_header(&file, 0, length));
+        header.map(|(header, _)| header).map_err(|problem| problem.of(path))
     }
 
     /// What the snapshot is of.
@@ -213,6 +216,20 @@ enum Problem {
     Io(io::Error),
     Newer(u32),
     Damaged(&'static str),
+}
+
+impl Problem {
+    fn of(self, path: &Path) -> StorageError {
+        match self {
+            Self::Io(error) => StorageError::io("read", path)(error),
+            Self::Newer(found) => StorageError::Newer {
+                path: path.to_owned(),
+                found,
+                supported: VERSION,
+            },
+            Self::Damaged(what) => StorageError::damaged(path, what),
+        }
+    }
 }
 
 fn verify(file: File, path: &Path, offset: u64) -> Result<SnapshotReader, Problem> {

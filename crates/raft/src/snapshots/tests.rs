@@ -1,0 +1,140 @@
+//! Snapshots through crashes, and beside each other.
+
+use aumbry_storage::{DataDir, Log as _, LogDb, Meta};
+use openraft::EntryPayload;
+use openraft::storage::RaftStateMachine as _;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::identity::Identity;
+use crate::node::{Config, Handlers, RaftNode};
+use crate::pki;
+use crate::state_machine::StateMachine;
+use crate::types::{RaftEntry, RaftVote, encode_entry};
+use aumbry_types::{ClusterId, NodeId};
+use std::time::Duration;
+
+fn entry(index: u64) -> RaftEntry {
+    let payload = match index {
+        0 => EntryPayload::Membership(
+            openraft::Membership::new(
+                vec![[1, 2].into()],
+                [
+                    (1, crate::types::PeerNode::default()),
+                    (2, crate::types::PeerNode::default()),
+                ]
+                .into_iter()
+                .collect::<std::collections::BTreeMap<_, _>>(),
+            )
+            .unwrap(),
+        ),
+        _ => EntryPayload::Blank,
+    };
+    RaftEntry {
+        log_id: raft_log_id(1, 1, index),
+        payload,
+    }
+}
+
+/// A data directory with so many entries applied.
+fn filled(path: &Path, applied: u64) -> (DataDir, StateMachine) {
+    let data = DataDir::open(path).unwrap();
+    let machine = StateMachine::open(data.state(), data.audit(), data.snapshots()).unwrap();
+    let entries: Vec<RaftEntry> = (0..=applied).map(entry).collect();
+    machine.shared().apply(&entries).unwrap();
+    machine.shared().flush();
+    (data, machine)
+}
+
+fn identity(node: u64) -> Identity {
+    let cluster = ClusterId::from_bytes([1; 16]);
+    let (authority, key) = (pki::make_authority(cluster).unwrap(), pki::make_node_key().unwrap());
+    let certificate = pki::sign_node(&authority.key, &authority.certificate, cluster, NodeId(node), &key.spki);
+    Identity {
+        cluster,
+        node: NodeId(node),
+        key: key.key,
+        certificate: certificate.unwrap(),
+        authority: authority.certificate,
+    }
+}
+
+/// The process dies as soon as the received snapshot is in use. The rows would be ahead of the log and of every snapshot.
+#[tokio::test]
+async fn a_snapshot_that_a_crash_keeps_from_being_installed_is_installed_at_the_start() {
+    let root = tempfile::tempdir().unwrap();
+    let (_, sender) = filled(&root.path().join("sender"), 60);
+    let (data, machine) = filled(&root.path().join("data"), 30);
+    let sent = sender.shared().build().unwrap();
+    let received = data.snapshots().join("received-1.tmp");
+    std::fs::copy(&sent.snapshot, &received).unwrap();
+    // It ends before the first step that cannot be taken back: no audit bodies can be put there.
+    let audit = data.audit();
+    std::fs::rename(&audit, root.path().join("audit")).unwrap();
+    std::fs::write(&audit, "").unwrap();
+    machine.shared().install(&sent.meta, &received).unwrap_err();
+    std::fs::remove_file(&audit).unwrap();
+    std::fs::rename(root.path().join("audit"), &audit).unwrap();
+    drop(machine);
+    {
+        let log = LogDb::open(&data.log()).unwrap();
+        let entries = (0..=40).map(|index| (index, encode_entry(&entry(index))));
+        log.append(entries.collect(), Box::new(drop));
+        log.put_meta(Meta::Vote, encode(&RaftVote::new_committed(1, 1)), Some(Box::new(drop)));
+    }
+    let config = Config {
+        heartbeat: Duration::from_millis(100),
+        election_min: Duration::from_secs(50),
+        election_max: Duration::from_secs(60),
+        snapshot_log_bytes: 1 << 30,
+    };
+    let handlers = Handlers {
+        forward: std::sync::Arc::new(|_, _| Box::pin(async { Ok(bytes::Bytes::new()) })),
+        status: std::sync::Arc::new(Default::default),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let node = RaftNode::start(&data, &identity(2), config, listener, handlers)
+        .await
+        .unwrap();
+    let status = aumbry_state::Consensus::status(&*node);
+    assert_eq!((status.applied.0, status.last_log.0), (60, 60));
+    assert_eq!(status.digest, sender.shared().applied().machine.digest());
+    node.shutdown().await;
+}
+
+/// What was installed while another was being written stays, whichever ends first.
+#[test]
+fn a_newer_snapshot_is_not_removed_for_an_older_one() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, machine) = filled(&root.path().join("data"), 9);
+    let name = |index: u64| machine.shared().snapshot_path(index);
+    for index in [7, 12] {
+        std::fs::write(name(index), "").unwrap();
+    }
+    machine.shared().build().unwrap();
+    let names = [7, 9, 12].map(|index| name(index).exists());
+    assert_eq!(names, [false, true, true]);
+    drop(data);
+}
+
+/// A leader asks for it at each attempt to send it, and it may have gigabytes: only what it is of is read. Whoever gets it checks it.
+#[tokio::test]
+async fn a_snapshot_is_found_without_being_read() {
+    let root = tempfile::tempdir().unwrap();
+    let (_data, mut machine) = filled(&root.path().join("data"), 9);
+    let built = machine.shared().build().unwrap();
+    let mut bytes = std::fs::read(&built.snapshot).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&built.snapshot, &bytes).unwrap();
+    let found = machine.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!((found.meta, &found.snapshot), (built.meta.clone(), &built.snapshot));
+    // It is neither lent nor installed.
+    let (lent, _) = machine.shared().lend(9, "lent.tmp").unwrap().unwrap();
+    assert_eq!(lent, built.meta);
+    machine.shared().install(&built.meta, &built.snapshot).unwrap_err();
+    let (_, mut file) = machine.shared().lend(9, "lent.tmp").unwrap().unwrap();
+    let mut sent = Vec::new();
+    io::Read::read_to_end(&mut file, &mut sent).unwrap();
+    assert_ne!(sent, bytes);
+}
