@@ -132,7 +132,7 @@ impl Acknowledged {
             return Ok(());
         }
         // A snapshot that was just installed is ahead of the log for a moment.
-        let applied = self.shared.applied().last.map_or(0, |id| id.index);
+        let applied = self.shared.facts().last.map_or(0, |id| id.index);
         let end = self.log.last_index().max(applied);
         if acknowledged <= end {
             return Ok(());

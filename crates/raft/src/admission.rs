@@ -92,7 +92,7 @@ impl Known {
 /// Whether this caller is heard.
 pub(crate) fn admit(shared: &Shared, raft: &Raft, identity: &PeerIdentity, role: Role) -> Result<NodeId, Refusal> {
     // The memberships first: one that removes an id is never seen without the id.
-    let applied = shared.membership();
+    let applied = Arc::clone(&shared.facts().membership);
     let effective = Arc::clone(&raft.metrics().borrow_watched().membership_config);
     let issued = shared.get(&key::node_ids()).and_then(|row| Row::decode(&row).ok());
     let known = Known {

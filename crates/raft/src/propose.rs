@@ -20,7 +20,7 @@ impl RaftNode {
     /// The leadership that this node holds: elected, and the first entry of its term applied here.
     pub(crate) fn leadership_now(&self) -> Option<RaftLeader> {
         let leader = self.raft.as_leader().ok()?.to_committed_leader_id();
-        let applied = self.shared.applied().last?;
+        let applied = self.shared.facts().last?;
         (applied.leader_id == leader).then_some(leader)
     }
 }
@@ -70,7 +70,8 @@ impl Consensus for RaftNode {
 
     fn status(&self) -> Status {
         let metrics = self.raft.metrics().borrow_watched().clone();
-        let applied = self.shared.applied();
+        let applied = self.shared.facts();
+        let machine = applied.machine();
         let index = |id: Option<&crate::types::RaftLogId>| LogIndex(id.map_or(0, |id| id.index));
         let membership = metrics.membership_config.membership();
         let voters: std::collections::BTreeSet<u64> = membership.voter_ids().collect();
@@ -90,10 +91,10 @@ impl Consensus for RaftNode {
             committed: index(metrics.local_committed.as_ref()),
             last_log: LogIndex(metrics.last_log_index.unwrap_or(0)),
             purged: index(metrics.purged.as_ref()),
-            digest: applied.machine.digest(),
-            audit_root: applied.machine.audit_root(),
-            audit_size: applied.machine.audit_size(),
-            log_time: applied.machine.log_time(),
+            digest: machine.digest(),
+            audit_root: machine.audit_root(),
+            audit_size: machine.audit_size(),
+            log_time: machine.log_time(),
             members: members.collect(),
         }
     }

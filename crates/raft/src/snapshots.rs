@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aumbry_state::Machine;
+use aumbry_state::{Machine, View as _, key};
 use aumbry_storage::{
-    AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, Space, StateDb, StateSnapshot, install_state, rename,
-    switch_state,
+    AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, Space, StateDb, StateSnapshot, install_state,
+    rename, switch_state,
 };
 use aumbry_types::LogIndex;
 
@@ -34,48 +34,10 @@ impl Shared {
     /// Makes the state as it is now durable, and writes a snapshot of it into a file that the log index names. Blocks.
     pub(crate) fn write_snapshot(&self, name: impl FnOnce(u64) -> PathBuf) -> io::Result<Snapshot> {
         self.flush_then(
-            |applied| (applied.last, (*applied.membership).clone()),
-            |(last, membership), rows| self.write_rows(name, last, membership, &rows),
+            // Bodies and rows of the same content, whatever is installed after this.
+            |applied| (applied.last, (*applied.membership).clone(), self.audit()),
+            |(last, membership, audit), rows| write_rows(name, last, membership, &rows, &audit),
         )
-    }
-
-    fn write_rows(
-        &self,
-        name: impl FnOnce(u64) -> PathBuf,
-        last: Option<RaftLogId>,
-        membership: StoredMembership,
-        rows: &StateSnapshot<'_>,
-    ) -> io::Result<Snapshot> {
-        let index = last.map_or(0, |id| id.index);
-        let header = SnapshotHeader {
-            last_log_id: last.map_or([0; 3], |id| [id.leader_id.term, id.leader_id.node_id, id.index]),
-            membership: encode(&membership).to_vec(),
-        };
-        let path = name(index);
-        let mut writer = SnapshotWriter::create(&path, &header).map_err(io::Error::other)?;
-        let mut failed = None;
-        rows.for_each(|key, row| {
-            let is_replicated = key.first().is_some_and(|table| *table < aumbry_state::key::RESERVED);
-            if failed.is_none() && is_replicated {
-                failed = writer.row(key, row).err();
-            }
-        });
-        self.audit().export(index, |index, first_seq, body| {
-            if failed.is_none() {
-                failed = writer.body(index, first_seq, body).err();
-            }
-        });
-        if let Some(error) = failed {
-            return Err(io::Error::other(error));
-        }
-        writer.finish().map_err(io::Error::other)?;
-        Ok(Snapshot {
-            meta: SnapshotMeta {
-                last_log_id: last,
-                last_membership: membership,
-            },
-            snapshot: path,
-        })
     }
 
     /// Replaces the state by a snapshot that was received and lies in a file. Blocks.
@@ -101,6 +63,8 @@ impl Shared {
     pub(crate) fn install_from(&self, meta: &SnapshotMeta, reader: &SnapshotReader) -> io::Result<()> {
         let applied_row = encode(&(meta.last_log_id, &meta.last_membership));
         let rows = reader.rows().chain(std::iter::once((APPLIED_KEY, applied_row)));
+        // A flush would write what goes away.
+        let _turn = self.hold_flushes();
         let mut applied = self.applied();
         // The bodies first: if the process dies in between, they reach beyond the rows, and are cut at the next start.
         AuditSegments::replace_all(&self.audit_directory, reader.bodies()).map_err(io::Error::other)?;
@@ -110,10 +74,12 @@ impl Shared {
         let machine = Machine::load(&db).map_err(io::Error::other)?;
         let last = meta.last_log_id.map(|id| id.index);
         let audit = AuditSegments::open(&self.audit_directory, last).map_err(io::Error::other)?;
+        let row = db.get(&key::machine());
         self.replace(db, audit);
         applied.machine = machine;
         applied.last = meta.last_log_id;
         applied.membership = Arc::new(meta.last_membership.clone());
+        self.publish(&applied, row);
         drop(applied);
         self.change
             .send_modify(|change| change.applied = LogIndex(last.unwrap_or(0)));
@@ -143,7 +109,7 @@ impl Shared {
         {
             return Ok(Some((kept.meta, File::open(kept.snapshot)?)));
         }
-        if self.applied().last.is_none_or(|id| id.index < least) {
+        if self.facts().last.is_none_or(|id| id.index < least) {
             return Ok(None);
         }
         let path = self.snapshots.join(name);
@@ -156,6 +122,46 @@ impl Shared {
     fn snapshot_path(&self, index: u64) -> PathBuf {
         self.snapshots.join(format!("{index:020}.{KEPT}"))
     }
+}
+
+/// Writes a snapshot of these rows and bodies into a file that the log index names.
+fn write_rows(
+    name: impl FnOnce(u64) -> PathBuf,
+    last: Option<RaftLogId>,
+    membership: StoredMembership,
+    rows: &StateSnapshot<'_>,
+    audit: &AuditSegments,
+) -> io::Result<Snapshot> {
+    let index = last.map_or(0, |id| id.index);
+    let header = SnapshotHeader {
+        last_log_id: last.map_or([0; 3], |id| [id.leader_id.term, id.leader_id.node_id, id.index]),
+        membership: encode(&membership).to_vec(),
+    };
+    let path = name(index);
+    let mut writer = SnapshotWriter::create(&path, &header).map_err(io::Error::other)?;
+    let mut failed = None;
+    rows.for_each(|key, row| {
+        let is_replicated = key.first().is_some_and(|table| *table < aumbry_state::key::RESERVED);
+        if failed.is_none() && is_replicated {
+            failed = writer.row(key, row).err();
+        }
+    });
+    audit.export(index, |index, first_seq, body| {
+        if failed.is_none() {
+            failed = writer.body(index, first_seq, body).err();
+        }
+    });
+    if let Some(error) = failed {
+        return Err(io::Error::other(error));
+    }
+    writer.finish().map_err(io::Error::other)?;
+    Ok(Snapshot {
+        meta: SnapshotMeta {
+            last_log_id: last,
+            last_membership: membership,
+        },
+        snapshot: path,
+    })
 }
 
 /// What a snapshot is of, in the words of consensus.

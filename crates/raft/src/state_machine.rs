@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
 
-use aumbry_state::{Applied, ApplyError, Change, Input, Machine, Payload, View};
+use aumbry_state::{Applied, ApplyError, Change, Input, Machine, Payload, View, key};
 use aumbry_storage::{AuditSegments, Log, StateDb, StateSnapshot, StorageError, fatal};
 use aumbry_types::LogIndex;
 use bytes::Bytes;
@@ -32,12 +32,15 @@ pub(crate) struct Shared {
     pub(crate) audit_directory: PathBuf,
     pub(crate) snapshots: PathBuf,
     db: RwLock<Arc<StateDb>>,
+    /// Held while entries are applied, and by who keeps them from being applied, as long as the disk takes: for threads that may block. All others
+    /// look at the facts.
     applied: Mutex<AppliedState>,
+    facts: RwLock<Arc<Facts>>,
     audit: RwLock<Arc<AuditSegments>>,
     pub(crate) change: watch::Sender<Change>,
     /// The log that the rows follow, once there is one.
     log: OnceLock<Arc<dyn Log>>,
-    /// One flush at a time.
+    /// One flush at a time, and none of rows that an installation replaces.
     flushing: Mutex<()>,
     /// Whether a flush was begun in the background.
     is_flushing: AtomicBool,
@@ -48,6 +51,21 @@ pub(crate) struct AppliedState {
     pub(crate) machine: Machine,
     pub(crate) last: Option<RaftLogId>,
     pub(crate) membership: Arc<StoredMembership>,
+}
+
+/// What is applied, for those who only look.
+pub(crate) struct Facts {
+    pub(crate) last: Option<RaftLogId>,
+    pub(crate) membership: Arc<StoredMembership>,
+    /// The machine's own row.
+    machine: Option<Bytes>,
+}
+
+impl Facts {
+    /// The machine as of then.
+    pub(crate) fn machine(&self) -> Machine {
+        Machine::from_row(self.machine.clone()).expect("it was loaded from this row, or wrote it")
+    }
 }
 
 impl StateMachine {
@@ -70,6 +88,12 @@ impl StateMachine {
         let audit = AuditSegments::open(&audit_directory, last.map(|id| id.index)).map_err(io::Error::other)?;
         remove_unfinished(&snapshots)?;
         let applied = last.map_or(0, |id| id.index);
+        let membership = Arc::new(membership);
+        let facts = Facts {
+            last,
+            membership: Arc::clone(&membership),
+            machine: db.get(&key::machine()),
+        };
         Ok(Self {
             shared: Arc::new(Shared {
                 directory,
@@ -79,8 +103,9 @@ impl StateMachine {
                 applied: Mutex::new(AppliedState {
                     machine,
                     last,
-                    membership: Arc::new(membership),
+                    membership,
                 }),
+                facts: RwLock::new(Arc::new(facts)),
                 audit: RwLock::new(Arc::new(audit)),
                 change: watch::Sender::new(Change {
                     applied: LogIndex(applied),
@@ -99,19 +124,30 @@ impl StateMachine {
 }
 
 impl Shared {
+    /// What is applied, and nothing else is until it is given back. Blocks, for as long as a flush or an installation takes: not for tasks.
     pub(crate) fn applied(&self) -> MutexGuard<'_, AppliedState> {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The membership as of what is applied.
-    pub(crate) fn membership(&self) -> Arc<StoredMembership> {
-        Arc::clone(&self.applied().membership)
+    /// What is applied. Never waits for the disk.
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.facts.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Shows what is applied, once it can be read.
+    pub(crate) fn publish(&self, applied: &AppliedState, machine: Option<Bytes>) {
+        let facts = Facts {
+            last: applied.last,
+            membership: Arc::clone(&applied.membership),
+            machine,
+        };
+        *self.facts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(facts);
     }
 
     /// Whether this is a member by what is applied here: stricter than [`crate::admission`], for what only members get.
     pub(crate) fn is_member(&self, identity: &PeerIdentity) -> bool {
-        let membership = self.membership();
-        let member = membership.membership().get_node(&identity.node.0);
+        let facts = self.facts();
+        let member = facts.membership.membership().get_node(&identity.node.0);
         member.is_some_and(|member| member.spki_pin == identity.pin)
     }
 
@@ -148,7 +184,7 @@ impl Shared {
         look: impl FnOnce(&AppliedState) -> T,
         read: impl FnOnce(T, StateSnapshot<'_>) -> R,
     ) -> R {
-        let turn = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = self.hold_flushes();
         // Most of it while others go on.
         self.sync_before_rows();
         let db;
@@ -191,9 +227,36 @@ impl Shared {
         }
     }
 
-    /// Applies entries in order, in one write batch.
+    /// Holds back flushes.
+    pub(crate) fn hold_flushes(&self) -> MutexGuard<'_, ()> {
+        self.flushing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies entries in order, in one write batch. Blocks.
     pub(crate) fn apply(&self, entries: &[RaftEntry]) -> io::Result<Vec<Response>> {
-        let mut applied = self.applied();
+        let responses = self.apply_to(self.applied(), entries)?;
+        if self.is_full() {
+            self.flush();
+        }
+        Ok(responses)
+    }
+
+    /// As [`Self::apply`], but gives nothing if that would block, and does not flush.
+    fn try_apply(&self, entries: &[RaftEntry]) -> Option<io::Result<Vec<Response>>> {
+        let applied = match self.applied.try_lock() {
+            Ok(applied) => applied,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(self.apply_to(applied, entries))
+    }
+
+    /// Whether so much is not flushed that writers must wait.
+    fn is_full(&self) -> bool {
+        self.db().unflushed_bytes() > UNFLUSHED_BYTES_MAX
+    }
+
+    fn apply_to(&self, mut applied: MutexGuard<'_, AppliedState>, entries: &[RaftEntry]) -> io::Result<Vec<Response>> {
         let db = self.db();
         let Applied {
             mut rows,
@@ -206,6 +269,9 @@ impl Shared {
                 applied.membership = Arc::new(StoredMembership::new(Some(entry.log_id), membership.clone()));
             }
         }
+        // It comes last.
+        let machine = rows.iter().rev().find(|(key, _)| *key == key::machine());
+        let machine = machine.and_then(|(_, row)| row.clone());
         rows.push((APPLIED_KEY, Some(encode(&(applied.last, &*applied.membership)))));
         let bodies: Vec<(u64, u64, Vec<u8>)> = bodies
             .into_iter()
@@ -214,12 +280,10 @@ impl Shared {
             .collect();
         self.audit().append(&bodies);
         db.write(rows);
+        self.publish(&applied, machine);
         let index = LogIndex(applied.last.map_or(0, |id| id.index));
         drop(applied);
         self.change.send_modify(|change| change.applied = index);
-        if db.unflushed_bytes() > UNFLUSHED_BYTES_MAX {
-            self.flush();
-        }
         Ok(results
             .into_iter()
             .map(|result| Response {
@@ -267,7 +331,21 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             if batch.is_empty() {
                 return Ok(());
             }
-            let responses = self.shared.apply(&batch)?;
+            let responses = match self.shared.try_apply(&batch) {
+                Some(responses) => responses?,
+                None => {
+                    let shared = Arc::clone(&self.shared);
+                    blocking(move || shared.apply(&batch)).await?
+                }
+            };
+            if self.shared.is_full() {
+                let shared = Arc::clone(&self.shared);
+                blocking(move || {
+                    shared.flush();
+                    Ok(())
+                })
+                .await?;
+            }
             self.shared.flush_if_due();
             for (responder, response) in responders.into_iter().zip(responses) {
                 if let Some(responder) = responder {

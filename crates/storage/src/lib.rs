@@ -53,5 +53,5 @@ pub use small_file::SmallFile;
 pub use snapshot_file::{
     SnapshotBodies, SnapshotContent, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter, snapshot_name,
 };
-pub use state_db::{Flush, StateDb, StateSnapshot, install_state, switch_state};
 pub use space::{Space, free_bytes};
+pub use state_db::{Flush, StateDb, StateSnapshot, install_state, switch_state};

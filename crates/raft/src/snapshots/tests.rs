@@ -138,3 +138,40 @@ async fn a_snapshot_is_found_without_being_read() {
     io::Read::read_to_end(&mut file, &mut sent).unwrap();
     assert_ne!(sent, bytes);
 }
+
+/// A flush or an installation holds the rows for as long as the disk takes. All of a small node is one thread: it must go on.
+#[tokio::test]
+async fn tasks_go_on_while_the_rows_are_held() {
+    let root = tempfile::tempdir().unwrap();
+    let (_data, mut machine) = filled(&root.path().join("data"), 9);
+    let shared = std::sync::Arc::clone(machine.shared());
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (holds, held) = tokio::sync::oneshot::channel();
+    let holder = std::thread::spawn({
+        let shared = std::sync::Arc::clone(&shared);
+        move || {
+            let _applied = shared.applied();
+            holds.send(()).unwrap();
+            // The control: whoever waits for it on this thread waits for as long.
+            released.recv_timeout(Duration::from_secs(60)).is_ok()
+        }
+    });
+    held.await.unwrap();
+    let applying = tokio::spawn(async move {
+        let entries = [Ok((entry(10), None))];
+        machine.apply(futures::stream::iter(entries)).await
+    });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!applying.is_finished());
+    let facts = shared.facts();
+    assert_eq!(facts.last.map(|id| id.index), Some(9));
+    assert_eq!(facts.machine().audit_size(), 10);
+    release.send(()).unwrap();
+    applying.await.unwrap().unwrap();
+    assert!(holder.join().unwrap(), "the rows were waited for");
+    assert_eq!(shared.facts().last.map(|id| id.index), Some(10));
+    let machine = shared.applied().machine.digest();
+    assert_eq!(shared.facts().machine().digest(), machine);
+}
