@@ -8,10 +8,12 @@ use std::time::Instant;
 
 use aumbry_api::peer::v1 as wire;
 use aumbry_api::peer::v1::peer_service_server::PeerService;
+use aumbry_api::peer::v1::snapshot_chunk::Part;
 use aumbry_state::Room;
 use aumbry_storage::{Incoming, Space};
 use aumbry_types::{ClusterId, NodeId};
 use futures::{Stream, StreamExt as _};
+use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::raft::VoteRequest;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,10 +28,11 @@ use crate::network::{CHUNKS_AHEAD, read_chunks};
 use crate::node::Handlers;
 use crate::peers::{CLUSTER, FROM, TO};
 use crate::room;
+use crate::snapshots::meta_of;
 use crate::state_machine::Shared;
 use crate::tls::PeerIdentity;
-use crate::transfer::Inbox;
-use crate::types::{Raft, Snapshot, SnapshotMeta, TypeConfig, decode};
+use crate::transfer::{Inbox, STALL};
+use crate::types::{Raft, Snapshot, SnapshotMeta, TypeConfig};
 
 /// The service of one node.
 pub(crate) struct Service {
@@ -50,9 +53,10 @@ pub(crate) struct Service {
 
 impl Service {
     /// Admits a call, or refuses it before its message is parsed.
-    fn admit<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
-        let identity = self.identify(request)?;
-        Ok(admit(&self.shared, &self.raft, identity, Role::Member)?)
+    fn admit<T>(&self, request: &Request<T>, role: Role) -> Result<PeerIdentity, Status> {
+        let identity = *self.identify(request)?;
+        admit(&self.shared, &self.raft, &identity, role)?;
+        Ok(identity)
     }
 
     /// Who calls, if the call is for this node; nothing is said yet of whether it is a member.
@@ -92,27 +96,50 @@ impl Service {
         Ok(request)
     }
 
+    /// Looks at what a snapshot is announced as. Gives the answer at once if it is of no use: its sender leads no more, or what it holds is applied.
+    fn look(&self, head: &wire::SnapshotHead, sender: NodeId) -> Result<Option<wire::SnapshotReply>, Status> {
+        let vote = convert::from_vote(head.vote)?;
+        check_vote(&self.raft, &vote, sender)?;
+        let last = head.last.as_ref().map(convert::from_log_id);
+        let last = last.filter(|_| vote.committed).ok_or_else(convert::malformed)?;
+        convert::before_vote(&vote, [&last])?;
+        let current = self.raft.metrics().borrow_watched().vote;
+        let applied = self.shared.facts().last;
+        if current <= vote && applied < Some(last) {
+            return match applied.is_none_or(|applied| applied.index < last.index) {
+                true => Ok(None),
+                // It has another history than what is committed here. Consensus ends the process over that.
+                false => Err(convert::malformed()),
+            };
+        }
+        let vote = Some(convert::vote(&current));
+        Ok(Some(wire::SnapshotReply { vote }))
+    }
+
+    /// Receives what was announced. Its sender must be a member all the time, and send.
     async fn receive(
         &self,
+        head: &wire::SnapshotHead,
         mut chunks: Streaming<wire::SnapshotChunk>,
-    ) -> Result<(wire::SnapshotHead, Incoming), Status> {
-        use wire::snapshot_chunk::Part;
-        let Some(Part::Head(head)) = chunks.message().await?.and_then(|chunk| chunk.part) else {
-            return Err(convert::malformed());
-        };
-        let (mut receiving, head) = self
-            .on_disk(move |inbox| inbox.begin(&head).map(|receiving| (receiving, head)))
-            .await?;
-        while let Some(chunk) = chunks.message().await? {
-            let Some(Part::Data(data)) = chunk.part else {
+        sender: &PeerIdentity,
+    ) -> Result<(SnapshotMeta, Incoming), Status> {
+        let begun = head.clone();
+        let mut receiving = self.on_disk(move |inbox| inbox.begin(&begun)).await?;
+        while let Some(part) = next_part(&mut chunks).await? {
+            admit(&self.shared, &self.raft, sender, Role::Leader)?;
+            let Part::Data(data) = part else {
                 return Err(convert::malformed());
             };
             receiving = self
                 .on_disk(move |inbox| inbox.write(&mut receiving, &data).map(|()| receiving))
                 .await?;
         }
-        let incoming = self.on_disk(move |inbox| inbox.finish(receiving)).await?;
-        Ok((head, incoming))
+        let (header, incoming) = self.on_disk(move |inbox| inbox.finish(receiving)).await?;
+        let meta = meta_of(&header).map_err(fatal)?;
+        if meta.last_log_id != head.last.as_ref().map(convert::from_log_id) {
+            return Err(Status::data_loss("the snapshot is another one than announced"));
+        }
+        Ok((meta, incoming))
     }
 
     /// Works on what is being received where it holds up no task.
@@ -133,8 +160,7 @@ impl PeerService for Service {
         &self,
         request: Request<Streaming<wire::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
-        let identity = *self.identify(&request)?;
-        admit(&self.shared, &self.raft, &identity, Role::Leader)?;
+        let identity = self.admit(&request, Role::Leader)?;
         let (shared, raft, heard) = (Arc::clone(&self.shared), self.raft.clone(), Arc::clone(&self.heard));
         let (campaigns, acknowledged) = (Arc::clone(&self.campaigns), Arc::clone(&self.acknowledged));
         let space = Arc::clone(&self.space);
@@ -173,7 +199,7 @@ impl PeerService for Service {
     }
 
     async fn vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
-        let candidate = self.admit(&request)?;
+        let candidate = self.admit(&request, Role::Leader)?.node;
         let request = self.hear_candidate(candidate, request.into_inner())?;
         let reply = self.raft.vote(request).await.map_err(fatal)?;
         let acknowledged = self.acknowledged.of(candidate.0);
@@ -181,7 +207,7 @@ impl PeerService for Service {
     }
 
     async fn pre_vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
-        let candidate = self.admit(&request)?;
+        let candidate = self.admit(&request, Role::Leader)?.node;
         let request = self.hear_candidate(candidate, request.into_inner())?;
         let reply = self.raft.pre_vote(request).await.map_err(fatal)?;
         let acknowledged = self.acknowledged.of(candidate.0);
@@ -189,7 +215,7 @@ impl PeerService for Service {
     }
 
     async fn transfer(&self, request: Request<wire::TransferRequest>) -> Result<Response<wire::TransferReply>, Status> {
-        let leader = self.admit(&request)?;
+        let leader = self.admit(&request, Role::Leader)?.node;
         let transfer = convert::from_transfer(request.into_inner())?;
         check_vote(&self.raft, transfer.from_leader(), leader)?;
         let answer = self.raft.handle_transfer_leader(transfer).await.map_err(fatal)?;
@@ -201,14 +227,18 @@ impl PeerService for Service {
         &self,
         request: Request<Streaming<wire::SnapshotChunk>>,
     ) -> Result<Response<wire::SnapshotReply>, Status> {
-        self.admit(&request)?;
-        self.has_room()?;
-        let (head, incoming) = self.receive(request.into_inner()).await?;
-        let last_membership = decode(&head.membership).map_err(|_| convert::malformed())?;
-        let meta = SnapshotMeta {
-            last_log_id: head.last.as_ref().map(convert::from_log_id),
-            last_membership,
+        let sender = self.admit(&request, Role::Leader)?;
+        let mut chunks = request.into_inner();
+        let Some(Part::Head(head)) = next_part(&mut chunks).await? else {
+            return Err(convert::malformed());
         };
+        if let Some(answer) = self.look(&head, sender.node)? {
+            return Ok(Response::new(answer));
+        }
+        self.has_room()?;
+        let (meta, incoming) = self.receive(&head, chunks, &sender).await?;
+        // That took hours, maybe.
+        admit(&self.shared, &self.raft, &sender, Role::Leader)?;
         let vote = convert::from_vote(head.vote)?;
         let raft = self.raft.clone();
         // On a task of its own: if the connection breaks now, the file must stay until it is installed.
@@ -228,9 +258,9 @@ impl PeerService for Service {
         &self,
         request: Request<wire::FetchSnapshotRequest>,
     ) -> Result<Response<Self::FetchSnapshotStream>, Status> {
-        let from = self.admit(&request)?;
-        let identity = request.extensions().get::<PeerIdentity>();
-        if !identity.is_some_and(|identity| self.shared.is_member(identity)) {
+        let identity = self.admit(&request, Role::Member)?;
+        let from = identity.node;
+        if !self.shared.is_member(&identity) {
             return Err(Status::permission_denied(
                 "the caller is not a member, as far as this node knows",
             ));
@@ -266,7 +296,7 @@ impl PeerService for Service {
         &self,
         request: Request<wire::SnapshotHeldRequest>,
     ) -> Result<Response<wire::SnapshotHeldReply>, Status> {
-        self.admit(&request)?;
+        self.admit(&request, Role::Leader)?;
         self.has_room()?;
         let wire::SnapshotHeldRequest { name, bytes } = request.into_inner();
         let offset = self.on_disk(move |inbox| inbox.held(&name, bytes)).await?;
@@ -277,7 +307,7 @@ impl PeerService for Service {
         &self,
         request: Request<wire::ReadIndexRequest>,
     ) -> Result<Response<wire::ReadIndexReply>, Status> {
-        self.admit(&request)?;
+        self.admit(&request, Role::Member)?;
         let index = crate::node::read_index(&self.raft)
             .await
             .map_err(|error| Status::unavailable(error.to_string()))?;
@@ -288,20 +318,32 @@ impl PeerService for Service {
         &self,
         request: Request<wire::PeerStatusRequest>,
     ) -> Result<Response<wire::PeerStatusReply>, Status> {
-        self.admit(&request)?;
+        self.admit(&request, Role::Member)?;
         let mut reply = (self.handlers.status)();
         reply.acknowledged = self.acknowledged.all();
         Ok(Response::new(reply))
     }
 
     async fn forward(&self, request: Request<wire::ForwardRequest>) -> Result<Response<wire::ForwardReply>, Status> {
-        let from = self.admit(&request)?;
+        let from = self.admit(&request, Role::Member)?.node;
         let answer = (self.handlers.forward)(from, request.into_inner().call).await?;
         Ok(Response::new(wire::ForwardReply { answer }))
     }
+}
+
+/// What comes next of a snapshot; none at its end. A sender that has gone quiet, with its connection alive, is not waited for.
+async fn next_part(chunks: &mut Streaming<wire::SnapshotChunk>) -> Result<Option<Part>, Status> {
+    let next = tokio::time::timeout(STALL, chunks.message()).await;
+    let Some(chunk) = next.map_err(|_| Status::deadline_exceeded("nothing more of the snapshot came"))?? else {
+        return Ok(None);
+    };
+    chunk.part.map(Some).ok_or_else(convert::malformed)
 }
 
 fn fatal(error: impl std::fmt::Display) -> Status {
     tracing::warn!(%error, "a call of a peer was not served");
     Status::unavailable("the node cannot serve its peers now")
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aumbry_api::peer::v1 as wire;
-use aumbry_storage::{Incoming, SnapshotReader, StorageError, snapshot_name};
+use aumbry_storage::{Incoming, SnapshotHeader, SnapshotReader, StorageError, snapshot_name};
 use aumbry_types::hex;
 use futures::{Stream, StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
@@ -158,8 +158,6 @@ pub(crate) struct Inbox {
 pub(crate) struct Receiving {
     turn: u64,
     incoming: Incoming,
-    /// Whether it is put together of several transfers.
-    is_resumed: bool,
 }
 
 impl Inbox {
@@ -195,7 +193,6 @@ impl Inbox {
         Ok(Receiving {
             turn: *turn,
             incoming: incoming.map_err(refused)?,
-            is_resumed: head.offset > 0,
         })
     }
 
@@ -206,27 +203,24 @@ impl Inbox {
         receiving.incoming.write(data).map_err(refused)
     }
 
-    /// The whole file, durable, which goes away with what is given. Blocks.
-    pub(crate) fn finish(&self, receiving: Receiving) -> Result<Incoming, Status> {
-        let Receiving {
-            incoming, is_resumed, ..
-        } = &receiving;
-        if !incoming.is_whole() {
+    /// The whole file, durable and checked, which goes away with what is given. Blocks.
+    pub(crate) fn finish(&self, receiving: Receiving) -> Result<(SnapshotHeader, Incoming), Status> {
+        if !receiving.incoming.is_whole() {
             return Err(Status::invalid_argument("the snapshot is shorter than announced"));
         }
-        let is_resumed = *is_resumed;
         let mut incoming = self.take(receiving)?;
         incoming.finish().map_err(refused)?;
-        if is_resumed {
-            // A power failure can leave another content in a file than it had. What is refused now is sent anew; found at its installation, it
-            // would end the process.
-            let checked = SnapshotReader::open(incoming.path()).and_then(|reader| reader.check_content());
-            checked.map_err(|error| {
-                tracing::warn!(%error, "a snapshot that was received in parts is damaged, and is asked for anew");
-                Status::data_loss("the parts of the snapshot are damaged; send it anew")
-            })?;
-        }
-        Ok(incoming)
+        // Its sender's file may be damaged, and a power failure can leave another content in a part than it had. What is refused now is sent anew;
+        // found at its installation, it would end the process.
+        let checked = SnapshotReader::open(incoming.path()).and_then(|reader| {
+            reader.check_content()?;
+            Ok(reader.header().clone())
+        });
+        let header = checked.map_err(|error| {
+            tracing::warn!(%error, "a snapshot that was received is damaged, and is asked for anew");
+            Status::data_loss("the snapshot is damaged; send it anew")
+        })?;
+        Ok((header, incoming))
     }
 
     /// Takes the file away from later transfers. Nobody waits for what is done with it then, which takes its time.
@@ -285,11 +279,11 @@ const PART: &str = "part";
 const CHUNK_BYTES: usize = 256 << 10;
 const HELD_TIMEOUT: Duration = Duration::from_secs(5);
 /// On the slowest line worth having, a chunk takes seconds.
-const STALL: Duration = Duration::from_secs(60);
+pub(crate) const STALL: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use aumbry_storage::{SnapshotHeader, SnapshotWriter};
+    use aumbry_storage::SnapshotWriter;
 
     use super::*;
 
@@ -355,7 +349,7 @@ mod tests {
         assert_eq!(bed.inbox.write(&mut first, b"late").unwrap_err().code(), Code::Aborted);
         bed.inbox.write(&mut second, &bed.bytes[1_000..]).unwrap();
         assert!(bed.inbox.finish(first).is_err());
-        let whole = bed.inbox.finish(second).unwrap();
+        let (_, whole) = bed.inbox.finish(second).unwrap();
         assert_eq!(std::fs::read(whole.path()).unwrap(), bed.bytes);
         drop(whole);
         assert_eq!((bed.held(), bed.files()), (0, 0));
