@@ -16,11 +16,13 @@ pub(crate) async fn run(node: Arc<RaftNode>) {
     loop {
         tick.tick().await;
         let limit = node.config.snapshot_log_bytes;
-        if node.log.bytes() < limit {
+        let length = Length::of(&node);
+        if length.bytes < limit {
             continue;
         }
         let covered = snapshot_index(&node);
-        let is_due = node.log.bytes_after(covered) >= limit / 2 && !is_sending(&node, limit);
+        let is_sending = node.peers.outbox.is_busy() && length.waits_for_transfers();
+        let is_due = node.log.bytes_after(covered) >= limit / 2 && !is_sending;
         // One that does not fit would end the process halfway. What the last one covers is purged all the same.
         let is_too_large = is_due && !node.has_room_for_snapshot().await;
         if is_too_large && !waits_for_room {
@@ -42,16 +44,40 @@ pub(crate) async fn run(node: Arc<RaftNode>) {
     }
 }
 
-/// Whether the snapshot there is is on its way to a member: a new one would have to be sent from its beginning. A log that has grown too long
-/// meanwhile does not wait for it.
-fn is_sending(node: &RaftNode, limit: u64) -> bool {
-    node.peers.outbox.is_busy() && node.log.bytes() < limit.saturating_mul(SENDING_LIMITS)
+/// How long the log is.
+#[derive(Clone, Copy)]
+struct Length {
+    bytes: u64,
+    limit: u64,
+}
+
+impl Length {
+    fn of(node: &RaftNode) -> Self {
+        Self {
+            bytes: node.log.bytes(),
+            limit: node.config.snapshot_log_bytes,
+        }
+    }
+
+    /// Whether entries are kept for members that are there and a little behind. One that cannot catch up gets a snapshot, before it fills the disk.
+    const fn waits_for_members(self) -> bool {
+        self.bytes < self.limit.saturating_mul(WAITING_LIMITS)
+    }
+
+    /// Whether a snapshot that is on its way to a member stays the newest one: another would have to be sent from its beginning.
+    const fn waits_for_transfers(self) -> bool {
+        self.bytes < self.limit.saturating_mul(SENDING_LIMITS)
+    }
 }
 
 /// Purges what the snapshot covers, but for the last `kept` bytes, and for what a member needs that is there and a little behind.
 async fn purge(node: &RaftNode, kept: u64) {
     let before_kept = node.log.tail(kept).saturating_sub(1);
-    let upto = snapshot_index(node).min(before_kept).min(needed_by_the_living(node));
+    let needed = match Length::of(node).waits_for_members() {
+        true => needed_by_the_living(node),
+        false => u64::MAX,
+    };
+    let upto = snapshot_index(node).min(before_kept).min(needed);
     if upto > 0
         && let Err(error) = node.raft.trigger().purge_log(upto).await
     {
@@ -95,9 +121,33 @@ async fn newer_snapshot(node: &RaftNode, than: u64) {
 const LOG_CHECK: Duration = Duration::from_secs(1);
 /// A snapshot of a large store takes minutes.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(3_600);
-/// A gigabyte with the default: hours of a slow line.
-const SENDING_LIMITS: u64 = 4;
+/// Limits that the log may have before members that are there are waited for no more. A gigabyte with the default: hours of a slow line.
+const WAITING_LIMITS: u64 = 4;
+/// Limits that the log may have before a snapshot is taken although another is being sent. More than the above, so that what follows the one that is
+/// being sent is still there when it has arrived.
+const SENDING_LIMITS: u64 = 8;
 /// The part of the log that is kept for a member that was away for a moment.
 const KEPT_PART: u64 = 4;
 /// Elections without a word after which a member counts as away: 12 seconds with the default times.
 const SILENCES: u32 = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_member_fills_the_disk() {
+        // A member that is there and holds nothing yet: what covers the snapshot that it is being sent is dropped before the snapshot is replaced.
+        for (bytes, members, transfers) in [
+            (10, true, true),
+            (39, true, true),
+            (40, false, true),
+            (79, false, true),
+            (80, false, false),
+        ] {
+            let length = Length { bytes, limit: 10 };
+            let found = (length.waits_for_members(), length.waits_for_transfers());
+            assert_eq!(found, (members, transfers), "{bytes}");
+        }
+    }
+}
