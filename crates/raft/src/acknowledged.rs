@@ -8,6 +8,8 @@
 //! knows of the follower. Who is told of more than it has does not vote, takes nothing in, marks its directory and ends.
 //!
 //! An acknowledged entry that is committed is never removed from a log, only behind a snapshot. So a sound node is never told of more than it has.
+//! Nobody knows of more than is committed as far as it knows itself. A number beyond that is a mistake: it is neither kept, nor passed on, nor
+//! acted upon.
 //!
 //! What it does not notice: what was acknowledged after the last member that could tell has heard of it, which is a second or so while the members
 //! are in contact, and everything since a member went away that alone is left to tell; all members rolled back at once; votes without an entry.
@@ -114,21 +116,37 @@ impl Acknowledged {
         .collect()
     }
 
-    /// Takes what a peer has heard, of this node too.
-    pub(crate) fn learn(&self, told: &[wire::Acknowledged]) {
+    /// Takes what a peer has heard, of this node too, and how far that peer has applied. Of others no more is kept than is committed as far as this
+    /// node knows: a wrong number goes no further.
+    pub(crate) fn learn(&self, told: &[wire::Acknowledged], applied: u64) {
+        let own = self.shared.facts().last.map_or(0, |id| id.index);
+        let mut of_this = 0;
         let mut known = self.lock();
         for wire::Acknowledged { node, index } in told.iter().take(MEMBERS_MAX) {
-            known.raise(*node, *index);
+            if *node == self.node.0 {
+                of_this = *index;
+            } else {
+                known.raise(*node, (*index).min(own));
+            }
         }
         drop(known);
         // Whoever asks is told by the mark and by the end of the process.
-        let _ = self.confront(self.of(self.node.0));
+        let _ = self.confront(of_this, applied);
     }
 
-    /// Takes what somebody says that this node has acknowledged. Fails if that is more than it has: from then on it takes part in nothing.
-    pub(crate) fn confront(&self, acknowledged: u64) -> Result<(), Status> {
+    /// Takes what somebody says that this node has acknowledged, and how far somebody's own log goes at least. Fails if that is more than this node
+    /// has: from then on it takes part in nothing. Nobody knows of acknowledgements beyond its own log; who says so is wrong, and not believed.
+    pub(crate) fn confront(&self, acknowledged: u64, reach: u64) -> Result<(), Status> {
         self.check()?;
         if acknowledged <= self.log.last_index() {
+            return Ok(());
+        }
+        if acknowledged > reach {
+            tracing::debug!(
+                acknowledged,
+                reach,
+                "a peer knows of acknowledgements beyond its own log"
+            );
             return Ok(());
         }
         // A snapshot that was just installed is ahead of the log for a moment.
@@ -303,7 +321,12 @@ const SAVE_EVERY: u64 = 5;
 
 #[cfg(test)]
 mod tests {
+    use aumbry_storage::{Log as _, LogDb};
+    use openraft::EntryPayload;
+
     use super::*;
+    use crate::state_machine::StateMachine;
+    use crate::types::{RaftEntry, raft_log_id};
 
     #[test]
     fn what_was_heard_is_of_one_cluster() {
@@ -329,5 +352,60 @@ mod tests {
         known.raise(1, 7);
         assert!(known.is_saved);
         assert_eq!(known.indexes, BTreeMap::from([(1, 7)]));
+    }
+
+    /// One wrong number does not end the cluster: neither whom it is told of nor who passes it on.
+    #[test]
+    fn what_nobody_can_know_is_not_believed() {
+        let root = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&root.path().join("data")).unwrap();
+        let machine = StateMachine::open(data.state(), data.audit(), data.snapshots()).unwrap();
+        let entries: Vec<RaftEntry> = (0..=20).map(blank).collect();
+        machine.shared().apply(&entries).unwrap();
+        let log = LogDb::open(&data.log()).unwrap();
+        let written = entries
+            .iter()
+            .map(|entry| (entry.log_id.index, crate::types::encode_entry(entry)));
+        log.append(written.collect(), Box::new(drop));
+        let log = LogStore::new(Arc::new(log));
+        let open = |mark: &str| {
+            let (file, mark) = (data.small_file(FILE).unwrap(), data.small_file(mark).unwrap());
+            Acknowledged {
+                node: NodeId(2),
+                cluster: ClusterId::from_bytes([1; 16]),
+                path: data.path().to_owned(),
+                log: log.clone(),
+                shared: Arc::clone(machine.shared()),
+                file: Arc::new(file),
+                mark,
+                known: Mutex::default(),
+                rolled_back: watch::Sender::new(None),
+            }
+        };
+        let told = |node, index| [wire::Acknowledged { node, index }];
+        let sound = open("sound");
+        for index in [20, 30, u64::MAX] {
+            sound.learn(&told(2, index), 19);
+            assert!(sound.confront(index, 20).is_ok(), "{index}");
+        }
+        sound.learn(&told(3, 15), 20);
+        assert_eq!(sound.of(3), 15);
+        sound.learn(&told(3, u64::MAX), u64::MAX);
+        let all: Vec<_> = sound.all().iter().map(|known| (known.node, known.index)).collect();
+        assert_eq!(all, [(3, 20)], "it is kept and passed on as far as it can be true");
+        assert!(sound.check().is_ok());
+
+        // The control: what others can know.
+        assert!(open("told").confront(30, 30).is_err());
+        let rolled_back = open("heard");
+        rolled_back.learn(&told(2, 30), 31);
+        assert!(rolled_back.check().is_err());
+    }
+
+    fn blank(index: u64) -> RaftEntry {
+        RaftEntry {
+            log_id: raft_log_id(1, 1, index),
+            payload: EntryPayload::Blank,
+        }
     }
 }

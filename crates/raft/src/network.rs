@@ -79,7 +79,10 @@ pub(crate) struct Connection {
 impl Connection {
     /// Hears a voter out: it may know that this node was rolled back. Then nothing is made of its vote.
     fn hear(&self, reply: wire::VoteReply, asked: &RaftVote) -> Rpc<VoteResponse<TypeConfig>> {
-        self.acknowledged.confront(reply.acknowledged).map_err(classify)?;
+        let reach = reply.last.as_ref().map_or(0, |id| id.index);
+        self.acknowledged
+            .confront(reply.acknowledged, reach)
+            .map_err(classify)?;
         convert::from_vote_reply(reply, asked.leader_id.term).map_err(classify)
     }
 }

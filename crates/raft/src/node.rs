@@ -287,7 +287,7 @@ impl RaftNode {
             .ok()?
             .ok()?
             .into_inner();
-        self.acknowledged.learn(&reply.acknowledged);
+        self.acknowledged.learn(&reply.acknowledged, reply.applied);
         let room = room::from_wire(reply.room());
         self.spent.note(node.0, room);
         Some(PeerStatus {

@@ -14,7 +14,7 @@ use aumbry_storage::{Incoming, Space};
 use aumbry_types::{ClusterId, NodeId};
 use futures::{Stream, StreamExt as _};
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::raft::VoteRequest;
+use openraft::raft::{AppendEntriesRequest, VoteRequest};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -92,7 +92,8 @@ impl Service {
         let told = request.acknowledged;
         let request = convert::from_vote_request(request)?;
         check_vote(&self.raft, &request.vote, candidate)?;
-        self.acknowledged.confront(told)?;
+        let reach = request.last_log_id.map_or(0, |id| id.index);
+        self.acknowledged.confront(told, reach)?;
         Ok(request)
     }
 
@@ -177,7 +178,7 @@ impl PeerService for Service {
             let message = convert::from_append(message)?;
             check_vote(&raft, &message.vote, leader)?;
             // Before consensus sees that a follower's log has become shorter, which its leader cannot cope with.
-            acknowledged.confront(told)?;
+            acknowledged.confront(told, reach_of(&message))?;
             if let Err(full) = taken {
                 *refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(full.clone());
                 return Err(full);
@@ -329,6 +330,13 @@ impl PeerService for Service {
         let answer = (self.handlers.forward)(from, request.into_inner().call).await?;
         Ok(Response::new(wire::ForwardReply { answer }))
     }
+}
+
+/// How far a leader's log goes at least.
+fn reach_of(append: &AppendEntriesRequest<TypeConfig>) -> u64 {
+    let last = append.entries.last().map(|entry| entry.log_id);
+    let ids = [append.prev_log_id, append.leader_commit, last];
+    ids.into_iter().flatten().map(|id| id.index).max().unwrap_or(0)
 }
 
 /// What comes next of a snapshot; none at its end. A sender that has gone quiet, with its connection alive, is not waited for.
