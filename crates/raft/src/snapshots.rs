@@ -141,7 +141,7 @@ fn write_rows(
     let mut writer = SnapshotWriter::create(&path, &header).map_err(io::Error::other)?;
     let mut failed = None;
     rows.for_each(|key, row| {
-        let is_replicated = key.first().is_some_and(|table| *table < aumbry_state::key::RESERVED);
+        let is_replicated = key.first().is_some_and(|table| *table < key::RESERVED);
         if failed.is_none() && is_replicated {
             failed = writer.row(key, row).err();
         }

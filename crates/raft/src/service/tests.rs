@@ -2,7 +2,7 @@
 
 use aumbry_crypto::sha256;
 use aumbry_state::{Command, Consensus as _, Counters, Entry, EntryHeader, Put, Write, key};
-use aumbry_storage::{DataDir, SnapshotHeader, SnapshotWriter, snapshot_name};
+use aumbry_storage::{DataDir, SnapshotHeader, SnapshotWriter, Space, snapshot_name};
 use aumbry_types::{CommandId, ObjectId, WallTime};
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -60,7 +60,8 @@ impl Bed {
                 ..Default::default()
             }),
         };
-        let node = RaftNode::start(&data, &identity, config, listener, handlers)
+        let space = Arc::new(Space::new(&data, 0));
+        let node = RaftNode::start(&data, &identity, config, listener, handlers, space)
             .await
             .unwrap();
         node.bootstrap(&server.to_member(1, true, None)).await.unwrap();
@@ -78,6 +79,17 @@ impl Bed {
         let mut changed = self.node.changed();
         let leads = changed.wait_for(|change| change.leadership.is_some());
         tokio::time::timeout(LONG, leads).await.unwrap().unwrap();
+    }
+
+    /// Waits until this node has voted under a term, which it does for itself when it has lost its leadership.
+    async fn reaches(&self, term: u64) {
+        let mut metrics = self.node.raft.metrics();
+        let reached = async {
+            while self.term() < term {
+                metrics.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(LONG, reached).await.unwrap();
     }
 
     /// Says that an id was issued, as a join does.
@@ -163,14 +175,15 @@ impl Bed {
 }
 
 impl Caller {
-    async fn append(&mut self, vote: wire::Vote) -> Result<Option<wire::AppendReply>, Status> {
+    /// Appends nothing under a vote; whether there is a reply, or the stream ends.
+    async fn append(&mut self, vote: wire::Vote) -> Result<bool, Status> {
         let request = wire::AppendRequest {
             vote: Some(vote),
             ..Default::default()
         };
         // openraft ends its side when there is no more.
         let mut replies = self.client.append(futures::stream::iter([request])).await?.into_inner();
-        replies.message().await
+        Ok(replies.message().await?.is_some())
     }
 
     async fn vote(&mut self, vote: wire::Vote) -> Result<wire::VoteReply, Status> {
@@ -252,8 +265,8 @@ async fn who_was_removed_with_the_last_id_leads_nobody() {
         refused,
         "it is no member yet"
     );
-    assert!(joining.append(vote(term + 2, 3)).await.unwrap().is_some());
-    assert_eq!((bed.term(), bed.node.leads()), (term + 2, false));
+    assert!(joining.append(vote(term + 2, 3)).await.unwrap());
+    bed.reaches(term + 3).await;
     bed.leads().await;
     bed.add(&joining).await;
     assert_eq!(code(joining.vote(vote(bed.term() + 1, 3)).await), Code::Ok);
@@ -272,7 +285,7 @@ async fn a_vote_is_its_callers_own() {
     assert_eq!(code(member.vote(vote(u64::MAX, 2)).await), Code::InvalidArgument);
     for wrong in [vote(term + 1, 1), vote(u64::MAX, 2), vote(u64::MAX - 1, 2)] {
         // The stream ends without a reply.
-        assert_eq!(member.append(wrong).await.unwrap(), None);
+        assert!(!member.append(wrong).await.unwrap());
     }
     let transfer = wire::TransferRequest {
         from: Some(vote(term, 1)),
@@ -289,7 +302,7 @@ async fn a_vote_is_its_callers_own() {
         assert_ne!(code(member.send(head, vec![bytes.clone()]).await), Code::Ok);
     }
     assert_eq!((bed.term(), bed.node.leads(), bed.received()), (term, true, 0));
-    assert!(member.append(vote(term + 1, 2)).await.unwrap().is_some(), "the control");
+    assert!(member.append(vote(term + 1, 2)).await.unwrap(), "the control");
 }
 
 /// What is of no use is answered before a byte of it is read, and another transfer goes on.
@@ -353,7 +366,7 @@ async fn a_snapshot_that_does_not_add_up_is_refused() {
     assert_eq!(code(send(later, bytes).await), Code::InvalidArgument);
     assert!(bed.node.leads());
     assert_eq!(bed.received(), 0);
-    member.append(vote(bed.term() + 1, 2)).await.unwrap();
+    assert!(member.append(vote(bed.term() + 1, 2)).await.unwrap(), "the control");
 }
 
 /// A member that is removed while it sends does not come to the end.

@@ -1,38 +1,36 @@
 //! Snapshots through crashes, and beside each other.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aumbry_state::Consensus as _;
 use aumbry_storage::{DataDir, Log as _, LogDb, Meta};
+use aumbry_types::{ClusterId, NodeId};
+use bytes::Bytes;
 use openraft::EntryPayload;
 use openraft::storage::RaftStateMachine as _;
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::identity::Identity;
+use crate::log_store::LogStore;
 use crate::node::{Config, Handlers, RaftNode};
 use crate::pki;
 use crate::state_machine::StateMachine;
-use crate::types::{RaftEntry, RaftVote, encode_entry};
-use aumbry_types::{ClusterId, NodeId};
-use std::time::Duration;
+use crate::types::{PeerNode, RaftEntry, RaftVote, encode_entry};
 
+/// An entry of the first leader; the first one is the membership.
 fn entry(index: u64) -> RaftEntry {
-    let payload = match index {
-        0 => EntryPayload::Membership(
-            openraft::Membership::new(
-                vec![[1, 2].into()],
-                [
-                    (1, crate::types::PeerNode::default()),
-                    (2, crate::types::PeerNode::default()),
-                ]
-                .into_iter()
-                .collect::<std::collections::BTreeMap<_, _>>(),
-            )
-            .unwrap(),
-        ),
-        _ => EntryPayload::Blank,
+    let membership = || {
+        let nodes: BTreeMap<u64, PeerNode> = [1, 2].map(|id| (id, PeerNode::default())).into();
+        openraft::Membership::new(vec![BTreeSet::from([1, 2])], nodes).unwrap()
     };
     RaftEntry {
         log_id: raft_log_id(1, 1, index),
-        payload,
+        payload: match index {
+            0 => EntryPayload::Membership(membership()),
+            _ => EntryPayload::Blank,
+        },
     }
 }
 
@@ -89,15 +87,17 @@ async fn a_snapshot_that_a_crash_keeps_from_being_installed_is_installed_at_the_
         snapshot_log_bytes: 1 << 30,
     };
     let handlers = Handlers {
-        forward: std::sync::Arc::new(|_, _| Box::pin(async { Ok(bytes::Bytes::new()) })),
-        status: std::sync::Arc::new(Default::default),
+        forward: Arc::new(|_, _| Box::pin(async { Ok(Bytes::new()) })),
+        status: Arc::new(Default::default),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let node = RaftNode::start(&data, &identity(2), config, listener, handlers)
+    let space = Arc::new(Space::new(&data, 0));
+    let node = RaftNode::start(&data, &identity(2), config, listener, handlers, space)
         .await
         .unwrap();
-    let status = aumbry_state::Consensus::status(&*node);
-    assert_eq!((status.applied.0, status.last_log.0), (60, 60));
+    let status = node.status();
+    let end = LogStore::new(Arc::clone(&node.log)).last_index();
+    assert_eq!((status.applied.0, end), (60, 60));
     assert_eq!(status.digest, sender.shared().applied().machine.digest());
     node.shutdown().await;
 }
@@ -144,11 +144,11 @@ async fn a_snapshot_is_found_without_being_read() {
 async fn tasks_go_on_while_the_rows_are_held() {
     let root = tempfile::tempdir().unwrap();
     let (_data, mut machine) = filled(&root.path().join("data"), 9);
-    let shared = std::sync::Arc::clone(machine.shared());
+    let shared = Arc::clone(machine.shared());
     let (release, released) = std::sync::mpsc::channel::<()>();
     let (holds, held) = tokio::sync::oneshot::channel();
     let holder = std::thread::spawn({
-        let shared = std::sync::Arc::clone(&shared);
+        let shared = Arc::clone(&shared);
         move || {
             let _applied = shared.applied();
             holds.send(()).unwrap();
