@@ -1,8 +1,8 @@
 //! A node's data directory: private, locked, and of a known format.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -26,6 +26,7 @@ impl DataDir {
     /// disk fails.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         files::create_dir(path)?;
+        refuse_links(path)?;
         // Checked before the lock file is made, so that a foreign directory is left untouched.
         let format = check_ours(path)?;
         let lock = lock(&path.join(LOCK))?;
@@ -60,6 +61,7 @@ impl DataDir {
     /// [`StorageError`] if there is no such directory, other users may enter it, another process has it open, or the disk fails.
     pub fn look(path: &Path) -> Result<(Self, Option<StorageError>), StorageError> {
         check_mode(path)?;
+        refuse_links(path)?;
         let lock = lock(&path.join(LOCK))?;
         replacement::settle_begun(path)?;
         let file = path.join(FORMAT);
@@ -262,8 +264,17 @@ fn is_setup(name: &str) -> bool {
     name == LOCK || name == "FORMAT.tmp"
 }
 
+/// Root repairs what is another user's, whose links would lead it to any file of the system. Who works on what is his own may have made them.
+fn refuse_links(path: &Path) -> Result<(), StorageError> {
+    let found = fs::metadata(path).map_err(StorageError::io("read the owner of", path))?;
+    if rustix::process::geteuid().is_root() && found.uid() != 0 {
+        files::check_regular(path)?;
+    }
+    Ok(())
+}
+
 fn lock(path: &Path) -> Result<File, StorageError> {
-    let opened = OpenOptions::new()
+    let opened = files::open_options()
         .read(true)
         .write(true)
         .create(true)
@@ -272,10 +283,11 @@ fn lock(path: &Path) -> Result<File, StorageError> {
         .open(path);
     // A failing disk is often mounted so that it can only be read: that is when somebody wants to look.
     let opened = match opened {
-        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => File::open(path),
+        Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => files::open_options().read(true).open(path),
         other => other,
     };
     let file = opened.map_err(StorageError::io("create", path))?;
+    files::check_kind(&file, path, files::Kind::File)?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StorageError::Locked { path: path.to_owned() }),

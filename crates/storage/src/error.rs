@@ -47,6 +47,14 @@ pub enum StorageError {
         /// The directory.
         path: PathBuf,
     },
+    /// Something in a data directory is none of ours, and could lead elsewhere.
+    #[error(
+        "{path} is a link or something else than a file or directory, which root does not touch in another user's directory: remove it, or run this as that user"
+    )]
+    Irregular {
+        /// What it is.
+        path: PathBuf,
+    },
     /// There is no data directory.
     #[error("{path} holds no node's data: name the configuration of the node that is meant")]
     Missing {
