@@ -66,7 +66,7 @@ impl Volume {
         Ok(())
     }
 
-    /// Cuts the power of several disks at once. Their processes get errors from now on.
+    /// Cuts the power of several disks at once. Processes that go on get errors, and see one sync or other succeed that did not.
     pub fn cut(volumes: &[&Self]) -> Result<()> {
         let tools = tempfile::tempdir()?;
         let program = native::power_off(tools.path())?;

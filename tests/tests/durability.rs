@@ -97,20 +97,15 @@ async fn strike(rack: &mut Rack, rounds: u64) -> Result<()> {
         // One node, two or three; the first of them is any.
         let (count, first) = (1 + dice.below(3), dice.below(3));
         let victims: Vec<usize> = (0..count).map(|n| ((first + n) % 3) as usize).collect();
-        let volumes: Vec<&Volume> = victims.iter().filter_map(|at| rack.volumes.get(*at)).collect();
-        if !volumes.is_empty() {
-            Volume::cut(&volumes)?;
+        match rack.volumes.is_empty() {
+            true => rack.kill(&victims)?,
+            false => rack.cut_power(&victims).await?,
         }
-        rack.kill(&victims)?;
         if count < 2 && round % 2 == 0 {
             // The others go on meanwhile, and what comes back is behind.
             load.goes_on(1 + dice.below(WRITES_MAX)).await?;
         }
-        for at in &victims {
-            if let Some(volume) = rack.volumes.get(*at) {
-                volume.remount().await?;
-            }
-        }
+        rack.remount(&victims).await?;
         rack.restart(&victims).await.with_context(|| format!("round {round}"))?;
         load.goes_on(WRITERS as u64)
             .await
