@@ -88,9 +88,9 @@ async fn figures_are_what_the_servers_did() -> Result<()> {
         let processors = std::thread::available_parallelism()?.get() as f64;
         ensure!(busy > 0.0 && busy <= processors * 1.1, "{busy} processors: {found}");
         ensure!(number(&found, "generator_cpu_us_per_request")? > 0.0, "{found}");
-        // Each request is on record, so a node syncs at least once for all in flight, and at most once for each.
+        // Each request is on record: two nodes sync at least once for all in flight, and three at most once for each.
         let syncs = number(&found, "fdatasync_per_request")?;
-        ensure!((3.0 / 9.0..=3.5).contains(&syncs), "{found}");
+        ensure!((0.2..=3.5).contains(&syncs), "{found}");
         ensure!(number(&found, "rss_bytes")? > 3e6, "{found}");
     }
     Ok(())
@@ -173,7 +173,7 @@ async fn failures_are_told_by_kind() -> Result<()> {
         let missing = found["errors"]["NOT_FOUND"]
             .as_f64()
             .context("there is a kind NOT_FOUND")?;
-        ensure!((missing / number(&found, "samples")? - 1.0).abs() < 0.2, "{found}");
+        ensure!((missing / number(&found, "samples")? - 1.0).abs() < 0.5, "{found}");
         ensure!(said(&output).contains("--prepare"), "{}", said(&output));
     }
     let refused = bench(
@@ -227,7 +227,7 @@ async fn an_open_loop_keeps_its_rate() -> Result<()> {
             "{due} were due: {found}"
         );
         // A machine that stands still for a moment just at the end answers some behind it.
-        ensure!((150.0..=250.0).contains(&number(&found, "rate")?), "{found}");
+        ensure!((100.0..=300.0).contains(&number(&found, "rate")?), "{found}");
         ensure!(found["offered_rate"] == 200.0 && found["loop"] == "open", "{found}");
         number(&found, "start_delay_p99_ms")?;
     }

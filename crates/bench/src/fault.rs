@@ -28,6 +28,11 @@ impl Fault {
     pub(crate) const CONNECT: Self = Self::connection("UNREACHABLE");
     /// The connection ended before the answer.
     pub(crate) const BROKEN: Self = Self::connection("CONNECTION_BROKEN");
+    /// The server gave up this request alone.
+    pub(crate) const RESET: Self = Self {
+        kind: Cow::Borrowed("STREAM_RESET"),
+        of: Of::Request,
+    };
     /// No answer within the time that a request may take.
     pub(crate) const TIMEOUT: Self = Self::connection("TIMEOUT");
     /// The answer is none of this protocol.

@@ -57,9 +57,11 @@ impl RpcConnection {
         };
         let answer = self.exchange(sender, uri, message).await;
         answer.unwrap_or_else(|error| {
-            if error.is_io() || error.is_go_away() || !error.is_reset() {
-                *self.slot() = None;
+            // A stream alone may be reset, for example because the server has enough of them; the connection goes on.
+            if error.is_reset() {
+                return Err(Fault::RESET);
             }
+            *self.slot() = None;
             Err(Fault::BROKEN)
         })
     }
