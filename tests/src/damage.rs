@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use aumbry_types::{Entropy as _, SimulatedEntropy, SystemEntropy};
 use serde_json::Value;
 
@@ -117,6 +117,38 @@ pub fn flip_middle(path: &Path) -> Result<()> {
     flip(path, fs::metadata(path)?.len() / 2, 3)
 }
 
+/// The newest segment of a node's log that holds batches, and where they end. What follows is space that was filled ahead with zeros.
+pub fn log_end(data: &Path) -> Result<(PathBuf, u64)> {
+    for path in files_below(&data.join("log/wal"))?.into_iter().rev() {
+        let end = used_bytes(&path)?;
+        if path.extension().is_some_and(|ending| ending == "seg") && end > LOG_HEADER_BYTES {
+            return Ok((path, end));
+        }
+    }
+    bail!("there is no batch in the log of {}", data.display())
+}
+
+/// The size of a file without the zeros at its end.
+pub fn used_bytes(path: &Path) -> Result<u64> {
+    let bytes = fs::read(path)?;
+    let last = bytes.iter().rposition(|byte| *byte != 0);
+    Ok(last.map_or(0, |last| last as u64 + 1))
+}
+
+/// Flips a bit of the first batch in the second half of a node's log.
+pub fn flip_middle_of_log(data: &Path) -> Result<()> {
+    let (path, end) = log_end(data)?;
+    let bytes = fs::read(&path)?;
+    let sectors = bytes.chunks(SECTOR_BYTES).enumerate();
+    let mut batches = sectors
+        .filter(|(_, sector)| sector.starts_with(b"aumb"))
+        .map(|(n, _)| n * SECTOR_BYTES);
+    let middle = batches
+        .find(|at| *at as u64 >= end / 2)
+        .context("no batch in the second half")?;
+    flip(&path, middle as u64 + 12, 3)
+}
+
 /// The newest file below a directory whose name has this part.
 pub fn newest(directory: &Path, part: &str) -> Result<PathBuf> {
     let has_part = |path: &PathBuf| {
@@ -128,3 +160,6 @@ pub fn newest(directory: &Path, part: &str) -> Result<PathBuf> {
         .max()
         .with_context(|| format!("no {part} in {}", directory.display()))
 }
+
+const LOG_HEADER_BYTES: u64 = 4096;
+const SECTOR_BYTES: usize = 512;

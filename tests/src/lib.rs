@@ -30,7 +30,10 @@ mod volume;
 pub use canary::{Canaries, search};
 pub use certificates::{Authority, Pair};
 pub use cluster::{Cluster, NodeEnv, binary, eventually, run_cli};
-pub use damage::{Dice, copy_directory, files_below, flip, flip_middle, is_clear, newest, operator, tell};
+pub use damage::{
+    Dice, copy_directory, files_below, flip, flip_middle, flip_middle_of_log, is_clear, log_end, newest, operator,
+    tell, used_bytes,
+};
 pub use disk::Disk;
 pub use fleet::Fleet;
 pub use gate::Gate;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use aumbry_client::v1;
 use aumbry_tests::{
     Cluster, Dice, Server, Trio, Unusual, copy_directory, eventually, files_below, flip, flip_middle, get, is_clear,
-    newest, operator, put, tell,
+    newest, operator, put, tell, used_bytes,
 };
 use aumbry_types::SecretBytes;
 
@@ -26,13 +26,13 @@ async fn a_flip_anywhere_in_log_or_tables_is_harmless_or_refused_and_repaired() 
     let (mut refused, mut remedies) = (0, Vec::new());
     for round in 0..FLIPS {
         bed.victim.stop().await?;
-        let place = ["log/db", "state"][(round % 2) as usize];
+        let place = ["log/wal", "state"][(round % 2) as usize];
         let files: Vec<PathBuf> = files_below(&bed.victim.data().join(place))?
             .into_iter()
             .filter(is_data)
             .collect();
         let file = &files[dice.below(files.len() as u64) as usize];
-        let byte = dice.below(fs::metadata(file)?.len());
+        let byte = dice.below(used_bytes(file)?);
         let what = format!("round {round}: {}, byte {byte}", file.display());
         tell(&what);
         flip(file, byte, dice.below(8) as u32)?;
@@ -71,7 +71,7 @@ async fn a_flip_anywhere_in_log_or_tables_is_harmless_or_refused_and_repaired() 
 /// Files in which a flip can do harm. RocksDB writes the others and never reads them.
 fn is_data(path: &PathBuf) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let is_read = ["CURRENT", "MANIFEST", ".sst", ".log"]
+    let is_read = ["CURRENT", "MANIFEST", ".sst", ".log", ".seg"]
         .iter()
         .any(|part| name.contains(part));
     is_read && fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
@@ -149,7 +149,7 @@ async fn a_node_alone_has_only_its_own_log() -> Result<()> {
     ensure!(get(&cluster.client()?, "secret/one").await?.contains("kept"));
 
     cluster.stop(1)?;
-    fs::remove_file(data.join("log/db/CURRENT"))?;
+    fs::remove_dir_all(data.join("log/wal"))?;
     let (code, found) = operator("check", &config, &[])?;
     ensure!(code == 8 && found["remedy"] == "restore", "{found}");
     let (code, _) = operator("repair", &config, &[])?;

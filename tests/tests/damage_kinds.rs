@@ -1,10 +1,13 @@
 //! Each kind of damage to a node's files is named by the check and refused by the server.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use aumbry_tests::{Refusal, Trio, copy_directory, flip, flip_middle, is_clear, newest, operator, run_cli};
+use aumbry_tests::{
+    Refusal, Trio, copy_directory, flip, flip_middle, flip_middle_of_log, is_clear, log_end, newest, operator, run_cli,
+};
 
 /// Each kind of damage, on a copy of a stopped node's data directory: the check names the part and the remedy, and the server refuses in one line.
 #[tokio::test(flavor = "multi_thread")]
@@ -44,10 +47,10 @@ async fn each_kind_of_damage_is_named_and_refused() -> Result<()> {
     }
 
     // An end that was never acknowledged is torn by every crash: it is dropped, and the node is as good as before.
-    let wal = newest(&data.join("log/db"), ".log")?;
-    let mut bytes = fs::read(&wal)?;
-    bytes.extend_from_slice(&[1, 2, 3, 4, 0xff, 0x10, 1, 9, 9, 9]);
-    fs::write(&wal, bytes)?;
+    let (segment, end) = log_end(&data)?;
+    let torn = [b"aumb", &[9; 2000][..]].concat();
+    let segment = File::options().write(true).open(segment)?;
+    segment.write_all_at(&torn, end.next_multiple_of(512))?;
     bed.victim.run().await?;
     ensure!(bed.catches_up().await?, "{}", bed.victim.log());
     bed.all_is_there().await
@@ -63,45 +66,41 @@ const KINDS: &[(&str, Damage, &str, &str)] = &[
         "discard",
     ),
     (
-        "no database of the log",
-        |data| Ok(fs::remove_dir_all(data.join("log/db"))?),
+        "no segments of the log",
+        |data| Ok(fs::remove_dir_all(data.join("log/wal"))?),
         "log",
         "discard",
     ),
     (
-        "no CURRENT of the log",
-        |data| Ok(fs::remove_file(data.join("log/db/CURRENT"))?),
+        "no newest segment of the log",
+        |data| Ok(fs::remove_file(log_end(data)?.0)?),
         "log",
         "discard",
     ),
     (
-        "no manifest of the log",
-        |data| Ok(fs::remove_file(newest(&data.join("log/db"), "MANIFEST")?)?),
+        "a flip in the header of a segment",
+        |data| flip(&log_end(data)?.0, 20, 1),
         "log",
         "discard",
     ),
     (
-        "no write-ahead log",
-        |data| Ok(fs::remove_file(newest(&data.join("log/db"), ".log")?)?),
+        "a cut segment",
+        |data| Ok(File::options().write(true).open(log_end(data)?.0)?.set_len(10_000)?),
         "log",
         "discard",
     ),
     (
-        "a cut acknowledged end",
+        "a lost acknowledged end",
         |data| {
-            let wal = newest(&data.join("log/db"), ".log")?;
-            let bytes = fs::read(&wal)?;
-            Ok(fs::write(&wal, &bytes[..bytes.len() / 2])?)
+            let (segment, end) = log_end(data)?;
+            let lost = vec![0; (end / 2) as usize];
+            let segment = File::options().write(true).open(segment)?;
+            Ok(segment.write_all_at(&lost, end - end / 2)?)
         },
         "log",
         "discard",
     ),
-    (
-        "a flip in the middle of the write-ahead log",
-        |data| flip_middle(&newest(&data.join("log/db"), ".log")?),
-        "log",
-        "discard",
-    ),
+    ("a flip in the middle of the log", flip_middle_of_log, "log", "discard"),
     (
         "no floor",
         |data| Ok(fs::remove_file(data.join("log/floor"))?),
@@ -137,7 +136,7 @@ const KINDS: &[(&str, Damage, &str, &str)] = &[
     ),
     (
         "a flip in the format",
-        |data| flip(&data.join("FORMAT"), 0, 0),
+        |data| flip(&data.join("FORMAT"), 0, 1),
         "format",
         "repair",
     ),

@@ -321,7 +321,7 @@ const SAVE_EVERY: u64 = 5;
 
 #[cfg(test)]
 mod tests {
-    use aumbry_storage::{Log as _, LogDb};
+    use aumbry_storage::{Log as _, Wal};
     use openraft::EntryPayload;
 
     use super::*;
@@ -362,7 +362,7 @@ mod tests {
         let machine = StateMachine::open(data.state(), data.audit(), data.snapshots()).unwrap();
         let entries: Vec<RaftEntry> = (0..=20).map(blank).collect();
         machine.shared().apply(&entries).unwrap();
-        let log = LogDb::open(&data.log()).unwrap();
+        let log = Wal::open(&data.log()).unwrap();
         let written = entries
             .iter()
             .map(|entry| (entry.log_id.index, crate::types::encode_entry(entry)));

@@ -3,7 +3,7 @@
 use std::io;
 
 use aumbry_storage::check::Part;
-use aumbry_storage::{DataDir, Log, LogDb, Meta, StorageError};
+use aumbry_storage::{DataDir, Log, Meta, StorageError, Wal};
 
 use crate::types::{RaftLogId, RaftVote, decode, decode_entry_id};
 
@@ -99,7 +99,7 @@ pub(crate) fn ends_of(log: &dyn Log) -> io::Result<Ends> {
 /// # Errors
 /// [`StorageError`] if the disk fails.
 pub fn prepare(data: &DataDir) -> Result<(), StorageError> {
-    LogDb::open(&data.log()).map(drop)
+    Wal::open(&data.log()).map(drop)
 }
 
 /// Refuses a directory in which the identity is there and the log is not, or the other way round: with an empty log a node would vote again, and
@@ -111,7 +111,7 @@ pub fn refuse_loss(data: &DataDir, has_identity: bool) -> Result<(), StorageErro
     let missing = |path: std::path::PathBuf| Err(StorageError::damaged(&path, "it is missing"));
     match has_identity {
         true if !data.log().exists() => missing(data.log()),
-        false if data.state().exists() || LogDb::is_used(&data.log())? => {
+        false if data.state().exists() || Wal::is_used(&data.log())? => {
             missing(data.path().join(crate::identity::FILE))
         }
         _ => Ok(()),

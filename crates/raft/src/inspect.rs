@@ -66,7 +66,7 @@ pub fn inspect(path: &Path, progress: &mut dyn FnMut(Part, u64)) -> Result<Inspe
     let (data, format) = DataDir::look(path)?;
     let mut check = Check::new(progress);
     match format {
-        Some(error @ StorageError::Newer { .. }) => return Err(error),
+        Some(error @ (StorageError::Newer { .. } | StorageError::Older { .. })) => return Err(error),
         Some(error) => check.find_error(Part::Format, error),
         None => {}
     }
@@ -256,11 +256,7 @@ fn read_log(check: &mut Check<'_>, data: &DataDir, members: &mut Members) -> (Lo
             ends.purged = purged;
             ends.last = last.or(purged);
         }
-        _ => check.find(
-            Part::Log,
-            &path.join("db"),
-            "its vote or its purged mark cannot be read",
-        ),
+        _ => check.find(Part::Log, &path, "its vote or its purged mark cannot be read"),
     }
     (log, ends)
 }

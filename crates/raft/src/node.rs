@@ -8,7 +8,7 @@ use std::time::Duration;
 use aumbry_api::peer::v1 as wire;
 use aumbry_api::peer::v1::peer_service_server::PeerServiceServer;
 use aumbry_state::{Member, ProposeError, Room};
-use aumbry_storage::{DataDir, Log, LogDb, Space, StorageError};
+use aumbry_storage::{DataDir, Log, Space, StorageError, Wal};
 use aumbry_types::{LogIndex, NodeId, WallTime};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -173,7 +173,7 @@ impl RaftNode {
             return Err(found.into());
         }
         let tls = Arc::new(PeerTls::new(identity)?);
-        let log: Arc<dyn Log> = Arc::new(LogDb::open(&data.log())?);
+        let log: Arc<dyn Log> = Arc::new(Wal::open(&data.log())?);
         let peers = Arc::new(Peers::new(Arc::clone(&tls), identity.cluster, identity.node));
         let machine = rebuild::open(data, &log, &peers).await?;
         let shared = Arc::clone(machine.shared());

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aumbry_state::{Member, Outcome};
-use aumbry_storage::{DataDir, Log as _, LogDb, Meta, Replacement, StorageError};
+use aumbry_storage::{DataDir, Log as _, Meta, Replacement, StorageError, Wal};
 use aumbry_types::{LeaderId, NodeId, Term};
 use bytes::Bytes;
 use openraft::EntryPayload;
@@ -102,7 +102,7 @@ pub fn recover(
         shared.build()?;
     }
     {
-        let log = LogDb::open(&staged.log())?;
+        let log = Wal::open(&staged.log())?;
         log.purge_to(last.index, encode(&last));
         // Closing the log waits until all of it is durable.
         log.put_meta(Meta::Vote, encode(&RaftVote::new(term, node)), Some(Box::new(drop)));

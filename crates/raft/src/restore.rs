@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use aumbry_state::Member;
-use aumbry_storage::{Backup, DataDir, LogDb};
+use aumbry_storage::{Backup, DataDir, Wal};
 use openraft::storage::RaftLogStorage as _;
 
 use crate::identity::Identity;
@@ -36,7 +36,7 @@ pub async fn restore(data: &DataDir, member: &Member, backup: Backup) -> Result<
         shared.build().map(drop)
     });
     filling.await.map_err(io::Error::other)??;
-    let mut log = LogStore::new(Arc::new(LogDb::open(&data.log())?));
+    let mut log = LogStore::new(Arc::new(Wal::open(&data.log())?));
     log.purge(last).await?;
     // No vote may be older than the log; and the log of a cluster of one is its own.
     log.save_vote(&RaftVote::new(term + 1, member.id.0)).await?;

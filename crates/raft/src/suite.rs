@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use aumbry_storage::{DataDir, LogDb};
+use aumbry_storage::{DataDir, Wal};
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -69,7 +69,7 @@ impl StoreBuilder<TypeConfig, LogStore, Gapless, Guard> for Builder {
     async fn build(&self) -> Result<(Guard, LogStore, Gapless), StorageError<TypeConfig>> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let data = DataDir::open(&directory.path().join("data")).expect("a data directory");
-        let log = LogDb::open(&data.log()).expect("a log");
+        let log = Wal::open(&data.log()).expect("a log");
         let machine = StateMachine::open(data.state(), data.audit(), data.snapshots()).expect("a state machine");
         Ok(((directory, data), LogStore::new(Arc::new(log)), Gapless(machine)))
     }

@@ -117,6 +117,10 @@ impl<'a> Check<'a> {
                 path,
                 format!("it says that it is of format {found}, which is newer than this build"),
             ),
+            StorageError::Older { path, found, .. } => (
+                path,
+                format!("it says that it is of format {found}, which this build does not read"),
+            ),
             StorageError::Io { path, source, action } => (path, format!("cannot {action} it: {source}")),
             other => (PathBuf::new(), other.to_string()),
         };

@@ -145,7 +145,7 @@ impl DataDir {
         self.path.join("state")
     }
 
-    /// Where [`crate::LogDb`] lives.
+    /// Where [`crate::Wal`] lives.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.path.join("log")
@@ -308,6 +308,13 @@ pub(crate) fn check_format(path: &Path, bytes: &[u8]) -> Result<(), StorageError
             supported: VERSION,
         });
     }
+    if found < VERSION {
+        return Err(StorageError::Older {
+            path: path.to_owned(),
+            found,
+            supported: VERSION,
+        });
+    }
     Ok(())
 }
 
@@ -315,8 +322,9 @@ pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const FORMAT: &str = "FORMAT";
 /// What a directory is called to which something was moved that is damaged; a number follows.
 const ASIDE: &str = "damaged-";
-/// The version of everything below the directory. Raised when an older build could no longer read it.
-const VERSION: u32 = 1;
+/// The version of everything below the directory. Raised when an older build could no longer read it. Version 1 had its log in a RocksDB and was
+/// in no release.
+const VERSION: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -362,9 +370,12 @@ mod tests {
         assert!(matches!(error, StorageError::Permissions { mode: 0o750, .. }));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
 
-        fs::write(path.join(FORMAT), "2\n").unwrap();
+        fs::write(path.join(FORMAT), "3\n").unwrap();
         let error = DataDir::open(&path).unwrap_err();
-        assert!(matches!(error, StorageError::Newer { found: 2, .. }));
+        assert!(matches!(error, StorageError::Newer { found: 3, .. }));
+        fs::write(path.join(FORMAT), "1\n").unwrap();
+        let error = DataDir::open(&path).unwrap_err();
+        assert!(matches!(error, StorageError::Older { found: 1, .. }));
 
         fs::remove_file(path.join(FORMAT)).unwrap();
         let error = DataDir::open(&path).unwrap_err();

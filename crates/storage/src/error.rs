@@ -71,6 +71,18 @@ pub enum StorageError {
         /// The newest version that this build can read.
         supported: u32,
     },
+    /// A version wrote this that was never released.
+    #[error(
+        "{path} has storage format {found}, this build knows {supported} only: take a backup with the build that wrote it, and restore that"
+    )]
+    Older {
+        /// The file that names the format.
+        path: PathBuf,
+        /// The version it names.
+        found: u32,
+        /// The only version that this build can read.
+        supported: u32,
+    },
     /// Bytes are not what was written.
     #[error("{path} is damaged, {what}: {NEXT}")]
     Damaged {

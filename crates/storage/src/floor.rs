@@ -1,6 +1,6 @@
 //! The floor: how far this node has told others that its log is durable.
 //!
-//! A disk, or what stands between it and us, can lose whole writes that it had confirmed, and RocksDB cannot tell a log that lost its end from a
+//! A disk, or what stands between it and us, can lose whole writes that it had confirmed, and no log can tell that it lost its end from a
 //! shorter one. A voter that forgets an acknowledged entry can help to elect a leader without it, and a committed write is gone ("Protocol-Aware
 //! Recovery for Consensus-Based Storage", FAST 2018). So the end of what was acknowledged is kept in a file of its own, and a log that ends before
 //! it is not opened.

@@ -1,7 +1,7 @@
 //! What a node keeps on its disk: the Raft log, the applied rows, the audit bodies, and snapshot files.
 //!
 //! Guarantees:
-//! * A log entry, a vote or a truncation is durable before its callback is called, in the order of the calls ([`Log`], [`LogDb`]).
+//! * A log entry, a vote or a truncation is durable before its callback is called, in the order of the calls ([`Log`], [`Wal`]).
 //! * A disk that lost acknowledged entries is noticed when the log is opened, and the node does not start.
 //! * Every stored byte that can be checked is checked when it is read: nothing damaged is used, and nothing damaged in the middle is cut away.
 //! * A snapshot is installed by moving one pointer file: a crash leaves the old state or the new one.
@@ -25,11 +25,7 @@ mod generations;
 mod incoming;
 mod inspect;
 mod log;
-mod log_db;
 mod log_image;
-mod log_record;
-mod log_window;
-mod log_writer;
 mod options;
 mod replacement;
 mod segment;
@@ -37,6 +33,7 @@ mod small_file;
 mod snapshot_file;
 mod space;
 mod state_db;
+mod wal;
 
 pub use audit_segments::AuditSegments;
 pub use backup::{Backup, Manifest};
@@ -46,7 +43,6 @@ pub use files::rename;
 pub use incoming::Incoming;
 pub use inspect::{Inspected, inspect};
 pub use log::{Done, Log, Meta};
-pub use log_db::LogDb;
 pub use log_image::LogImage;
 pub use replacement::Replacement;
 pub use small_file::SmallFile;
@@ -55,3 +51,4 @@ pub use snapshot_file::{
 };
 pub use space::{Space, free_bytes};
 pub use state_db::{Flush, StateDb, StateSnapshot, install_state, switch_state};
+pub use wal::Wal;

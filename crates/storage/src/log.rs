@@ -20,7 +20,19 @@ pub enum Meta {
     Purged = 2,
 }
 
-/// A Raft log. [`crate::LogDb`] is the one on RocksDB; tests and simulations bring their own.
+impl Meta {
+    /// The value with this number.
+    pub(crate) const fn from_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Vote),
+            1 => Some(Self::Committed),
+            2 => Some(Self::Purged),
+            _ => None,
+        }
+    }
+}
+
+/// A Raft log. [`crate::Wal`] is the one on the disk; tests and simulations bring their own.
 ///
 /// Calls take effect in memory at once, and on the disk in the order of the calls. A callback is called exactly once, in order, when its call and all
 /// calls before it are durable.
@@ -70,7 +82,7 @@ pub trait Log: Send + Sync {
     #[must_use]
     fn fsyncs(&self) -> u64;
 
-    /// The size of the retained entries in bytes, without what the database adds.
+    /// The size of the retained entries in bytes, without what the store adds.
     #[must_use]
     fn bytes(&self) -> u64;
 

@@ -1,4 +1,4 @@
-//! The settings that both databases share.
+//! The settings of the database.
 
 use std::path::Path;
 

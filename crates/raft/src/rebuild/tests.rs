@@ -1,6 +1,6 @@
 //! What a peer lends, and how the log goes on from it.
 
-use aumbry_storage::LogDb;
+use aumbry_storage::Wal;
 use openraft::EntryPayload;
 use openraft::storage::RaftStateMachine as _;
 
@@ -23,7 +23,7 @@ fn durable(call: impl FnOnce(aumbry_storage::Done)) {
 /// A log of the entries 0 to 9 of term 2, purged up to 3, committed up to 6, with a vote of term 2.
 fn log() -> (tempfile::TempDir, Arc<dyn Log>) {
     let directory = tempfile::tempdir().unwrap();
-    let log = LogDb::open(&directory.path().join("log")).unwrap();
+    let log = Wal::open(&directory.path().join("log")).unwrap();
     let entries = (0..10).map(|index| (index, encode_entry(&entry(2, index)))).collect();
     durable(|done| log.append(entries, done));
     log.purge_to(3, encode(&raft_log_id(2, 1, 3)));

@@ -24,7 +24,7 @@ fn survivor(path: &std::path::Path, last: u64, committed: u64, voters: &[u64]) -
         let log_id = raft_log_id(index / 4 + 1, 1, index);
         (index, encode_entry(&RaftEntry { log_id, payload }))
     });
-    let log = LogDb::open(&data.log()).unwrap();
+    let log = Wal::open(&data.log()).unwrap();
     log.append(entries.collect(), Box::new(drop));
     log.put_meta(Meta::Vote, encode(&RaftVote::new(9, 3)), None);
     log.put_meta(
@@ -91,7 +91,7 @@ fn the_whole_log_counts_and_begins_anew() {
 
     let cluster = ClusterId::from_bytes([2; 16]);
     let aside = recover(&data, &remains, &member(), &identity(cluster), entry()).unwrap();
-    let log = LogDb::open(&aside.join("log")).unwrap();
+    let log = Wal::open(&aside.join("log")).unwrap();
     assert_eq!(
         (log.first_index(), log.last_index()),
         (Some(0), Some(10)),
@@ -142,7 +142,7 @@ fn an_entry_that_does_not_fit_changes_nothing() {
 fn what_is_not_whole_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let data = survivor(&root.path().join("gap"), 10, 6, &[1, 2, 3]);
-    let log = LogDb::open(&data.log()).unwrap();
+    let log = Wal::open(&data.log()).unwrap();
     log.purge_to(3, encode(&raft_log_id(1, 1, 3)));
     drop(log);
     let error = Remains::open(&data).map(drop).unwrap_err();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aumbry_state::Consensus as _;
-use aumbry_storage::{DataDir, Log as _, LogDb, Meta};
+use aumbry_storage::{DataDir, Log as _, Meta, Wal};
 use aumbry_types::{ClusterId, NodeId};
 use bytes::Bytes;
 use openraft::EntryPayload;
@@ -75,7 +75,7 @@ async fn a_snapshot_that_a_crash_keeps_from_being_installed_is_installed_at_the_
     std::fs::rename(root.path().join("audit"), &audit).unwrap();
     drop(machine);
     {
-        let log = LogDb::open(&data.log()).unwrap();
+        let log = Wal::open(&data.log()).unwrap();
         let entries = (0..=40).map(|index| (index, encode_entry(&entry(index))));
         log.append(entries.collect(), Box::new(drop));
         log.put_meta(Meta::Vote, encode(&RaftVote::new_committed(1, 1)), Some(Box::new(drop)));
