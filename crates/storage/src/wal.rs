@@ -456,8 +456,8 @@ pub(crate) fn compare(dir: &Path, floor: Mark, end: u64, votes: u64) -> Result<(
 fn remove_unfinished(path: &Path) -> Result<(), StorageError> {
     let ending = format!(".{}", files::TEMPORARY);
     let names = files::names(path)?;
-    let unfinished = names.iter().filter(|name| name.ends_with(&ending));
-    unfinished.map(|name| files::remove(&path.join(name))).collect()
+    let mut unfinished = names.iter().filter(|name| name.ends_with(&ending));
+    unfinished.try_for_each(|name| files::remove(&path.join(name)))
 }
 
 /// A log that is young is small; a purge frees segments of the final size, of which a snapshot's worth of log has four.

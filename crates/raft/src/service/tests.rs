@@ -192,7 +192,7 @@ impl Caller {
             last: Some(convert::log_id(&raft_log_id(vote.term - 1, 1, 1_000))),
             ..Default::default()
         };
-        self.client.pre_vote(request.clone()).await?;
+        self.client.pre_vote(request).await?;
         Ok(self.client.vote(request).await?.into_inner())
     }
 

@@ -331,7 +331,8 @@ fn apply(state: &mut State, records: &[Record<'_>]) -> Option<u64> {
             Record::Entry(index, _) => state.append(*index),
             Record::Truncate(from) => {
                 state.truncate(*from);
-                lowest = Some(lowest.map_or(state.end(), |lowest| lowest.min(state.end())));
+                let end = state.end();
+                lowest = Some(lowest.map_or(end, |lowest| lowest.min(end)));
             }
             Record::Purge(index, marker) => state.purge(*index, Bytes::clone(marker)),
             Record::Meta(key, value) => state.put(*key, Bytes::clone(value)),

@@ -74,12 +74,12 @@ fn a_flip_of_any_byte_is_refused_or_does_no_harm() {
     let (mut refused, mut torn) = (0, 0);
     for path in written(dir.path()) {
         let bytes = fs::read(&path).unwrap();
-        for at in 0..used(&path) {
+        for (at, byte) in bytes.iter().enumerate().take(used(&path)) {
             // What fills sectors is not looked at, and takes a good open each.
-            if bytes[at] == 0 && at % 16 != 0 {
+            if *byte == 0 && at % 16 != 0 {
                 continue;
             }
-            poke(&path, at, bytes[at] ^ 1 << (at % 8));
+            poke(&path, at, byte ^ 1 << (at % 8));
             let context = format!("{}, byte {at}", path.display());
             match open(dir.path()) {
                 Ok(log) => assert_eq!(content(&log), *whole, "{context}"),
@@ -255,14 +255,15 @@ fn missing_swapped_and_foreign_segments_are_refused() {
         append(&log, large(index..index + 1));
     }
     drop(log);
-    for n in 1..4 {
-        let bytes = fs::read(&paths[n]).unwrap();
-        fs::copy(&segments(other.path())[n], &paths[n]).unwrap();
+    for (own, foreign) in paths.iter().zip(segments(other.path())).skip(1).take(3) {
+        let bytes = fs::read(own).unwrap();
+        fs::copy(&foreign, own).unwrap();
         assert!(
             matches!(refused(dir.path()), StorageError::Damaged { .. }),
-            "foreign {n}"
+            "foreign {}",
+            foreign.display()
         );
-        fs::write(&paths[n], bytes).unwrap();
+        fs::write(own, bytes).unwrap();
     }
     assert_eq!(bounds(&open(dir.path()).unwrap()), Some((0, 17)));
     fs::remove_dir_all(segments_in(dir.path())).unwrap();
