@@ -18,7 +18,7 @@ pub struct LogFacts {
     pub last: Option<u64>,
     /// Up to where it was purged.
     pub purged: Option<u64>,
-    /// [`Meta::Vote`], [`Meta::Committed`] and [`Meta::Purged`].
+    /// [`crate::Meta::Vote`], [`crate::Meta::Committed`] and [`crate::Meta::Purged`].
     pub meta: [Option<Bytes>; 3],
 }
 
