@@ -52,7 +52,7 @@ impl AuditSegments {
     }
 
     /// Appends bodies, each with its log index and the sequence number of its first record. They are read at once, and durable after the next
-    /// [`Self::sync`]; without it they are lost when this is dropped. The log indexes go on without a hole; only the last body may come
+    /// [`Self::sync`]. The log indexes go on without a hole; only the last body may come
     /// once more.
     ///
     /// A hole, or an error of the disk, ends the process.
@@ -200,6 +200,13 @@ impl AuditSegments {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for AuditSegments {
+    /// Leaves nothing unwritten; it is durable only after a sync.
+    fn drop(&mut self) {
+        write(&mut self.lock());
     }
 }
 
