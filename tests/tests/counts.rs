@@ -36,16 +36,17 @@ async fn a_lone_request_is_one_entry_and_one_sync_a_node() -> Result<()> {
         let records = after.records - before.records - 1;
         ensure!(records == LONE, "{LONE} of {work} left {records} audit records");
         // Each second the log's floor may be raised.
-        let seconds = began.elapsed().as_secs() + 2;
-        for (node, (before, after)) in before.syncs.iter().zip(&after.syncs).enumerate() {
-            let syncs = after - before;
-            let bound = LONE + 1 + seconds;
-            ensure!(
-                (LONE..=bound).contains(&syncs),
-                "{LONE} of {work} took {syncs} syncs on node {}",
-                node + 1
-            );
-        }
+        let bound = LONE + 3 + began.elapsed().as_secs();
+        let syncs: Vec<u64> = after.syncs.iter().zip(&before.syncs).map(|(a, b)| a - b).collect();
+        ensure!(
+            syncs.iter().all(|syncs| *syncs <= bound),
+            "{LONE} of {work} took {syncs:?} syncs"
+        );
+        // Two of three must have each entry before the next is asked for; the third may take several at once.
+        ensure!(
+            syncs.iter().sum::<u64>() >= 2 * LONE,
+            "{LONE} of {work} took {syncs:?} syncs: too few for a quorum"
+        );
         let is_same = before.digest == after.digest;
         ensure!(is_same == (work == "read"), "{work} and the rows: same is {is_same}");
     }
