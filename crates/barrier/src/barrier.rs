@@ -99,3 +99,36 @@ impl Barrier {
         [&self.storage_id.as_bytes()[..], &[kind as u8], row].concat()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aumbry_types::SimulatedEntropy;
+
+    use super::*;
+
+    /// Every kind there is, so that one that is added is looked at here.
+    fn kinds() -> impl Iterator<Item = Kind> {
+        (0..=u8::MAX).filter_map(Kind::from_u8)
+    }
+
+    #[test]
+    fn only_names_tokens_policies_and_metadata_stay_opened() {
+        let entropy = SimulatedEntropy::new(1);
+        let barrier = Barrier::new(StorageId::make(&entropy), Keyring::make(&entropy));
+        let mut kept = Vec::new();
+        for kind in kinds() {
+            let row = [b'r', kind as u8];
+            let (_, body) = barrier.seal(&row, kind, b"plaintext", &entropy);
+            assert!(barrier.opened.find(&row, kind, &body).is_none(), "{kind:?} before it was opened");
+            for _ in 0..2 {
+                let plain = barrier.open(&row, kind, &body).expect("opens");
+                assert_eq!(plain.expose(), b"plaintext", "{kind:?}");
+            }
+            if barrier.opened.find(&row, kind, &body).is_some() {
+                kept.push(kind);
+            }
+        }
+        let expected = [Kind::Directory, Kind::Secret, Kind::Token, Kind::Policy, Kind::Mount];
+        assert_eq!(kept, expected);
+    }
+}

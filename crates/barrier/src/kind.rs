@@ -50,4 +50,16 @@ impl Kind {
             _ => return None,
         })
     }
+    /// Whether the plaintext of such a row may stay in memory while the barrier is open: what every request needs, and nothing that opens anything by
+    /// itself. Each kind is named, so that a new one is decided upon here.
+    pub(crate) const fn stays_opened(self) -> bool {
+        match self {
+            // Names, policies, a secret's metadata without its values, and what is known of a token but not the token.
+            Self::Directory | Self::Secret | Self::Token | Self::Policy | Self::Mount => true,
+            // Values and keys, and replies, which can hold a token.
+            Self::SecretVersion | Self::StoredReply | Self::JoinToken | Self::ClusterAuthority => false,
+            // Clear, or read by nobody.
+            Self::Cluster | Self::Work | Self::KeySeal => false,
+        }
+    }
 }

@@ -9,8 +9,8 @@ use quick_cache::unsync::Cache;
 
 use crate::Kind;
 
-/// Plaintexts of names, tokens and metadata by their rows, so that a request does not open the same directories and the same token again. Values of
-/// secrets are never kept. It lives and is wiped with the barrier.
+/// Plaintexts of names, tokens and metadata by their rows, so that a request does not open the same directories and the same token again. Only the
+/// kinds that [`Kind::stays_opened`] names are kept: no value, no key, no stored reply. It lives and is wiped with the barrier.
 ///
 /// A plaintext is given only for the very bytes that were opened.
 pub(crate) struct Opened {
@@ -46,7 +46,11 @@ impl Opened {
         (row.kind == kind && row.body == *body).then(|| row.plain.duplicate())
     }
 
+    /// Keeps the plaintext, if its kind may be kept.
     pub(crate) fn keep(&self, row_key: &[u8], kind: Kind, body: &Bytes, plain: &SecretBytes) {
+        if !kind.stays_opened() {
+            return;
+        }
         let row = Row {
             kind,
             body: body.clone(),
