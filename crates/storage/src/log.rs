@@ -16,7 +16,7 @@ pub enum Meta {
     Vote = 0,
     /// The highest committed position, a hint.
     Committed = 1,
-    /// The last purged position, as [`Log::purge_to`] was given it.
+    /// The last purged position, as [`Log::purge_to`] was given it, which alone stores it.
     Purged = 2,
 }
 

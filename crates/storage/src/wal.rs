@@ -273,6 +273,9 @@ impl Log for Wal {
             memory.committed = Some((memory.jobs, value));
             return;
         }
+        if key == Meta::Committed {
+            memory.committed = None;
+        }
         let bytes = value.len();
         self.send(&mut memory, Work::Meta(key, value), bytes, done);
     }

@@ -38,13 +38,6 @@ pub(super) enum Work {
     Sync,
 }
 
-impl Job {
-    /// Whether it can wait until something else is written: nobody is told of it, and to lose it does no harm.
-    fn is_hint(&self) -> bool {
-        self.done.is_none() && matches!(self.work, Work::Meta(Meta::Committed | Meta::Purged, _))
-    }
-}
-
 /// The writer's own state.
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -62,8 +55,6 @@ pub(super) struct Writer {
     state: State,
     /// For each segment, one past the highest index that was ever written to it.
     ends: BTreeMap<u64, u64>,
-    /// Hints that wait for something to be written.
-    hints: Vec<(Meta, Bytes)>,
     frame: Builder,
     raised: Instant,
 }
@@ -89,7 +80,6 @@ impl Writer {
             ordered: 0,
             state: scan.state,
             ends: scan.ends,
-            hints: Vec::new(),
             frame: Builder::default(),
             raised: Instant::now(),
         }
@@ -123,47 +113,31 @@ impl Writer {
                 bytes += job.bytes;
                 jobs.push(job);
             }
-            if jobs.iter().all(Job::is_hint) {
-                self.keep_hints(jobs);
-            } else {
-                self.write(jobs);
-            }
+            self.write(jobs);
             // Checked here too: a queue that is never empty must not keep the floor down.
             if self.is_floor_behind() && self.raised.elapsed() >= RAISE_EVERY {
                 self.raise_floor();
             }
         }
-        // The queue is closed, and all of it is written.
-        if !self.hints.is_empty() || self.shared.lock().committed.is_some() {
-            self.write(Vec::new());
-        }
+        // The queue is closed, and all of it is written but the hint.
+        self.write(Vec::new());
         if self.is_floor_behind() {
             self.raise_floor();
         }
     }
 
-    /// The next frame that is written takes them along: for itself, a hint is not worth a sync. A frame that is not synced would not do: one after
-    /// it could reach the disk first, and that is how damage looks.
-    fn keep_hints(&mut self, jobs: Vec<Job>) {
-        for job in &jobs {
-            if let Work::Meta(key, value) = &job.work {
-                self.hints.retain(|(kept, _)| kept != key);
-                self.hints.push((*key, value.clone()));
-            }
-        }
-        self.finish(jobs, &[]);
-    }
-
     /// The hint, if all that was queued before it is written before `end`: it must never tell of an entry that is not in the log.
-    fn take_committed(&self, end: u64) -> Option<(Meta, Bytes)> {
+    ///
+    /// The next frame that is written takes it along: for itself, it is not worth a sync. A frame that is not synced would not do: one after it could
+    /// reach the disk first, and that is how damage looks.
+    fn take_committed(&self, end: u64) -> Option<Bytes> {
         let committed = self.shared.lock().committed.take_if(|(job, _)| *job <= end);
-        committed.map(|(_, committed)| (Meta::Committed, committed))
+        committed.map(|(_, committed)| committed)
     }
 
     fn write(&mut self, jobs: Vec<Job>) {
-        let mut hints = std::mem::take(&mut self.hints);
-        hints.extend(self.take_committed(jobs.last().map_or(u64::MAX, |job| job.number + 1)));
-        let mut records: Vec<Record<'_>> = hints.iter().map(|(key, value)| Record::Meta(*key, value)).collect();
+        let committed = self.take_committed(jobs.last().map_or(u64::MAX, |job| job.number + 1));
+        let mut records = Vec::new();
         for job in &jobs {
             match &job.work {
                 Work::Append(entries) => {
@@ -175,6 +149,8 @@ impl Writer {
                 Work::Sync => {}
             }
         }
+        // What waits is newer than what the jobs say of it: a job that says it drops what waits.
+        records.extend(committed.iter().map(|value| Record::Meta(Meta::Committed, value)));
         // A sync alone: all before it is durable since its own frame was.
         if records.is_empty() {
             self.finish(jobs, &[]);
