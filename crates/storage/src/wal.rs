@@ -117,6 +117,7 @@ impl Wal {
                     number: FIRST,
                     previous: 0,
                     bytes: sizes.first,
+                    least: sizes.first,
                 };
                 let first = Arc::new(Segment::make(&path, order, None)?);
                 scan.segments.insert(FIRST, Arc::clone(&first));

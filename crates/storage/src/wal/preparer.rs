@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::segment::{Order, SPARE, Segment};
-use crate::{StorageError, fatal, files, with_causes};
+use super::segment::{FRAMES_START, Order, SPARE, Segment};
+use crate::{StorageError, fatal, files, free_bytes, with_causes};
 
 /// The thread, and what is ordered of it.
 #[derive(Debug)]
@@ -75,14 +75,14 @@ impl Preparer {
         }
     }
 
-    /// The segment that was ordered, once it is ready. One that is not as large is made anew. Ends the process if it cannot be had.
+    /// The segment that was ordered, once it is ready. One that is too small is made anew. Ends the process if it cannot be had.
     pub(super) fn take(&self, order: Order) -> Segment {
         let mut desk = self.shared.lock();
         // What failed before may have room now, and this is the last moment.
         desk.failed = None;
         loop {
             if let Some(segment) = desk.ready.take() {
-                if segment.number == order.number && segment.bytes >= order.bytes {
+                if segment.number == order.number && segment.bytes >= order.least {
                     desk.ordered = None;
                     return segment;
                 }
@@ -187,6 +187,13 @@ impl Shared {
     }
 
     fn make(&self, order: Order, spare: Option<PathBuf>) -> Result<Segment, StorageError> {
+        // The last room of a disk is for what must be written, not for what may be.
+        let room = free_bytes(&self.dir).unwrap_or(u64::MAX) / ROOM_PART;
+        let bytes = order.bytes.min(room.max(SMALLEST_BYTES)).max(order.least);
+        let order = Order {
+            bytes: bytes.next_multiple_of(FRAMES_START),
+            ..order
+        };
         let is_enough = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|metadata| metadata.len() >= order.bytes);
         let spare = match spare {
             Some(spare) if is_enough(&spare) => Some(spare),
@@ -234,5 +241,9 @@ impl Shared {
 
 /// A purge frees several at once, and the log grows back. More would only hold disk space.
 const SPARES: usize = 2;
+/// The next segment takes no more than this part of the free room, if it need not.
+const ROOM_PART: u64 = 16;
+/// Some seconds of a busy log.
+const SMALLEST_BYTES: u64 = 1 << 20;
 /// How soon a segment that could not be made is tried again.
 const RETRY: Duration = Duration::from_secs(1);

@@ -42,7 +42,10 @@ pub(super) struct Order {
     pub(super) number: u64,
     /// The salt of the segment before.
     pub(super) previous: u64,
+    /// Its size, if the disk has ample room.
     pub(super) bytes: u64,
+    /// What it must have room for in any case.
+    pub(super) least: u64,
 }
 
 impl Segment {
@@ -195,14 +198,15 @@ fn size(file: &File, path: &Path) -> Result<u64, StorageError> {
 /// A file of zeros. It is synced piece by piece, so that the log's own writes never wait behind all of it.
 fn fill(path: &Path, bytes: u64) -> Result<File, StorageError> {
     let file = files::create_file(path)?;
-    let zeros = vec![0; PIECE_BYTES.min(bytes) as usize];
+    let zeros = vec![0; WRITE_BYTES as usize];
     let mut at = 0;
     while at < bytes {
-        let piece = PIECE_BYTES.min(bytes - at);
-        file.write_all_at(&zeros[..piece as usize], at)
-            .and_then(|()| file.sync_all())
-            .map_err(StorageError::io("fill", path))?;
-        at += piece;
+        let zeros = &zeros[..WRITE_BYTES.min(bytes - at) as usize];
+        file.write_all_at(zeros, at).map_err(StorageError::io("fill", path))?;
+        at += zeros.len() as u64;
+        if at.is_multiple_of(SYNC_BYTES) || at == bytes {
+            file.sync_all().map_err(StorageError::io("fill", path))?;
+        }
     }
     Ok(file)
 }
@@ -215,7 +219,9 @@ const SEGMENT: &str = ".seg";
 const MAGIC: &[u8; 8] = b"aumwal\x00\x01";
 const HEADER_BYTES: usize = 44;
 /// What a disk takes in some milliseconds.
-const PIECE_BYTES: u64 = 4 << 20;
+const SYNC_BYTES: u64 = 4 << 20;
+/// The kernel caches what is written at once as one large page, and looks through all of it at each sync of a part.
+const WRITE_BYTES: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -225,6 +231,7 @@ mod tests {
         number: 3,
         previous: 9,
         bytes: 16 << 10,
+        least: 0,
     };
 
     #[test]

@@ -240,7 +240,8 @@ impl Writer {
         Order {
             number: self.segment.number + 1,
             previous: self.segment.salt,
-            bytes: bytes.next_multiple_of(FRAMES_START),
+            bytes,
+            least,
         }
     }
 
