@@ -187,11 +187,8 @@ impl Shared {
     }
 
     fn make(&self, order: Order, spare: Option<PathBuf>) -> Result<Segment, StorageError> {
-        // The last room of a disk is for what must be written, not for what may be.
-        let room = free_bytes(&self.dir).unwrap_or(u64::MAX) / ROOM_PART;
-        let bytes = order.bytes.min(room.max(SMALLEST_BYTES)).max(order.least);
         let order = Order {
-            bytes: bytes.next_multiple_of(FRAMES_START),
+            bytes: size(order, free_bytes(&self.dir).unwrap_or(u64::MAX)),
             ..order
         };
         let is_enough = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|metadata| metadata.len() >= order.bytes);
@@ -239,6 +236,12 @@ impl Shared {
     }
 }
 
+/// The size of a segment, with so much room on the disk: the last room is for what must be written, not for what may be.
+fn size(order: Order, free: u64) -> u64 {
+    let room = (free / ROOM_PART).max(SMALLEST_BYTES);
+    order.bytes.min(room).max(order.least).next_multiple_of(FRAMES_START)
+}
+
 /// A purge frees several at once, and the log grows back. More would only hold disk space.
 const SPARES: usize = 2;
 /// The next segment takes no more than this part of the free room, if it need not.
@@ -247,3 +250,51 @@ const ROOM_PART: u64 = 16;
 const SMALLEST_BYTES: u64 = 1 << 20;
 /// How soon a segment that could not be made is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORDER: Order = Order {
+        number: 1,
+        previous: 0,
+        bytes: 64 << 20,
+        least: 0,
+    };
+
+    #[test]
+    fn a_segment_takes_a_part_of_the_room_and_what_it_must() {
+        let check = |least, free, expected: u64| {
+            let bytes = size(Order { least, ..ORDER }, free);
+            assert_eq!(bytes, expected, "least {least}, free {free}");
+        };
+        check(0, u64::MAX, 64 << 20);
+        check(0, 1 << 30, 64 << 20);
+        check(0, 512 << 20, 32 << 20);
+        check(0, (512 << 20) - 1, 32 << 20);
+        check(0, 1 << 20, 1 << 20);
+        check(0, 0, 1 << 20);
+        check(5 << 20, 0, 5 << 20);
+        check((5 << 20) + 1, 0, (5 << 20) + FRAMES_START);
+        check(100 << 20, u64::MAX, 100 << 20);
+    }
+
+    #[test]
+    fn one_that_is_too_small_is_made_anew_and_one_that_is_large_enough_is_not() {
+        for (least, is_anew) in [(1 << 20, false), ((1 << 20) + 1, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let ahead = Order { bytes: 1 << 20, ..ORDER };
+            let ready = Segment::make(dir.path(), ahead, None).unwrap();
+            let salt = ready.salt;
+            let preparer = Preparer::start(dir.path(), Some(ready), Vec::new(), Arc::default()).unwrap();
+            let order = Order {
+                bytes: 2 << 20,
+                least,
+                ..ORDER
+            };
+            let taken = preparer.take(order);
+            assert_eq!(taken.salt != salt, is_anew, "{least}");
+            assert_eq!(taken.bytes, if is_anew { 2 << 20 } else { 1 << 20 });
+        }
+    }
+}
