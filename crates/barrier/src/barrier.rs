@@ -119,7 +119,10 @@ mod tests {
         for kind in kinds() {
             let row = [b'r', kind as u8];
             let (_, body) = barrier.seal(&row, kind, b"plaintext", &entropy);
-            assert!(barrier.opened.find(&row, kind, &body).is_none(), "{kind:?} before it was opened");
+            assert!(
+                barrier.opened.find(&row, kind, &body).is_none(),
+                "{kind:?} before it was opened"
+            );
             for _ in 0..2 {
                 let plain = barrier.open(&row, kind, &body).expect("opens");
                 assert_eq!(plain.expose(), b"plaintext", "{kind:?}");

@@ -283,7 +283,10 @@ mod tests {
     fn one_that_is_too_small_is_made_anew_and_one_that_is_large_enough_is_not() {
         for (least, is_anew) in [(1 << 20, false), ((1 << 20) + 1, true)] {
             let dir = tempfile::tempdir().unwrap();
-            let ahead = Order { bytes: 1 << 20, ..ORDER };
+            let ahead = Order {
+                bytes: 1 << 20,
+                ..ORDER
+            };
             let ready = Segment::make(dir.path(), ahead, None).unwrap();
             let salt = ready.salt;
             let preparer = Preparer::start(dir.path(), Some(ready), Vec::new(), Arc::default()).unwrap();

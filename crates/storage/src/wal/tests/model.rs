@@ -70,7 +70,8 @@ impl Model {
             5..=7 => {
                 let hint = Bytes::from(format!("hint {}", dice.below(1000)));
                 self.meta[Meta::Committed as usize] = Some(hint.clone());
-                let done: Option<Done> = (dice.below(4) == 0).then(|| Box::new(|done: io::Result<()>| done.unwrap()) as Done);
+                let done: Option<Done> =
+                    (dice.below(4) == 0).then(|| Box::new(|done: io::Result<()>| done.unwrap()) as Done);
                 log.put_meta(Meta::Committed, hint, done);
             }
             _ => {
