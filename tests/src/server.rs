@@ -1,7 +1,6 @@
 //! A server process of its own, with certificates that a cluster lends it, for example.
 
 use std::ffi::OsString;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +11,7 @@ use aumbry_client::Client;
 use aumbry_types::SecretBytes;
 
 use crate::cluster::{Cluster, binary, eventually};
+use crate::ports::free_address;
 
 /// A running server. Dropping it kills it.
 pub struct Server {
@@ -297,9 +297,4 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.kill();
     }
-}
-
-/// An address on loopback that nobody listens at.
-pub fn free_address() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
