@@ -216,14 +216,8 @@ mod tests {
     fn three_voters(log_time: u64) -> Status {
         let member = |id| Member {
             id: NodeId(id),
-            name: String::new(),
-            peer_addr: String::new(),
-            client_addr: String::new(),
-            spki_pin: [0; 32],
-            region: String::new(),
-            zone: String::new(),
             voter: true,
-            matched: None,
+            ..Member::default()
         };
         Status {
             node: NodeId(1),

@@ -178,14 +178,8 @@ mod tests {
     fn what_was_heard_long_ago_is_forgotten() {
         let member = |id| aumbry_state::Member {
             id: NodeId(id),
-            name: String::new(),
-            peer_addr: String::new(),
-            client_addr: String::new(),
-            spki_pin: [0; 32],
-            region: String::new(),
-            zone: String::new(),
             voter: true,
-            matched: None,
+            ..aumbry_state::Member::default()
         };
         let status = Status {
             node: NodeId(1),

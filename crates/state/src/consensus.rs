@@ -52,7 +52,7 @@ pub enum MembershipError {
 }
 
 /// A member of the cluster. Its public key is what it is; the addresses are where it was last.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Member {
     /// Its id.
     pub id: NodeId,
