@@ -88,6 +88,21 @@ impl Identity {
         let bytes = SecretBytes::new(crate::types::encode(&stored).to_vec());
         Ok(data.write(FILE, bytes.expose())?)
     }
+
+    /// A new identity that this authority certifies, and the pin of its key.
+    #[cfg(test)]
+    pub(crate) fn make(authority: &crate::pki::Authority, cluster: ClusterId, node: NodeId) -> (Self, [u8; 32]) {
+        let key = crate::pki::make_node_key().unwrap();
+        let certificate = crate::pki::sign_node(&authority.key, &authority.certificate, cluster, node, &key.spki);
+        let identity = Self {
+            cluster,
+            node,
+            key: key.key,
+            certificate: certificate.unwrap(),
+            authority: authority.certificate.clone(),
+        };
+        (identity, aumbry_crypto::sha256(&[&key.spki]))
+    }
 }
 
 /// The name of the file.

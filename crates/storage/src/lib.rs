@@ -33,6 +33,8 @@ mod small_file;
 mod snapshot_file;
 mod space;
 mod state_db;
+#[cfg(test)]
+mod testing;
 mod wal;
 
 pub use audit_segments::AuditSegments;

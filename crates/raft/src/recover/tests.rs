@@ -37,15 +37,7 @@ fn survivor(path: &std::path::Path, last: u64, committed: u64, voters: &[u64]) -
 }
 
 fn identity(cluster: ClusterId) -> Identity {
-    let (authority, key) = (pki::make_authority(cluster).unwrap(), pki::make_node_key().unwrap());
-    let certificate = pki::sign_node(&authority.key, &authority.certificate, cluster, NodeId(2), &key.spki);
-    Identity {
-        cluster,
-        node: NodeId(2),
-        key: key.key,
-        certificate: certificate.unwrap(),
-        authority: authority.certificate,
-    }
+    Identity::make(&pki::make_authority(cluster).unwrap(), cluster, NodeId(2)).0
 }
 
 fn member() -> Member {

@@ -1,6 +1,5 @@
 //! What a node answers to callers that are no members, or say what they must not. Over real connections.
 
-use aumbry_crypto::sha256;
 use aumbry_state::{Command, Consensus as _, Counters, Entry, EntryHeader, Put, Write, key};
 use aumbry_storage::{DataDir, SnapshotHeader, SnapshotWriter, Space, snapshot_name};
 use aumbry_types::{CommandId, ObjectId, WallTime};
@@ -38,7 +37,7 @@ impl Bed {
     async fn start() -> Self {
         let root = tempfile::tempdir().unwrap();
         let authority = pki::make_authority(CLUSTER_ID).unwrap();
-        let (identity, pin) = identity(&authority, 1);
+        let (identity, pin) = Identity::make(&authority, CLUSTER_ID, NodeId(1));
         let data = DataDir::open(&root.path().join("data")).unwrap();
         crate::prepare(&data).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -133,7 +132,7 @@ impl Bed {
     }
 
     fn caller(&self, id: u64) -> Caller {
-        let (identity, pin) = identity(&self.authority, id);
+        let (identity, pin) = Identity::make(&self.authority, CLUSTER_ID, NodeId(id));
         let tls = Arc::new(PeerTls::new(&identity).unwrap());
         let peers = Peers::new(tls, CLUSTER_ID, NodeId(id));
         Caller {
@@ -205,26 +204,6 @@ impl Caller {
         let answer = tokio::time::timeout(LONG, self.client.snapshot(chunks));
         Ok(answer.await.expect("there is an answer")?.into_inner())
     }
-}
-
-fn identity(authority: &pki::Authority, id: u64) -> (Identity, [u8; 32]) {
-    let key = pki::make_node_key().unwrap();
-    let pin = sha256(&[&key.spki]);
-    let certificate = pki::sign_node(
-        &authority.key,
-        &authority.certificate,
-        CLUSTER_ID,
-        NodeId(id),
-        &key.spki,
-    );
-    let identity = Identity {
-        cluster: CLUSTER_ID,
-        node: NodeId(id),
-        key: key.key,
-        certificate: certificate.unwrap(),
-        authority: authority.certificate.clone(),
-    };
-    (identity, pin)
 }
 
 const fn vote(term: u64, node: u64) -> wire::Vote {

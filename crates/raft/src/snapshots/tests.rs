@@ -46,15 +46,7 @@ fn filled(path: &Path, applied: u64) -> (DataDir, StateMachine) {
 
 fn identity(node: u64) -> Identity {
     let cluster = ClusterId::from_bytes([1; 16]);
-    let (authority, key) = (pki::make_authority(cluster).unwrap(), pki::make_node_key().unwrap());
-    let certificate = pki::sign_node(&authority.key, &authority.certificate, cluster, NodeId(node), &key.spki);
-    Identity {
-        cluster,
-        node: NodeId(node),
-        key: key.key,
-        certificate: certificate.unwrap(),
-        authority: authority.certificate,
-    }
+    Identity::make(&pki::make_authority(cluster).unwrap(), cluster, NodeId(node)).0
 }
 
 /// The process dies as soon as the received snapshot is in use. The rows would be ahead of the log and of every snapshot.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::*;
 use crate::floor::Floor;
 use crate::log::{Log, Meta};
+use crate::testing::{used, wait};
 use crate::{AuditSegments, DataDir, StateDb, Wal};
 
 /// One flip in each so many bytes of a file; a prime, so that all kinds of places are hit.
@@ -27,13 +28,6 @@ fn entries(indexes: Range<u64>) -> Vec<(u64, Bytes)> {
     indexes
         .map(|index| (index, Bytes::from(format!("entry {index:>90}"))))
         .collect()
-}
-
-/// Waits until it is durable.
-fn wait(call: impl FnOnce(crate::Done)) {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    call(Box::new(move |done| sender.send(done).unwrap()));
-    receiver.recv().unwrap().unwrap();
 }
 
 fn vote(log: &Wal, vote: &'static str) {
@@ -106,12 +100,7 @@ fn check_log(dir: &Path) -> Vec<Finding> {
 /// A copy of the directory with one bit of one file flipped, for many files and places.
 fn each_flip(dir: &Path, mut each: impl FnMut(&Path, &str)) {
     for path in files_below(dir) {
-        // What follows is space that is filled ahead with zeros.
-        let size = fs::read(&path)
-            .unwrap()
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |last| last + 1);
+        let size = used(&fs::read(&path).unwrap());
         for byte in (0..size).step_by(STEP).chain(size.checked_sub(1)) {
             let copy = copy(dir);
             let flipped = copy.path().join(path.strip_prefix(dir).unwrap());
@@ -196,8 +185,7 @@ fn a_missing_file_of_the_log_is_refused_and_nothing_is_made_in_its_place() {
 /// The newest segment, and where its batches end.
 fn newest(dir: &Path) -> (PathBuf, usize) {
     let path = files_below(&dir.join("wal")).pop().unwrap();
-    let bytes = fs::read(&path).unwrap();
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let end = used(&fs::read(&path).unwrap());
     (path, end)
 }
 

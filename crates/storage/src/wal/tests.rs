@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::segment::SPARE;
 use super::*;
+use crate::testing::wait;
 
 /// Segments so small that everything comes by often.
 const SMALL: Sizes = Sizes {
@@ -28,13 +29,6 @@ fn large(indexes: Range<u64>) -> Vec<(u64, Bytes)> {
     indexes
         .map(|index| (index, Bytes::from(vec![index as u8; 3000])))
         .collect()
-}
-
-/// Waits until it is durable.
-fn wait(call: impl FnOnce(Done)) {
-    let (sender, receiver) = channel();
-    call(Box::new(move |done| sender.send(done).unwrap()));
-    receiver.recv().unwrap().unwrap();
 }
 
 /// Appends, and waits until it is durable.

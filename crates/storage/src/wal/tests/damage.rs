@@ -54,10 +54,9 @@ fn poke(path: &Path, at: usize, byte: u8) {
     file.write_all_at(&[byte], at as u64).unwrap();
 }
 
-/// Where batches end in a segment: the last byte that is not zero.
+/// Where batches end in a segment.
 fn used(path: &Path) -> usize {
-    let bytes = fs::read(path).unwrap();
-    bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1
+    crate::testing::used(&fs::read(path).unwrap())
 }
 
 /// The segments that hold batches. One more may have been prepared.
