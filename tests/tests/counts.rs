@@ -2,10 +2,11 @@
 //!
 //! A figure here may only go down.
 
+use std::time::Instant;
+
 use anyhow::{Context as _, Result, ensure};
 use aumbry_client::{Client, v1};
 use aumbry_tests::{Cluster, NodeEnv, metric};
-use std::time::Instant;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lone_request_is_one_entry_and_one_sync_a_node() -> Result<()> {

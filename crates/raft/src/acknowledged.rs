@@ -119,7 +119,8 @@ impl Acknowledged {
     /// Takes what a peer has heard, of this node too, and how far that peer has applied. Of others no more is kept than is committed as far as this
     /// node knows: a wrong number goes no further.
     pub(crate) fn learn(&self, told: &[wire::Acknowledged], applied: u64) {
-        let own = self.shared.facts().last.map_or(0, |id| id.index);
+        let facts = self.shared.facts();
+        let own = facts.last.map_or(0, |id| id.index);
         let mut of_this = 0;
         let mut known = self.lock();
         for wire::Acknowledged { node, index } in told.iter().take(MEMBERS_MAX) {
@@ -129,6 +130,7 @@ impl Acknowledged {
                 known.raise(*node, (*index).min(own));
             }
         }
+        known.bound(|id| facts.membership.membership().get_node(&id).is_some());
         drop(known);
         // Whoever asks is told by the mark and by the end of the process.
         let _ = self.confront(of_this, applied);
@@ -253,6 +255,17 @@ impl Known {
             self.is_saved = false;
         }
     }
+
+    /// Of ids that are no members, as far as this node knows, the lowest stay: ids are issued in turn, so those of members that it has not heard of yet
+    /// are the next. A peer can tell of any.
+    fn bound(&mut self, is_member: impl Fn(u64) -> bool) {
+        let strangers = self.indexes.keys().copied().filter(|id| !is_member(*id));
+        let excess: Vec<u64> = strangers.skip(MEMBERS_MAX).collect();
+        self.is_saved &= excess.is_empty();
+        for id in excess {
+            self.indexes.remove(&id);
+        }
+    }
 }
 
 /// Observes, and keeps what was heard.
@@ -312,7 +325,7 @@ const HEAD: &str = "acknowledged 1";
 /// There once a node was told that it was rolled back.
 const MARK: &str = "rolled-back";
 const MARK_HEAD: &str = "rolled-back 1";
-/// Far more members than a cluster has.
+/// Far more members than a cluster has. A node that has just joined knows none of them yet.
 const MEMBERS_MAX: usize = 1_024;
 /// A process does not end and start again in less.
 const OBSERVE_EVERY: Duration = Duration::from_millis(200);
@@ -352,6 +365,28 @@ mod tests {
         known.raise(1, 7);
         assert!(known.is_saved);
         assert_eq!(known.indexes, BTreeMap::from([(1, 7)]));
+    }
+
+    /// However many members a peer makes up, and however often, those that there are and that come next are kept.
+    #[test]
+    fn only_so_many_are_kept_that_are_no_members() {
+        let mut known = Known::default();
+        let is_member = |id| matches!(id, 1 | 2 | 5_000);
+        for id in [1, 2, 5_000, 5_001] {
+            known.raise(id, 7);
+        }
+        known.bound(is_member);
+        assert_eq!(known.indexes.len(), 4);
+        for message in 1..=10 {
+            known.is_saved = true;
+            for made_up in 0..MEMBERS_MAX as u64 {
+                known.raise(1_000_000 * message + made_up, 7);
+            }
+            known.bound(is_member);
+            assert_eq!(known.indexes.len(), 3 + MEMBERS_MAX);
+            assert!([1, 2, 5_000, 5_001].iter().all(|id| known.indexes.contains_key(id)));
+            assert!(!known.is_saved, "what is stored is replaced");
+        }
     }
 
     /// One wrong number does not end the cluster: neither whom it is told of nor who passes it on.
