@@ -96,6 +96,44 @@ async fn figures_are_what_the_servers_did() -> Result<()> {
     Ok(())
 }
 
+/// Failures of the whole run, of its warm-up and of what came after its window too, by kind.
+fn failures(found: &Value) -> Result<Vec<(&str, u64)>> {
+    let mut failures = Vec::new();
+    for key in ["errors", "errors_outside"] {
+        let kinds = found[key]
+            .as_object()
+            .with_context(|| format!("{key} is an object: {found}"))?;
+        for (kind, count) in kinds {
+            failures.push((kind.as_str(), count.as_u64().context("a count")?));
+        }
+    }
+    Ok(failures)
+}
+
+/// The nodes have served what was answered well, and of what failed at the client they may have served some: its answer was lost. Where nothing failed,
+/// both count the same.
+fn as_many_as_were_served(found: &Value, served: u64) -> Result<()> {
+    let answered = found["answered_total"].as_u64().context("a count")?;
+    let failed: u64 = failures(found)?.iter().map(|(_, count)| count).sum();
+    ensure!(
+        answered >= failed && (answered - failed..=answered).contains(&served),
+        "{served} were served: {found}"
+    );
+    Ok(())
+}
+
+/// Nothing failed. But a machine that stands still for longer than a connection lives, or a request may take, breaks what is in flight, once.
+fn only_what_a_standstill_breaks(found: &Value, in_flight: u64) -> Result<()> {
+    let failures = failures(found)?;
+    let is_broken = |kind| ["CONNECTION_BROKEN", "TIMEOUT", "NOT_ANSWERED", "OUTCOME_UNKNOWN"].contains(&kind);
+    ensure!(
+        failures.iter().all(|(kind, _)| is_broken(*kind))
+            && failures.iter().map(|(_, count)| count).sum::<u64>() <= in_flight,
+        "{found}"
+    );
+    Ok(())
+}
+
 /// Every mix is answered without a failure.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mix_is_answered() -> Result<()> {
@@ -118,16 +156,14 @@ async fn every_mix_is_answered() -> Result<()> {
             let before = served(&cluster.nodes(), operation, "ok").await?;
             let line = format!("--mix {mix} --keys 100 --value-size 65536 --concurrency 4 --duration 1s {more}");
             let found = report(&bench(&cluster, &line)?)?;
-            ensure!(
-                found["error_count"] == 0 && number(&found, "requests")? > 0.0,
-                "{found}"
-            );
+            ensure!(number(&found, "requests")? > 0.0, "{found}");
+            only_what_a_standstill_breaks(&found, 4)?;
             let after = served(&cluster.nodes(), operation, "ok").await?;
             match mix {
                 "mixed" => ensure!(
                     found["operations"]["read"]["samples"].as_u64() > found["operations"]["write"]["samples"].as_u64()
                 ),
-                _ => ensure!(found["answered_total"] == after - before, "{found}"),
+                _ => as_many_as_were_served(&found, after - before)?,
             }
         }
     }
@@ -150,6 +186,10 @@ async fn failures_are_told_by_kind() -> Result<()> {
         let found: Value = serde_json::from_slice(&output.stdout)?;
         let kinds = found["errors"].as_object().context("errors is an object")?;
         ensure!(kinds.keys().collect::<Vec<_>>() == ["TOKEN_INVALID"], "{found}");
+        // The warm-up's are told apart, and together they are all.
+        ensure!(found["errors_outside"]["TOKEN_INVALID"].as_u64() > Some(0), "{found}");
+        let all: u64 = failures(&found)?.iter().map(|(_, count)| count).sum();
+        ensure!(found["answered_total"] == all, "{found}");
         ensure!(
             found["requests"] == 0 && found["p50_ms"].is_null() && found["cpu_us_per_request"].is_null(),
             "{found}"

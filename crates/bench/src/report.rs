@@ -23,6 +23,8 @@ pub struct Report {
     pub unsent: u64,
     /// Failures by kind.
     pub errors: BTreeMap<String, u64>,
+    /// Failures of the warm-up and of what was sent after that part, by kind.
+    pub errors_outside: BTreeMap<String, u64>,
     /// What the servers used.
     pub costs: Costs,
     pub(crate) latencies: Latencies,
@@ -76,8 +78,7 @@ impl Report {
     /// The kinds of failures, as people read them.
     #[must_use]
     pub fn kinds(&self) -> String {
-        let kinds = self.errors.iter().map(|(kind, count)| format!("{kind} {count}"));
-        kinds.collect::<Vec<_>>().join(", ")
+        kinds(&self.errors)
     }
 
     /// All of it. The keys are stable.
@@ -105,6 +106,7 @@ impl Report {
             "rate": self.rate(),
             "errors": self.errors,
             "error_count": self.failures(),
+            "errors_outside": self.errors_outside,
         });
         let map = document.as_object_mut().expect("it was made as an object");
         if plan.target == crate::Target::Aumbry {
@@ -154,6 +156,12 @@ impl Report {
         if self.plan.mix == Mix::Login {
             notes.push("login is a look-up of the own token: AppRole does not exist yet".to_owned());
         }
+        if !self.errors_outside.is_empty() {
+            notes.push(format!(
+                "requests outside the window failed too, in the warm-up or after it: {}",
+                kinds(&self.errors_outside)
+            ));
+        }
         if self.unsent > 0 {
             notes.push(format!(
                 "{} requests were due and never sent, as {} were in flight: the percentiles leave them out and are too low; raise --concurrency or lower --rate",
@@ -162,6 +170,11 @@ impl Report {
         }
         notes
     }
+}
+
+fn kinds(errors: &BTreeMap<String, u64>) -> String {
+    let kinds = errors.iter().map(|(kind, count)| format!("{kind} {count}"));
+    kinds.collect::<Vec<_>>().join(", ")
 }
 
 /// The name that the command line has for it.

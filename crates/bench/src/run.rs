@@ -136,6 +136,7 @@ fn report(plan: &Plan, load: &Load, duration: Duration, unsent: u64, costs: Cost
         replies: tally.replies,
         unsent,
         errors: core::mem::take(&mut tally.errors),
+        errors_outside: core::mem::take(&mut tally.errors_outside),
         costs,
         latencies: Latencies {
             all,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aumbry_api::v1::Failure;
 use aumbry_client::{Client, Encoded};
 use aumbry_types::SecretBytes;
 use bytes::Bytes;
@@ -45,5 +46,37 @@ impl SdkConnection {
 /// Sends a message and waits until the reply is read.
 pub(crate) async fn call(method: &Encoded, message: Bytes) -> Result<(), Fault> {
     let answer = method.call(message).await;
-    answer.map(drop).map_err(|failure| Fault::of_failure(&failure))
+    answer.map(drop).map_err(|failure| fault(&failure))
+}
+
+/// Aumbry gives a reason with each failure. One that has none and no better code is of the connection: it broke while the answer was on its way.
+fn fault(failure: &Failure) -> Fault {
+    match (failure.reason.as_str(), failure.code) {
+        ("TRANSPORT", UNKNOWN) => Fault::BROKEN,
+        _ => Fault::of_failure(failure),
+    }
+}
+
+const UNKNOWN: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_without_a_reason_is_of_the_connection() {
+        let check = |reason: &str, code, kind: &str| {
+            let failure = Failure {
+                reason: reason.to_owned(),
+                code,
+                ..Failure::default()
+            };
+            assert_eq!(fault(&failure).kind, kind, "{reason} {code}");
+        };
+        check("TRANSPORT", 2, "CONNECTION_BROKEN");
+        check("TRANSPORT", 14, "CONNECTION_BROKEN");
+        check("TRANSPORT", 4, "TIMEOUT");
+        check("TRANSPORT", 8, "RESOURCE_EXHAUSTED");
+        check("OUTCOME_UNKNOWN", 2, "OUTCOME_UNKNOWN");
+    }
 }

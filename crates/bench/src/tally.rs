@@ -23,8 +23,13 @@ pub(crate) struct Tally {
     /// How late requests of the window were sent, in microseconds.
     pub(crate) delays: Histogram<u64>,
     /// Faults of requests of the window.
-    pub(crate) errors: BTreeMap<String, u64>,
+    pub(crate) errors: Kinds,
+    /// Faults of all other requests: of the warm-up, and of what was sent after the window.
+    pub(crate) errors_outside: Kinds,
 }
+
+/// How many faults there were of each kind.
+pub(crate) type Kinds = BTreeMap<String, u64>;
 
 /// The part of the run that counts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,7 +62,8 @@ impl Tally {
             replies: 0,
             latencies: [const { None }; Operation::ALL.len()],
             delays: empty(),
-            errors: BTreeMap::new(),
+            errors: Kinds::new(),
+            errors_outside: Kinds::new(),
         }
     }
 
@@ -90,14 +96,14 @@ impl Tally {
                     latencies.saturating_record(micros(now - done.intended));
                 }
             }
-            Err(fault) if is_of_window => {
-                let kind = match self.errors.contains_key(&*fault.kind) || self.errors.len() < KINDS_MAX {
-                    true => fault.kind.into_owned(),
-                    false => OTHER.to_owned(),
+            Err(fault) => {
+                let errors = if is_of_window {
+                    &mut self.errors
+                } else {
+                    &mut self.errors_outside
                 };
-                *self.errors.entry(kind).or_insert(0) += 1;
+                note(errors, fault);
             }
-            Err(_) => {}
         }
     }
 
@@ -109,6 +115,16 @@ impl Tally {
         }
         all
     }
+}
+
+fn note(errors: &mut Kinds, fault: Fault) {
+    let is_known = errors.contains_key(&*fault.kind);
+    let kind = if is_known || errors.len() < KINDS_MAX {
+        fault.kind.into_owned()
+    } else {
+        OTHER.to_owned()
+    };
+    *errors.entry(kind).or_insert(0) += 1;
 }
 
 fn empty() -> Histogram<u64> {
@@ -160,7 +176,8 @@ mod tests {
         // A delay counts as latency: 8 ms, though the server took 3.
         assert_eq!((all.len(), all.min() / 100, all.max() / 1_000), (2, 80, 501));
         assert_eq!(tally.delays.max() / 1_000, 5);
-        assert_eq!(tally.errors, BTreeMap::from([("TIMEOUT".to_owned(), 2)]));
+        assert_eq!(tally.errors, Kinds::from([("TIMEOUT".to_owned(), 2)]));
+        assert_eq!(tally.errors_outside, Kinds::from([("TIMEOUT".to_owned(), 1)]));
     }
 
     #[test]

@@ -221,6 +221,7 @@ const KEYS: &str = "With --output json, times are in milliseconds and what is no
   p50_ms p90_ms p99_ms p999_ms max_ms    of the good replies to requests that were to begin in the window (samples)
   operations                             the same for reads and writes of --mix mixed
   errors, error_count                    failed requests of the window, by kind
+  errors_outside                         failed requests of the warm-up and after the window, by kind
   answered_total                         all answers, of the warm-up and after the window too
   unsent                                 requests of an open loop that were due and never sent
   start_delay_p99_ms                     how late an open loop sent; latency includes it
