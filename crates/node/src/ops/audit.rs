@@ -49,9 +49,18 @@ impl Node {
     /// [`Failure`] if the node is sealed, or a record is damaged.
     pub fn audit_rows(&self, from: u64, limit: usize, entries: usize) -> Result<Vec<AuditRow>, Failure> {
         let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
-        let bodies = self.consensus.audit_bodies(from, entries);
         let genesis = genesis::entry_index(&*self.consensus.view());
-        audit_log::open(&barrier, bodies, from, limit, genesis)
+        let (mut rows, mut next, mut left) = (Vec::new(), from, entries);
+        // A few entries at a time: a busy leader's have hundreds of records each, of which a page takes two or three, and a quiet one's have one.
+        while left > 0 && rows.len() < limit {
+            let bodies = self.consensus.audit_bodies(next, left.min(STEP_ENTRIES));
+            left -= bodies.len().min(left);
+            let found = audit_log::open(&barrier, bodies, next, limit - rows.len(), genesis)?;
+            let Some(last) = found.last() else { break };
+            next = last.seq + 1;
+            rows.extend(found);
+        }
+        Ok(rows)
     }
 }
 
@@ -78,5 +87,7 @@ pub(super) fn checkpoint(node: &Node) -> Result<Reply, Failure> {
     })
 }
 
+/// An entry has up to 256 KiB, so this many are read and held in one step at most.
+const STEP_ENTRIES: usize = 32;
 /// A page that fits into one message.
 const LIMIT_MAX: usize = 1_000;

@@ -1,5 +1,6 @@
 //! A node on the in-memory consensus, and short words for its operations.
 
+pub(crate) use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) use std::sync::{Arc, Mutex};
 pub(crate) use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(crate) struct Gate {
     pub(crate) local: Local,
     pub(crate) open: watch::Sender<bool>,
     pub(crate) held: watch::Sender<usize>,
+    /// How many audit bodies were asked for and given.
+    pub(crate) bodies_given: AtomicUsize,
 }
 
 impl Gate {
@@ -75,7 +78,9 @@ impl Consensus for Gate {
     }
 
     fn audit_bodies(&self, from_seq: u64, limit: usize) -> Vec<Vec<u8>> {
-        self.local.audit_bodies(from_seq, limit)
+        let bodies = self.local.audit_bodies(from_seq, limit);
+        self.bodies_given.fetch_add(bodies.len(), Ordering::Relaxed);
+        bodies
     }
 
     fn add_learner(&self, member: Member) -> BoxFuture<'_, Result<(), MembershipError>> {
@@ -130,6 +135,7 @@ impl Bed {
             local: Local::new(),
             open,
             held: watch::Sender::new(0),
+            bodies_given: AtomicUsize::new(0),
         });
         let clock = Arc::new(SimulatedClock::new(WallTime(1_700_000_000_000)));
         let entropy = Arc::new(SimulatedEntropy::new(42));

@@ -206,3 +206,53 @@ async fn every_request_leaves_a_record_and_sealing_ends_everything() {
         ("SEALED", Class::Unavailable, OutcomeClass::NotApplied)
     );
 }
+
+/// Entries of a busy leader have many records each: a page reads no more of them than it shows, but for a few.
+#[tokio::test]
+async fn a_page_of_the_audit_log_reads_no_more_than_it_needs() {
+    const PAGE: usize = 300;
+    let bed = Bed::open().await;
+    for _ in 0..30 {
+        // What comes while an entry is on its way becomes the next one.
+        bed.consensus.open.send_replace(false);
+        let one = async { reason(bed.call(get("secret/none")).await) };
+        let more = async {
+            bed.consensus.holds_one().await;
+            let mut calls: Vec<_> = (0..30).map(|_| Box::pin(bed.call(get("secret/none")))).collect();
+            // Each is planned when it is looked at first.
+            for call in &mut calls {
+                assert!(futures::poll!(call).is_pending());
+            }
+            bed.consensus.open.send_replace(true);
+            futures::future::join_all(calls).await
+        };
+        let (one, more) = futures::join!(one, more);
+        assert!(one == "NOT_FOUND" && more.into_iter().all(|answer| reason(answer) == "NOT_FOUND"));
+    }
+    let size = bed.consensus.status().audit_size;
+    let mut next = 0;
+    let mut needed = 0;
+    while next < size {
+        let before = bed.consensus.bodies_given.load(Ordering::Relaxed);
+        let rows = bed.node.audit_rows(next, PAGE, PAGE).expect("is unsealed");
+        let given = bed.consensus.bodies_given.load(Ordering::Relaxed) - before;
+        let seqs: Vec<u64> = rows.iter().map(|row| row.seq).collect();
+        let end = size.min(next + PAGE as u64);
+        assert_eq!(seqs, (next..end).collect::<Vec<_>>(), "a page has no hole and is full");
+        let entries = rows.chunk_by(|one, other| one.index == other.index).count();
+        assert!(given <= entries + 64, "{given} entries were read for {entries}");
+        (next, needed) = (end, needed + entries);
+    }
+    // The control: as many entries as records would have been more.
+    assert!(needed + 64 < PAGE, "{needed} entries for {size} records");
+    // A single entry, and nothing beyond the end.
+    assert_eq!(
+        bed.node
+            .audit_rows(0, PAGE, 1)
+            .expect("is unsealed")
+            .first()
+            .map(|row| row.seq),
+        Some(0)
+    );
+    assert!(bed.node.audit_rows(size, PAGE, PAGE).expect("is unsealed").is_empty());
+}
