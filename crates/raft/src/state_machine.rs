@@ -424,5 +424,5 @@ pub(crate) const APPLIED_KEY: Bytes = Bytes::from_static(&[0xf0, 1]);
 pub(crate) const APPLY_ENTRIES: usize = 256;
 /// Bounds what is replayed from the log after a crash.
 const FLUSH_BYTES: u64 = 64 << 20;
-/// A disk that is slower than the writers: they wait, well before a memory table is full.
+/// A disk that is slower than the writers: they wait, so that memory stays bounded.
 const UNFLUSHED_BYTES_MAX: u64 = 192 << 20;

@@ -1,8 +1,8 @@
 //! The applied rows, in RocksDB without a write-ahead log.
 //!
 //! The Raft log is the write-ahead log: what was not flushed when the process died is applied again. So a write stays in memory, and
-//! [`StateDb::flush`] makes everything before it durable, all of it or nothing: it alone writes to the database, sorted, into one memory table that is
-//! flushed as a whole. Rows that change often reach the database once a flush.
+//! [`StateDb::flush`] makes everything before it durable, all of it or nothing: it alone adds to the database, one table file that holds all rows, sorted.
+//! Rows that change often reach the database once a flush.
 //!
 //! The rows live in `<dir>/<n>`, where `<dir>/CURRENT` names `n`. [`install_state`] builds another such directory from a snapshot and
 //! [`switch_state`] makes it current; whoever holds the old database keeps a consistent view until it is dropped.
@@ -10,12 +10,11 @@
 //! What was not flushed when the last handle is dropped is lost, as in a crash.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aumbry_state::View;
 use bytes::Bytes;
-use rocksdb::{DB, Direction, FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, Direction, IngestExternalFileOptions, IteratorMode, Options, ReadOptions, SstFileWriter};
 
 use self::changes::Changes;
 use self::hot_rows::HotRows;
@@ -30,7 +29,6 @@ pub struct StateDb {
     hot: HotRows,
     /// One flush at a time.
     flushing: Mutex<()>,
-    unflushed_bytes: AtomicU64,
 }
 
 impl StateDb {
@@ -63,21 +61,18 @@ impl StateDb {
             db,
             hot: HotRows::new(CACHED_ROWS_BYTES),
             flushing: Mutex::default(),
-            unflushed_bytes: AtomicU64::new(0),
         }
     }
 
     /// Writes and removes rows, all at once. They are read at once, and durable after the next [`Self::flush`].
     pub fn write(&self, rows: impl IntoIterator<Item = (Bytes, Option<Bytes>)>) {
-        let bytes = self.hot.write(rows);
-        self.unflushed_bytes.store(bytes, Ordering::Relaxed);
+        self.hot.write(rows);
     }
 
-    /// How many bytes were written since the last flush began. The caller flushes well before a memory table is full (256 MiB), because RocksDB would
-    /// then flush by itself, a part of a write maybe.
+    /// How many bytes of memory hold what was written since the last flush began. The caller bounds them.
     #[must_use]
     pub fn unflushed_bytes(&self) -> u64 {
-        self.unflushed_bytes.load(Ordering::Relaxed)
+        self.hot.unflushed_bytes()
     }
 
     /// Makes everything written so far durable. Blocks, and does not hold up writers. An error ends the process.
@@ -89,7 +84,6 @@ impl StateDb {
     pub fn begin_flush(&self) -> Flush<'_> {
         let turn = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = self.hot.begin_flush();
-        self.unflushed_bytes.store(0, Ordering::Relaxed);
         Flush {
             state: self,
             changes,
@@ -104,37 +98,23 @@ impl StateDb {
         self.begin_flush().finish()
     }
 
-    /// Writes rows into the database. An error ends the process.
-    fn put<'a>(&self, rows: impl IntoIterator<Item = (&'a Bytes, Option<&'a Bytes>)>) {
-        let mut write = WriteOptions::default();
-        write.disable_wal(true);
-        // They come in order of keys, so that each stands beside the one before.
-        write.set_memtable_insert_hint_per_batch(true);
-        let mut batch = WriteBatch::default();
-        let put = |batch| {
-            if let Err(error) = self.db.write_opt(batch, &write) {
-                fatal("cannot write rows", error);
-            }
-        };
+    /// Adds rows, in order of the keys, to the database: durable, and all or none of them. There must be some.
+    fn add<'a>(&self, rows: impl IntoIterator<Item = (&'a Bytes, Option<&'a Bytes>)>) -> Result<(), rocksdb::Error> {
+        let options = state_options();
+        let mut table = SstFileWriter::create(&options);
+        let path = self.db.path().join(NEXT_TABLE);
+        table.open(&path)?;
         for (key, row) in rows {
             match row {
-                Some(row) => batch.put(key, row),
-                None => batch.delete(key),
-            }
-            if batch.size_in_bytes() > BATCH_BYTES {
-                put(std::mem::take(&mut batch));
+                Some(row) => table.put(key, row)?,
+                None => table.delete(key)?,
             }
         }
-        put(batch);
-    }
-
-    /// Makes the rows in the database durable. An error ends the process.
-    fn sync(&self) {
-        let mut flush = FlushOptions::default();
-        flush.set_wait(true);
-        if let Err(error) = self.db.flush_opt(&flush) {
-            fatal("cannot flush rows", error);
-        }
+        table.finish()?;
+        // A table file counts from the moment at which the manifest names it, which is when it and the manifest are synced.
+        let mut moved = IngestExternalFileOptions::default();
+        moved.set_move_files(true);
+        self.db.ingest_external_file_opts(&moved, vec![&path])
     }
 
     /// Calls `each` with all rows as they are now, in order of the keys. An error ends the process.
@@ -170,8 +150,8 @@ impl<'a> Flush<'a> {
     /// Waits until it is durable, and gives the rows of that moment. An error ends the process.
     pub fn finish(self) -> StateSnapshot<'a> {
         if !self.changes.is_empty() {
-            self.state.put(self.changes.sorted());
-            self.state.sync();
+            let added = self.state.add(self.changes.sorted());
+            added.unwrap_or_else(|error| fatal("cannot flush rows", error));
         }
         let snapshot = self.state.db.snapshot();
         self.state.hot.end_flush(&self.changes);
@@ -214,20 +194,27 @@ impl View for StateSnapshot<'_> {
     }
 }
 
-/// Builds a database with exactly these rows beside the current one, durable but not current. Returns its directory, for [`switch_state`].
+/// Builds a database with exactly these rows, which come in order of the keys, beside the current one: durable but not current. Returns its directory,
+/// for [`switch_state`].
 ///
 /// # Errors
-/// [`StorageError`] if the disk fails; what was built is removed at the next start.
+/// [`StorageError`] if the disk fails or the rows are not in order; what was built is removed at the next start.
 pub fn install_state(dir: &Path, rows: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<PathBuf, StorageError> {
     let path = generations::create_next(dir)?;
     let state = StateDb::open_at(&path)?;
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
         // Not current yet, so it need not be whole at any moment.
-        let part: Vec<_> = rows.by_ref().take(INSTALL_ROWS).collect();
-        state.put(part.iter().map(|(key, row)| (key, Some(row))));
+        let mut bytes = 0;
+        let part: Vec<_> = std::iter::from_fn(|| {
+            let next = rows.next_if(|_| bytes < INSTALL_BYTES)?;
+            bytes += next.0.len() + next.1.len();
+            Some(next)
+        })
+        .collect();
+        let added = state.add(part.iter().map(|(key, row)| (key, Some(row))));
+        added.map_err(StorageError::database("build", &path))?;
     }
-    state.sync();
     drop(state);
     files::sync_dir(&path)?;
     Ok(path)
@@ -243,8 +230,6 @@ pub fn switch_state(dir: &Path, installed: &Path) -> Result<(), StorageError> {
 
 pub(crate) fn state_options() -> Options {
     let mut options = options::common();
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
-    options.set_max_write_buffer_number(3);
     options.set_block_based_table_factory(&options::tables(CACHE_BYTES));
     options
 }
@@ -288,16 +273,15 @@ fn collect(
         .collect()
 }
 
-/// So large that the caller always flushes first.
-const WRITE_BUFFER_BYTES: usize = 256 << 20;
+/// Where a table file is written before it is one of the database; what a crash left there is overwritten.
+const NEXT_TABLE: &str = "next.table";
 /// For the blocks behind scans and rare rows; the page cache has the rest.
 const CACHE_BYTES: usize = 32 << 20;
 /// The rows of 10,000 secrets of 1 KiB with all that belongs to them.
 const CACHED_ROWS_BYTES: u64 = 32 << 20;
-/// Large enough to be quick, small enough not to matter beside a memory table.
-const BATCH_BYTES: usize = 4 << 20;
-/// Rows of an installation that are in memory at once; those of the largest values are 70 MiB.
-const INSTALL_ROWS: usize = 64;
+/// Rows of an installation that are in memory at once, and the size of its table files, which is RocksDB's own for the last levels. The largest row
+/// comes on top.
+const INSTALL_BYTES: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests;

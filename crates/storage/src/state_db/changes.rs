@@ -85,11 +85,11 @@ impl Changes {
         self.scanned.is_empty() && self.others.is_empty()
     }
 
-    /// At least what a memory table of the database takes for them.
+    /// About what they take.
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
     }
 }
 
-/// What a change takes beside its key and row, here and in the database.
+/// What a change takes beside its key and row.
 const CHANGE_BYTES: u64 = 128;

@@ -86,15 +86,19 @@ impl HotRows {
         merge_scan(flushing, held.active.below(prefix, after), after, limit)
     }
 
-    /// Writes and removes rows. Gives how many bytes wait for the next flush.
-    pub(crate) fn write(&self, rows: impl IntoIterator<Item = (Bytes, Option<Bytes>)>) -> u64 {
+    /// Writes and removes rows.
+    pub(crate) fn write(&self, rows: impl IntoIterator<Item = (Bytes, Option<Bytes>)>) {
         let mut held = self.lock();
         held.writes += 1;
         for (key, row) in rows {
             held.cached.remove(&*key);
             held.active.set(&key, row);
         }
-        held.active.bytes()
+    }
+
+    /// How many bytes wait for the next flush.
+    pub(crate) fn unflushed_bytes(&self) -> u64 {
+        self.lock().active.bytes()
     }
 
     /// Takes what was written out of the way of later writes. The flush before must have ended.

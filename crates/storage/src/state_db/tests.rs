@@ -59,6 +59,47 @@ fn a_crash_keeps_what_was_flushed() {
 }
 
 #[test]
+fn a_flush_is_one_table_whatever_its_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDb::open(dir.path()).unwrap();
+    let row = Bytes::from(vec![1; 1 << 20]);
+    for round in 1..=2_u16 {
+        // More than any memory table of RocksDB's defaults takes.
+        for n in 0..160_u16 {
+            let key = Bytes::copy_from_slice(&(n * round).to_be_bytes());
+            state.write([(key, Some(row.clone()))]);
+        }
+        state.flush();
+        assert_eq!(state.db.live_files().unwrap().len(), usize::from(round));
+    }
+    assert!(!state.db.path().join(NEXT_TABLE).exists());
+}
+
+#[test]
+fn what_a_crash_left_of_a_flush_does_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDb::open(dir.path()).unwrap();
+    state.write([put("a", "1")]);
+    state.flush();
+    fs::write(state.db.path().join(NEXT_TABLE), "half a table").unwrap();
+    drop(state);
+
+    let state = StateDb::open(dir.path()).unwrap();
+    assert_eq!(rows(&state), [("a".into(), "1".into())]);
+    state.write([put("a", "2")]);
+    state.flush();
+    assert_eq!(rows(&state), [("a".into(), "2".into())]);
+}
+
+#[test]
+fn rows_out_of_order_are_not_installed() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(StateDb::open(dir.path()).unwrap());
+    let rows = ["b", "a"].map(|key| (Bytes::from(key), Bytes::new()));
+    assert!(install_state(dir.path(), rows).is_err());
+}
+
+#[test]
 fn it_reads_like_memory() {
     let dir = tempfile::tempdir().unwrap();
     let state = StateDb::open(dir.path()).unwrap();
