@@ -11,6 +11,7 @@
 mod acknowledged;
 mod admission;
 mod campaign;
+mod coalesced;
 mod compaction;
 mod consistency;
 mod contact;

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status};
 
 use crate::acknowledged::Acknowledged;
+use crate::coalesced::Coalesced;
 use crate::contact::Contact;
 use crate::convert;
 use crate::peers::{PeerClient, Peers, Purpose};
@@ -127,7 +128,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             let term = first.vote.leader_id.term;
             // One h2 stream a session, on the kept connection. It ends, without an error, when openraft ends its side. A peer that
             // went away is noticed by the keep-alive of the connection, which fails the stream.
-            let requests = futures::stream::iter([first]).chain(input);
+            let requests = futures::stream::iter([first]).chain(Coalesced::new(input));
             let (acknowledged, target) = (Arc::clone(&self.acknowledged), self.target);
             let requests = requests.map(move |request| convert::append(&request, acknowledged.of(target)));
             let opening = self.client.append(requests);
