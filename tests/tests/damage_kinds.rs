@@ -154,24 +154,24 @@ const KINDS: &[(&str, Damage, &str, &str)] = &[
             )?)
         },
         "state",
-        "repair",
+        "repair-from-peers",
     ),
     (
         "no table of the rows",
         |data| Ok(fs::remove_file(newest(&data.join("state"), ".sst")?)?),
         "state",
-        "repair",
+        "repair-from-peers",
     ),
     (
         "no pointer to the rows",
         |data| Ok(fs::remove_file(data.join("state/CURRENT"))?),
         "state",
-        "repair",
+        "repair-from-peers",
     ),
     (
-        "neither rows nor snapshot",
+        "neither rows nor members",
         |data| {
-            fs::remove_file(newest(&data.join("snapshots"), ".snap")?)?;
+            fs::remove_file(data.join("snapshots/taken"))?;
             Ok(fs::remove_file(newest(&data.join("state"), ".sst")?)?)
         },
         "state",
@@ -181,7 +181,7 @@ const KINDS: &[(&str, Damage, &str, &str)] = &[
         "a flip in an audit segment",
         |data| flip_middle(&newest(&data.join("audit"), ".seg")?),
         "audit",
-        "repair",
+        "repair-from-peers",
     ),
     (
         "a cut audit segment",
@@ -191,17 +191,17 @@ const KINDS: &[(&str, Damage, &str, &str)] = &[
             Ok(fs::write(&segment, &bytes[..bytes.len() - 7])?)
         },
         "audit",
-        "repair",
+        "repair-from-peers",
     ),
     (
         "no audit segment",
         |data| Ok(fs::remove_file(newest(&data.join("audit"), ".seg")?)?),
         "audit",
-        "repair",
+        "repair-from-peers",
     ),
     (
-        "a flip in the snapshot",
-        |data| flip_middle(&newest(&data.join("snapshots"), ".snap")?),
+        "a flip in the members",
+        |data| flip_middle(&data.join("snapshots/taken")),
         "snapshots",
         "repair",
     ),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aumbry_state::Room;
 use openraft::async_runtime::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 
@@ -10,11 +11,11 @@ use crate::node::RaftNode;
 
 /// Looks at the log now and then.
 pub(crate) async fn run(node: Arc<RaftNode>) {
-    let mut waits_for_room = false;
     let mut tick = tokio::time::interval(LOG_CHECK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        remove_files(&node).await;
         let limit = node.config.snapshot_log_bytes;
         let length = Length::of(&node);
         if length.bytes < limit {
@@ -23,16 +24,8 @@ pub(crate) async fn run(node: Arc<RaftNode>) {
         let covered = snapshot_index(&node);
         let is_sending = node.peers.outbox.is_busy() && length.waits_for_transfers();
         let is_due = node.log.bytes_after(covered) >= limit / 2 && !is_sending;
-        // One that does not fit would end the process halfway. What the last one covers is purged all the same.
-        let is_too_large = is_due && !node.has_room_for_snapshot().await;
-        if is_too_large && !waits_for_room {
-            tracing::warn!(
-                free = node.space.free(),
-                "the disk has no room for a snapshot, so the log is not purged and grows; make room on it"
-            );
-        }
-        waits_for_room = is_too_large;
-        if is_due && !is_too_large {
+        // What does not fit would end the process. What the last one covers is purged all the same.
+        if is_due && has_room(&node).await {
             if let Err(error) = node.raft.trigger().snapshot().await {
                 tracing::warn!(%error, "no snapshot was taken");
                 continue;
@@ -41,6 +34,28 @@ pub(crate) async fn run(node: Arc<RaftNode>) {
             let _ = tokio::time::timeout(SNAPSHOT_TIMEOUT, newer_snapshot(&node, covered)).await;
         }
         purge(&node, limit / KEPT_PART).await;
+    }
+}
+
+async fn has_room(node: &RaftNode) -> bool {
+    let (shared, space) = (Arc::clone(&node.shared), Arc::clone(&node.space));
+    let looking = tokio::task::spawn_blocking(move || shared.has_room_for_flush(&space));
+    looking.await.unwrap_or(false)
+}
+
+/// Removes the files of snapshots that were sent or received, once nobody goes on with them.
+async fn remove_files(node: &RaftNode) {
+    let kept = match node.space.room() {
+        Room::Ample => FILE_KEPT,
+        Room::Low | Room::Spent => Duration::ZERO,
+    };
+    if node.peers.outbox.is_busy() || node.peers.outbox.moved_within(kept) {
+        return;
+    }
+    let shared = Arc::clone(&node.shared);
+    let removing = tokio::task::spawn_blocking(move || shared.remove_reached());
+    if let Ok(Err(error)) = removing.await {
+        tracing::warn!(%error, "snapshots that nobody needs could not be removed");
     }
 }
 
@@ -119,6 +134,8 @@ async fn newer_snapshot(node: &RaftNode, than: u64) {
 }
 
 const LOG_CHECK: Duration = Duration::from_secs(1);
+/// How long a member whose connection broke may stay away and still go on with the snapshot that it was being sent.
+const FILE_KEPT: Duration = Duration::from_secs(600);
 /// A snapshot of a large store takes minutes.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Limits that the log may have before members that are there are waited for no more. A gigabyte with the default: hours of a slow line.

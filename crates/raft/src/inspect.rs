@@ -1,7 +1,7 @@
 //! `aumbry operator check` and `repair`: what of a stopped node is damaged, what can bring it back, and the steps to that.
 //!
 //! What decides is where the loss is. Log, floor, vote and identity are this node's word to others: if any of it is lost, the node must never vote again
-//! under its id. All else follows from the log, and can be had again: from the node's own log and snapshot if they reach, else from a peer.
+//! under its id. All else follows from the log, and can be had again: from the node's own log if it reaches, else from a peer.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use crate::consistency::Ends;
 use crate::identity::{Identity, IdentityError};
 use crate::rebuild::Mark;
 use crate::restore;
+use crate::snapshots::Taken;
 use crate::state_machine::APPLIED_KEY;
 use crate::types::{PeerNode, RaftLogId, StoredMembership, decode, decode_entry, raft_log_id};
 
@@ -280,6 +281,11 @@ fn read_applied(check: &mut Check<'_>, data: &DataDir, ends: &mut Ends, members:
     }
     if !data.snapshots().exists() {
         return;
+    }
+    match Taken::in_directory(&data.snapshots()).read() {
+        Ok(Some(taken)) => members.see_stored(&taken.last_membership),
+        Ok(None) => {}
+        Err(error) => check.find_error(Part::Snapshots, error),
     }
     for path in check.snapshots_in(&data.snapshots()) {
         let Some(header) = check.snapshot(&path) else { continue };

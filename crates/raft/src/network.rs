@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aumbry_api::peer::v1 as wire;
+use aumbry_storage::Space;
 use futures::{Stream, StreamExt as _};
 use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
@@ -24,6 +25,7 @@ use crate::coalesced::Coalesced;
 use crate::contact::Contact;
 use crate::convert;
 use crate::peers::{PeerClient, Peers, Purpose};
+use crate::state_machine::Shared;
 use crate::transfer;
 use crate::types::{PeerNode, RaftVote, Snapshot, SnapshotMeta, TypeConfig, encode};
 
@@ -34,11 +36,23 @@ type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 pub(crate) struct Network {
     peers: Arc<Peers>,
     acknowledged: Arc<Acknowledged>,
+    shared: Arc<Shared>,
+    space: Arc<Space>,
 }
 
 impl Network {
-    pub(crate) const fn new(peers: Arc<Peers>, acknowledged: Arc<Acknowledged>) -> Self {
-        Self { peers, acknowledged }
+    pub(crate) const fn new(
+        peers: Arc<Peers>,
+        acknowledged: Arc<Acknowledged>,
+        shared: Arc<Shared>,
+        space: Arc<Space>,
+    ) -> Self {
+        Self {
+            peers,
+            acknowledged,
+            shared,
+            space,
+        }
     }
 
     fn connection(&self, target: u64, node: &PeerNode, purpose: Purpose) -> Connection {
@@ -47,7 +61,7 @@ impl Network {
             contact: self.peers.contact(target, node),
             target,
             acknowledged: Arc::clone(&self.acknowledged),
-            peers: Arc::clone(&self.peers),
+            network: self.clone(),
         }
     }
 }
@@ -74,7 +88,7 @@ pub(crate) struct Connection {
     contact: Arc<Contact>,
     target: u64,
     acknowledged: Arc<Acknowledged>,
-    peers: Arc<Peers>,
+    network: Network,
 }
 
 impl Connection {
@@ -170,7 +184,12 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         // Not its lifetime: a transfer that moves goes on, and what has arrived is not sent again.
         let limit = option.hard_ttl();
-        let sending = transfer::send(&mut self.client, &self.peers, &vote, &snapshot, limit);
+        let Network {
+            peers, shared, space, ..
+        } = &self.network;
+        let outgoing = transfer::outgoing(peers, shared, space, &snapshot.meta);
+        let client = &mut self.client;
+        let sending = async { transfer::send(client, peers, &vote, outgoing.await?, limit).await };
         let answer = tokio::select! {
             closed = cancel => return Err(StreamingError::Closed(closed)),
             answer = sending => answer.map_err(classify)?,

@@ -177,12 +177,16 @@ impl RaftNode {
         let peers = Arc::new(Peers::new(Arc::clone(&tls), identity.cluster, identity.node));
         let machine = rebuild::open(data, &log, &peers).await?;
         let shared = Arc::clone(machine.shared());
-        shared.follow(&log);
         let settings = Arc::new(settings(&config)?);
         let store = LogStore::new(Arc::clone(&log));
         let acknowledged = Acknowledged::open(data, identity, store.clone(), Arc::clone(&shared))?;
         let acknowledged = Arc::new(acknowledged);
-        let network = Network::new(Arc::clone(&peers), Arc::clone(&acknowledged));
+        let network = Network::new(
+            Arc::clone(&peers),
+            Arc::clone(&acknowledged),
+            Arc::clone(&shared),
+            Arc::clone(&space),
+        );
         let raft = Raft::new(identity.node.0, settings, network, store, machine)
             .await
             .map_err(|error| StartError::Inconsistent(error.to_string()))?;

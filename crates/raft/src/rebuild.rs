@@ -49,11 +49,21 @@ impl Mark {
 /// # Errors
 /// [`StartError`], before anything is changed, if rows, snapshots and log do not fit together.
 pub(crate) async fn open(data: &DataDir, log: &Arc<dyn Log>, peers: &Peers) -> Result<StateMachine, StartError> {
-    if let Some(mark) = Mark::find(data)? {
-        let machine = rebuild(data, log, peers, &mark).await?;
-        data.remove(MARK)?;
-        return Ok(machine);
-    }
+    let machine = match Mark::find(data)? {
+        Some(mark) => {
+            let machine = rebuild(data, log, peers, &mark).await?;
+            data.remove(MARK)?;
+            machine
+        }
+        None => open_kept(data, log)?,
+    };
+    machine.shared().follow(log);
+    machine.shared().remove_reached()?;
+    Ok(machine)
+}
+
+/// Opens what is there.
+fn open_kept(data: &DataDir, log: &Arc<dyn Log>) -> Result<StateMachine, StartError> {
     let ends = ends_of(&**log)?;
     let snapshot = newest_index(&data.snapshots())?;
     let fits = |applied| {
@@ -66,18 +76,15 @@ pub(crate) async fn open(data: &DataDir, log: &Arc<dyn Log>, peers: &Peers) -> R
             let directory = data.path().join(part.name());
             io::Error::other(StorageError::damaged(&directory, what))
         })?;
-        // It is sent as it is from now on; and if it is ahead of the rows, they come from it, and the bodies that are there are cut.
-        if let Some((_, path)) = &snapshot {
+        // The rows come from it, and the bodies that are there are cut.
+        let is_needed = |index: u64| Some(index) > applied.map(|id| id.index);
+        if let Some((_, path)) = snapshot.as_ref().filter(|(index, _)| is_needed(*index)) {
             SnapshotReader::open(path).map_err(io::Error::other)?;
         }
         Ok(())
     };
-    Ok(StateMachine::open_if(
-        data.state(),
-        data.audit(),
-        data.snapshots(),
-        fits,
-    )?)
+    let (state, audit) = (data.state(), data.audit());
+    Ok(StateMachine::open_if(state, audit, data.snapshots(), fits)?)
 }
 
 async fn rebuild(data: &DataDir, log: &Arc<dyn Log>, peers: &Peers, mark: &Mark) -> Result<StateMachine, StartError> {

@@ -99,7 +99,7 @@ pub fn recover(
             return Err(RecoverError::Different);
         }
         // Nodes that join get everything in a snapshot: there is no log before it.
-        shared.build()?;
+        shared.take();
     }
     {
         let log = Wal::open(&staged.log())?;

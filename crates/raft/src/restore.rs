@@ -31,9 +31,8 @@ pub async fn restore(data: &DataDir, member: &Member, backup: Backup) -> Result<
         last_membership: alone(last, member)?,
     };
     let filling = tokio::task::spawn_blocking(move || {
-        shared.install_from(&meta, &backup.snapshot)?;
-        // A node that joins needs a snapshot with the membership of this cluster, not of the one before.
-        shared.build().map(drop)
+        // A node that joins gets the membership of this cluster, not of the one before.
+        shared.install_from(&meta, &backup.snapshot)
     });
     filling.await.map_err(io::Error::other)??;
     let mut log = LogStore::new(Arc::new(Wal::open(&data.log())?));

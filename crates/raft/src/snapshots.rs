@@ -1,20 +1,23 @@
-//! Snapshots of the applied state: taken, kept, installed.
+//! Snapshots of the applied state: taken, written for whoever needs one, installed.
+//!
+//! Taking one makes what is applied durable, and then the log before it is not needed here any more. A file of it is written when a peer is sent one,
+//! and is gone a while later. What it guarantees: whatever openraft was told of a snapshot, the file that is sent reaches at least as far.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use aumbry_state::{Machine, View as _, key};
 use aumbry_storage::{
-    AuditSegments, SnapshotHeader, SnapshotReader, SnapshotWriter, Space, StateDb, StateSnapshot, install_state,
-    rename, switch_state,
+    AuditSegments, Meta, SmallFile, SnapshotHeader, SnapshotReader, SnapshotWriter, Space, StateDb, StateSnapshot,
+    StorageError, fatal, install_state, rename, switch_state,
 };
-use aumbry_types::LogIndex;
+use aumbry_types::{LogIndex, hex};
 
-use crate::state_machine::{APPLIED_KEY, Shared};
+use crate::state_machine::{APPLIED_KEY, AppliedState, Shared};
 use crate::transfer::last_part;
-use crate::types::{RaftLogId, Snapshot, SnapshotMeta, StoredMembership, decode, encode, raft_log_id};
+use crate::types::{RaftLogId, Snapshot, SnapshotMeta, decode, encode, raft_log_id};
 
 impl Shared {
     /// Whether a snapshot of the state would find room on the disk. Blocks.
@@ -22,21 +25,93 @@ impl Shared {
         space.holds_a_copy(&[&self.directory, &self.audit_directory])
     }
 
-    /// Takes a snapshot for the log to be purged behind it, and removes the one before. Blocks.
-    pub(crate) fn build(&self) -> io::Result<Snapshot> {
-        // The log may be purged up to here afterwards: what is applied is durable by then.
-        let snapshot = self.write_snapshot(|index| self.snapshot_path(index))?;
-        let index = snapshot.meta.last_log_id.map_or(0, |id| id.index);
-        remove_older_snapshots(&self.snapshots, index);
-        Ok(snapshot)
+    /// Whether what is not durable yet would find room on the disk. Blocks.
+    pub(crate) fn has_room_for_flush(&self, space: &Space) -> bool {
+        space.holds(self.db().unflushed_bytes())
+    }
+
+    /// Takes a snapshot, for the log to be purged behind it: what is applied is durable afterwards. Blocks.
+    pub(crate) fn take(&self) -> Snapshot {
+        let meta = self.flush_then(AppliedState::meta, |meta, _| meta);
+        self.note_taken(&meta);
+        self.snapshot_of(meta)
+    }
+
+    /// What was taken last, or lies in a file for the next start to install; none if nothing was applied yet. Its file may have to be written.
+    pub(crate) fn current(&self) -> Option<Snapshot> {
+        let meta = self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(self.snapshot_of(meta))
+    }
+
+    /// Keeps what a snapshot is of before the log is purged: who the members are must be known when the rows are damaged.
+    fn note_taken(&self, meta: &SnapshotMeta) {
+        if let Err(error) = Taken::in_directory(&self.snapshots).write(meta) {
+            fatal("taking a snapshot", error);
+        }
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(meta.clone());
+    }
+
+    fn snapshot_of(&self, meta: SnapshotMeta) -> Snapshot {
+        Snapshot {
+            snapshot: self.snapshot_path(index_of(&meta)),
+            meta,
+        }
+    }
+
+    /// A file of a snapshot that reaches at least this log index, to be sent: the one that was written last, so that what broke off can go on, or a fresh
+    /// one. Blocks, for as long as it takes to write it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] if there is no room for it; all others are of the disk.
+    pub(crate) fn file_for(&self, least: u64, space: &Space) -> io::Result<(SnapshotMeta, PathBuf, File)> {
+        let _turn = self.files();
+        let path = match newest_index(&self.snapshots)? {
+            Some((index, path)) if index >= least => path,
+            _ => {
+                if !self.has_room_for_copy(space) {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                let fresh = self.write_snapshot(|index| self.snapshot_path(index))?;
+                remove_files(&self.snapshots, |index| index < index_of(&fresh.meta));
+                fresh.snapshot
+            }
+        };
+        let header = SnapshotReader::header_of(&path).map_err(io::Error::other)?;
+        let file = File::open(&path)?;
+        Ok((meta_of(&header)?, path, file))
+    }
+
+    /// Removes the files of snapshots that rows and log have reached. Whoever reads one goes on. Blocks.
+    pub(crate) fn remove_reached(&self) -> io::Result<()> {
+        let _turn = self.files();
+        if newest_index(&self.snapshots)?.is_none() {
+            return Ok(());
+        }
+        // Until it is known that the log goes on after it, one that was installed says why the log ends before the rows.
+        self.sync_log();
+        let reached = self.facts().last.map(|id| id.index).min(self.log_end());
+        remove_files(&self.snapshots, |index| Some(index) <= reached);
+        Ok(())
+    }
+
+    /// The index of the last entry that the log has, or had before it was purged.
+    fn log_end(&self) -> Option<u64> {
+        let log = self.log.get()?;
+        let purged = || decode::<RaftLogId>(&log.meta(Meta::Purged)?).ok().map(|id| id.index);
+        log.last_index().max(purged())
+    }
+
+    /// Held while the files of snapshots are written and removed: one at a time.
+    fn files(&self) -> MutexGuard<'_, ()> {
+        self.writing_file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the state as it is now durable, and writes a snapshot of it into a file that the log index names. Blocks.
     pub(crate) fn write_snapshot(&self, name: impl FnOnce(u64) -> PathBuf) -> io::Result<Snapshot> {
         self.flush_then(
             // Bodies and rows of the same content, whatever is installed after this.
-            |applied| (applied.last, (*applied.membership).clone(), self.audit()),
-            |(last, membership, audit), rows| write_rows(name, last, membership, &rows, &audit),
+            |applied| (applied.meta(), self.audit()),
+            |(meta, audit), rows| write_rows(name, meta, &rows, &audit),
         )
     }
 
@@ -45,8 +120,8 @@ impl Shared {
         // Everything in the file is verified before anything of this node is touched.
         let reader = SnapshotReader::open(path).map_err(io::Error::other)?;
         reader.check_content().map_err(io::Error::other)?;
-        let index = meta.last_log_id.map_or(0, |id| id.index);
-        let kept = self.snapshot_path(index);
+        let _turn = self.files();
+        let kept = self.snapshot_path(index_of(meta));
         if kept != path {
             // Entries that the snapshot contradicts were removed from the log in memory, and must not be there again beside it.
             self.sync_log();
@@ -54,9 +129,7 @@ impl Shared {
             // snapshot reaches are how a loss is noticed, and such a node does not start.
             rename(path, &kept).map_err(io::Error::other)?;
         }
-        self.install_from(meta, &reader)?;
-        remove_older_snapshots(&self.snapshots, index);
-        Ok(())
+        self.install_from(meta, &reader)
     }
 
     /// Replaces the state by a snapshot that was checked. Blocks.
@@ -81,34 +154,14 @@ impl Shared {
         applied.membership = Arc::new(meta.last_membership.clone());
         self.publish(&applied, row);
         drop(applied);
+        self.note_taken(meta);
         self.change
             .send_modify(|change| change.applied = LogIndex(last.unwrap_or(0)));
         Ok(())
     }
 
-    /// The newest snapshot on disk, if there is one. Its header alone is read: what is in it was checked when this node wrote or received it, or at
-    /// its start, and is checked again by whoever gets it. Blocks, but not for long.
-    pub(crate) fn current(&self) -> io::Result<Option<Snapshot>> {
-        let Some(path) = newest_snapshot(&self.snapshots)? else {
-            return Ok(None);
-        };
-        let header = SnapshotReader::header_of(&path).map_err(io::Error::other)?;
-        Ok(Some(Snapshot {
-            meta: meta_of(&header)?,
-            snapshot: path,
-        }))
-    }
-
-    /// A snapshot that reaches at least this log index, for a peer: the one that is kept, or a fresh one in a file without a name; none if so much is
-    /// not applied here. Blocks.
+    /// A snapshot that reaches at least this log index, for a peer, in a file without a name; none if so much is not applied here. Blocks.
     pub(crate) fn lend(&self, least: u64, name: &str) -> io::Result<Option<(SnapshotMeta, File)>> {
-        // One that is damaged is not lent.
-        if let Ok(Some(kept)) = self.current()
-            && kept.meta.last_log_id.is_some_and(|id| id.index >= least)
-            && SnapshotReader::open(&kept.snapshot).is_ok()
-        {
-            return Ok(Some((kept.meta, File::open(kept.snapshot)?)));
-        }
         if self.facts().last.is_none_or(|id| id.index < least) {
             return Ok(None);
         }
@@ -124,18 +177,41 @@ impl Shared {
     }
 }
 
+/// The file that says what the last snapshot is of.
+pub(crate) struct Taken(SmallFile);
+
+impl Taken {
+    /// The one in the directory of the snapshots.
+    pub(crate) fn in_directory(snapshots: &Path) -> Self {
+        Self(SmallFile::new(snapshots.join(TAKEN)))
+    }
+
+    /// What it says; none if none was taken yet.
+    pub(crate) fn read(&self) -> Result<Option<SnapshotMeta>, StorageError> {
+        let Some(text) = self.0.read()? else { return Ok(None) };
+        let bytes = hex::decode_all(text.trim_end());
+        let meta = bytes.and_then(|bytes| decode(&bytes).ok());
+        let unreadable = || StorageError::damaged(self.0.path(), "it cannot be read");
+        meta.ok_or_else(unreadable).map(Some)
+    }
+
+    fn write(&self, meta: &SnapshotMeta) -> Result<(), StorageError> {
+        self.0.write(&format!("{}\n", hex::encode(&encode(meta))))
+    }
+}
+
 /// Writes a snapshot of these rows and bodies into a file that the log index names.
 fn write_rows(
     name: impl FnOnce(u64) -> PathBuf,
-    last: Option<RaftLogId>,
-    membership: StoredMembership,
+    meta: SnapshotMeta,
     rows: &StateSnapshot<'_>,
     audit: &AuditSegments,
 ) -> io::Result<Snapshot> {
-    let index = last.map_or(0, |id| id.index);
+    let index = index_of(&meta);
+    let last = meta.last_log_id;
     let header = SnapshotHeader {
         last_log_id: last.map_or([0; 3], |id| [id.leader_id.term, id.leader_id.node_id, id.index]),
-        membership: encode(&membership).to_vec(),
+        membership: encode(&meta.last_membership).to_vec(),
     };
     let path = name(index);
     let mut writer = SnapshotWriter::create(&path, &header).map_err(io::Error::other)?;
@@ -155,13 +231,11 @@ fn write_rows(
         return Err(io::Error::other(error));
     }
     writer.finish().map_err(io::Error::other)?;
-    Ok(Snapshot {
-        meta: SnapshotMeta {
-            last_log_id: last,
-            last_membership: membership,
-        },
-        snapshot: path,
-    })
+    Ok(Snapshot { meta, snapshot: path })
+}
+
+fn index_of(meta: &SnapshotMeta) -> u64 {
+    meta.last_log_id.map_or(0, |id| id.index)
 }
 
 /// What a snapshot is of, in the words of consensus.
@@ -179,7 +253,7 @@ pub(crate) fn remove_unfinished(directory: &Path) -> io::Result<()> {
     let begun = last_part(directory);
     for file in std::fs::read_dir(directory)? {
         let path = file?.path();
-        let is_kept = path.extension().is_some_and(|extension| extension == KEPT);
+        let is_kept = path.extension().is_some_and(|extension| extension == KEPT) || path.ends_with(TAKEN);
         if !is_kept && Some(&path) != begun.as_ref() {
             std::fs::remove_file(path)?;
         }
@@ -187,39 +261,35 @@ pub(crate) fn remove_unfinished(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The newest snapshot in a directory, and the log index in its name.
+/// The newest snapshot file in a directory, and the log index in its name.
 pub(crate) fn newest_index(directory: &Path) -> io::Result<Option<(u64, PathBuf)>> {
-    let newest = newest_snapshot(directory)?;
-    let index = |path: &Path| path.file_stem()?.to_str()?.parse().ok();
-    Ok(newest.and_then(|path| Some((index(&path)?, path))))
+    Ok(files_in(directory)?.into_iter().max())
 }
 
-fn newest_snapshot(directory: &Path) -> io::Result<Option<PathBuf>> {
-    let mut newest = None;
+/// The files of whole snapshots, by their log indexes.
+fn files_in(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut files = Vec::new();
     for file in std::fs::read_dir(directory)? {
         let path = file?.path();
-        if path.extension().is_some_and(|extension| extension == KEPT) && Some(&path) > newest.as_ref() {
-            newest = Some(path);
+        let index = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+        if let Some(index) = index.filter(|_| path.extension().is_some_and(|extension| extension == KEPT)) {
+            files.push((index, path));
         }
     }
-    Ok(newest)
+    Ok(files)
 }
 
-/// A file that cannot be removed costs disk space, nothing else. Those that are being received have another ending.
-fn remove_older_snapshots(directory: &Path, newest: u64) {
-    let kept = directory.join(format!("{newest:020}.{KEPT}"));
-    let Ok(files) = std::fs::read_dir(directory) else {
-        return;
-    };
-    let paths = files.flatten().map(|file| file.path());
-    // A newer one may have been received while this one was written.
-    for path in paths.filter(|path| *path < kept && path.extension().is_some_and(|extension| extension == KEPT)) {
+/// Removes files of whole snapshots. One that cannot be removed costs disk space, nothing else.
+pub(crate) fn remove_files(directory: &Path, is_old: impl Fn(u64) -> bool) {
+    let files = files_in(directory).unwrap_or_default();
+    for (_, path) in files.into_iter().filter(|(index, _)| is_old(*index)) {
         if let Err(error) = std::fs::remove_file(path) {
             tracing::warn!(%error, "an old snapshot could not be removed");
         }
     }
 }
 
+const TAKEN: &str = "taken";
 /// The ending of a whole snapshot's name.
 const KEPT: &str = "snap";
 

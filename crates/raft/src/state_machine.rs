@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
 
 use aumbry_state::{Applied, ApplyError, Change, Input, Machine, Payload, View, key};
-use aumbry_storage::{AuditSegments, Log, StateDb, StateSnapshot, StorageError, fatal};
+use aumbry_storage::{AuditSegments, Log, SnapshotReader, StateDb, StateSnapshot, StorageError, fatal};
 use aumbry_types::LogIndex;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -14,7 +14,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
-use crate::snapshots::remove_unfinished;
+use crate::snapshots::{Taken, meta_of, newest_index, remove_unfinished};
 use crate::tls::PeerIdentity;
 use crate::types::{
     RaftEntry, RaftLogId, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, decode, encode, to_log_id,
@@ -38,8 +38,11 @@ pub(crate) struct Shared {
     facts: RwLock<Arc<Facts>>,
     audit: RwLock<Arc<AuditSegments>>,
     pub(crate) change: watch::Sender<Change>,
+    /// What the last snapshot is of, whether or not a file of it was written.
+    pub(crate) taken: Mutex<Option<SnapshotMeta>>,
+    pub(crate) writing_file: Mutex<()>,
     /// The log that the rows follow, once there is one.
-    log: OnceLock<Arc<dyn Log>>,
+    pub(crate) log: OnceLock<Arc<dyn Log>>,
     /// One flush at a time, and none of rows that an installation replaces.
     flushing: Mutex<()>,
     /// Whether a flush was begun in the background.
@@ -51,6 +54,16 @@ pub(crate) struct AppliedState {
     pub(crate) machine: Machine,
     pub(crate) last: Option<RaftLogId>,
     pub(crate) membership: Arc<StoredMembership>,
+}
+
+impl AppliedState {
+    /// What a snapshot of it is of.
+    pub(crate) fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta {
+            last_log_id: self.last,
+            last_membership: (*self.membership).clone(),
+        }
+    }
 }
 
 /// What is applied, for those who only look.
@@ -87,6 +100,18 @@ impl StateMachine {
         let machine = Machine::load(&db).map_err(io::Error::other)?;
         let audit = AuditSegments::open(&audit_directory, last.map(|id| id.index)).map_err(io::Error::other)?;
         remove_unfinished(&snapshots)?;
+        // One that is damaged would be of no help when the rows are.
+        Taken::in_directory(&snapshots).read().map_err(io::Error::other)?;
+        let taken = match newest_index(&snapshots)? {
+            // The process died before it was installed, which comes next.
+            Some((index, path)) if Some(index) > last.map(|id| id.index) => {
+                Some(meta_of(&SnapshotReader::header_of(&path).map_err(io::Error::other)?)?)
+            }
+            _ => last.is_some().then(|| SnapshotMeta {
+                last_log_id: last,
+                last_membership: membership.clone(),
+            }),
+        };
         let applied = last.map_or(0, |id| id.index);
         let membership = Arc::new(membership);
         let facts = Facts {
@@ -111,6 +136,8 @@ impl StateMachine {
                     applied: LogIndex(applied),
                     ..Change::default()
                 }),
+                taken: Mutex::new(taken),
+                writing_file: Mutex::default(),
                 log: OnceLock::new(),
                 flushing: Mutex::default(),
                 is_flushing: AtomicBool::default(),
@@ -365,8 +392,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        let shared = Arc::clone(&self.shared);
-        blocking(move || shared.current()).await
+        Ok(self.shared.current())
     }
 }
 
@@ -375,7 +401,7 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let shared = Arc::clone(&self.shared);
-        blocking(move || shared.build()).await
+        blocking(move || Ok(shared.take())).await
     }
 }
 

@@ -4,14 +4,17 @@
 //! killed; what is put together so is checked whole before it is installed. A transfer that moves is not given up. One snapshot is received at
 //! a time, and at most one that broke off is kept.
 //!
-//! What it does not do: go on with another snapshot. So a leader takes no new one while it sends, within the bound of [`Outbox`]'s user.
+//! What it does not do: go on with another snapshot. So a leader takes no new one while it sends, and keeps the file for a while, within the bounds of
+//! [`Outbox`]'s user.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aumbry_api::peer::v1 as wire;
-use aumbry_storage::{Incoming, SnapshotHeader, SnapshotReader, StorageError, snapshot_name};
+use aumbry_storage::{Incoming, SnapshotHeader, SnapshotReader, Space, StorageError, snapshot_name};
 use aumbry_types::hex;
 use futures::{Stream, StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
@@ -21,23 +24,69 @@ use tonic::{Code, Status};
 
 use crate::convert;
 use crate::peers::{PeerClient, Peers};
-use crate::types::{RaftVote, Snapshot, encode};
+use crate::state_machine::Shared;
+use crate::types::{RaftVote, SnapshotMeta, encode};
 
 /// When a snapshot that this node sends moved last.
 #[derive(Default)]
 pub(crate) struct Outbox {
     moved: Mutex<Option<Instant>>,
+    /// Whether the last one found no room on the disk.
+    lacks_room: AtomicBool,
 }
 
 impl Outbox {
     /// Whether a snapshot is being sent, or broke off a moment ago and will be gone on with.
     pub(crate) fn is_busy(&self) -> bool {
+        self.moved_within(STALL)
+    }
+
+    /// Whether a snapshot that was being sent moved so lately.
+    pub(crate) fn moved_within(&self, time: Duration) -> bool {
         let moved = *self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        moved.is_some_and(|moved| moved.elapsed() < STALL)
+        moved.is_some_and(|moved| moved.elapsed() < time)
     }
 
     fn note(&self) {
         *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+}
+
+/// A snapshot file that is to be sent.
+pub(crate) struct Outgoing {
+    meta: SnapshotMeta,
+    path: PathBuf,
+    file: File,
+}
+
+/// The file of a snapshot, or of a newer one, which is written now if there is none.
+pub(crate) async fn outgoing(
+    peers: &Arc<Peers>,
+    shared: &Arc<Shared>,
+    space: &Arc<Space>,
+    meta: &SnapshotMeta,
+) -> Result<Outgoing, Status> {
+    let least = meta.last_log_id.map_or(0, |id| id.index);
+    let (shared, space) = (Arc::clone(shared), Arc::clone(space));
+    let mut writing = tokio::task::spawn_blocking(move || shared.file_for(least, &space));
+    let written = loop {
+        peers.outbox.note();
+        tokio::select! {
+            written = &mut writing => break written,
+            () = tokio::time::sleep(STALL / 2) => {}
+        }
+    };
+    let written = written.map_err(|error| Status::aborted(error.to_string()))?;
+    let is_full = matches!(&written, Err(error) if error.kind() == std::io::ErrorKind::StorageFull);
+    // Said once: it is tried again twice a second.
+    if is_full && !peers.outbox.lacks_room.swap(true, Ordering::Relaxed) {
+        tracing::warn!("the disk has no room for the snapshot that a member needs; make room on it");
+    }
+    peers.outbox.lacks_room.store(is_full, Ordering::Relaxed);
+    match written {
+        Ok((meta, path, file)) => Ok(Outgoing { meta, path, file }),
+        Err(_) if is_full => Err(Status::unavailable("the disk has no room for a snapshot")),
+        Err(error) => aumbry_storage::fatal("writing a snapshot", error),
     }
 }
 
@@ -47,17 +96,13 @@ pub(crate) async fn send(
     client: &mut PeerClient,
     peers: &Arc<Peers>,
     vote: &RaftVote,
-    snapshot: &Snapshot,
+    snapshot: Outgoing,
     answer: Duration,
 ) -> Result<wire::SnapshotReply, Status> {
     let unreadable = |error: std::io::Error| Status::aborted(format!("the snapshot cannot be read: {error}"));
-    let path = snapshot.snapshot.clone();
-    let opening = tokio::task::spawn_blocking(move || {
-        let file = std::fs::File::open(path)?;
-        let (name, bytes) = snapshot_name(&file)?;
-        Ok((file, name, bytes))
-    });
-    let (file, name, bytes) = opening
+    let Outgoing { meta, path, file } = snapshot;
+    let naming = tokio::task::spawn_blocking(move || snapshot_name(&file).map(|(name, bytes)| (file, name, bytes)));
+    let (file, name, bytes) = naming
         .await
         .map_err(|error| Status::aborted(error.to_string()))?
         .map_err(unreadable)?;
@@ -67,8 +112,8 @@ pub(crate) async fn send(
     file.seek(std::io::SeekFrom::Start(offset)).await.map_err(unreadable)?;
     let head = wire::SnapshotHead {
         vote: Some(convert::vote(vote)),
-        last: snapshot.meta.last_log_id.as_ref().map(convert::log_id),
-        membership: encode(&snapshot.meta.last_membership),
+        last: meta.last_log_id.as_ref().map(convert::log_id),
+        membership: encode(&meta.last_membership),
         bytes,
         name,
         offset,
@@ -79,7 +124,7 @@ pub(crate) async fn send(
         () = stalled(moves, peers, answer) => Err(Status::deadline_exceeded("the peer takes no more of the snapshot")),
     };
     if sent.as_ref().is_err_and(|status| status.code() == Code::DataLoss) {
-        check_own(snapshot.snapshot.clone()).await;
+        check_own(path).await;
     }
     Ok(sent?.into_inner())
 }
@@ -307,7 +352,7 @@ mod tests {
                 writer.row(&key.to_be_bytes(), &[7; 100]).unwrap();
             }
             writer.finish().unwrap();
-            let (name, _) = snapshot_name(&std::fs::File::open(&path).unwrap()).unwrap();
+            let (name, _) = snapshot_name(&File::open(&path).unwrap()).unwrap();
             let bytes = std::fs::read(&path).unwrap();
             let directory = root.path().join("received");
             std::fs::create_dir(&directory).unwrap();

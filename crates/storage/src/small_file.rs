@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use crate::{StorageError, files};
 
-/// A small text file. It belongs to the open [`crate::DataDir`] that gave it and is not used once that is closed.
+/// A small text file of an open [`crate::DataDir`], which is not used once that is closed.
 #[derive(Debug)]
 pub struct SmallFile {
     path: PathBuf,
 }
 
 impl SmallFile {
-    pub(crate) const fn new(path: PathBuf) -> Self {
+    /// The file at this path, whether or not it is there.
+    #[must_use]
+    pub const fn new(path: PathBuf) -> Self {
         Self { path }
     }
 

@@ -82,7 +82,12 @@ impl Space {
     /// Whether a copy of everything in these directories could be written, and what replication needs would stay. Blocks.
     #[must_use]
     pub fn holds_a_copy(&self, directories: &[&Path]) -> bool {
-        let bytes: u64 = directories.iter().map(|directory| bytes_below(directory)).sum();
+        self.holds(directories.iter().map(|directory| bytes_below(directory)).sum())
+    }
+
+    /// Whether so many bytes could be written, and what replication needs would stay. Blocks.
+    #[must_use]
+    pub fn holds(&self, bytes: u64) -> bool {
         self.measure();
         self.free() >= bytes.saturating_add(self.reserve / FLOOR_PART)
     }

@@ -85,9 +85,7 @@ async fn a_snapshot_is_lent_that_reaches() {
     let shared = Arc::clone(machine.shared());
     let apply = |range: std::ops::Range<u64>| futures::stream::iter(range.map(|index| Ok((entry(1, index), None))));
     machine.apply(apply(0..6)).await.unwrap();
-    let kept = shared.build().unwrap().snapshot;
-    machine.apply(apply(6..10)).await.unwrap();
-    for (least, expected) in [(0, Some(5)), (5, Some(5)), (6, Some(9)), (9, Some(9)), (10, None)] {
+    for (least, expected) in [(0, Some(5)), (5, Some(5)), (6, None)] {
         let lent = shared.lend(least, "lent.tmp").unwrap();
         assert_eq!(
             lent.and_then(|(meta, _)| Some(meta.last_log_id?.index)),
@@ -96,12 +94,4 @@ async fn a_snapshot_is_lent_that_reaches() {
         );
         assert!(!data.snapshots().join("lent.tmp").exists());
     }
-    // One that is damaged is not lent.
-    let mut bytes = std::fs::read(&kept).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&kept, bytes).unwrap();
-    let (meta, file) = shared.lend(0, "lent.tmp").unwrap().unwrap();
-    assert_eq!(meta.last_log_id.unwrap().index, 9);
-    assert!(file.metadata().unwrap().len() > 0);
 }

@@ -44,6 +44,11 @@ fn filled(path: &Path, applied: u64) -> (DataDir, StateMachine) {
     (data, machine)
 }
 
+/// A snapshot in a file.
+fn written(shared: &Shared) -> Snapshot {
+    shared.write_snapshot(|index| shared.snapshot_path(index)).unwrap()
+}
+
 fn identity(node: u64) -> Identity {
     let cluster = ClusterId::from_bytes([1; 16]);
     Identity::make(&pki::make_authority(cluster).unwrap(), cluster, NodeId(node)).0
@@ -55,7 +60,7 @@ async fn a_snapshot_that_a_crash_keeps_from_being_installed_is_installed_at_the_
     let root = tempfile::tempdir().unwrap();
     let (_, sender) = filled(&root.path().join("sender"), 60);
     let (data, machine) = filled(&root.path().join("data"), 30);
-    let sent = sender.shared().build().unwrap();
+    let sent = written(sender.shared());
     let received = data.snapshots().join("received-1.tmp");
     std::fs::copy(&sent.snapshot, &received).unwrap();
     // It ends before the first step that cannot be taken back: no audit bodies can be put there.
@@ -91,44 +96,79 @@ async fn a_snapshot_that_a_crash_keeps_from_being_installed_is_installed_at_the_
     let end = LogStore::new(Arc::clone(&node.log)).last_index();
     assert_eq!((status.applied.0, end), (60, 60));
     assert_eq!(status.digest, sender.shared().applied().machine.digest());
+    // Rows and log have it now.
+    node.shared.remove_reached().unwrap();
+    assert_eq!(newest_index(&data.snapshots()).unwrap(), None);
     node.shutdown().await;
 }
 
-/// What was installed while another was being written stays, whichever ends first.
-#[test]
-fn a_newer_snapshot_is_not_removed_for_an_older_one() {
+/// Purging the log must not take the time and the room of a copy of everything.
+#[tokio::test]
+async fn a_snapshot_is_taken_without_a_file() {
     let root = tempfile::tempdir().unwrap();
-    let (data, machine) = filled(&root.path().join("data"), 9);
-    let name = |index: u64| machine.shared().snapshot_path(index);
-    for index in [7, 12] {
-        std::fs::write(name(index), "").unwrap();
-    }
-    machine.shared().build().unwrap();
-    let names = [7, 9, 12].map(|index| name(index).exists());
-    assert_eq!(names, [false, true, true]);
-    drop(data);
+    let (data, mut machine) = filled(&root.path().join("data"), 9);
+    assert!(
+        machine
+            .get_current_snapshot()
+            .await
+            .unwrap()
+            .is_none_or(|snapshot| index_of(&snapshot.meta) < 9)
+    );
+    let taken = machine.shared().take();
+    assert_eq!(index_of(&taken.meta), 9);
+    let found = machine.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(found.meta, taken.meta);
+    assert_eq!(newest_index(&data.snapshots()).unwrap(), None);
+    drop(machine);
+    // The rows are as far, and say so after a start.
+    let mut machine = StateMachine::open(data.state(), data.audit(), data.snapshots()).unwrap();
+    let found = machine.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(found.meta, taken.meta);
+    let kept = Taken::in_directory(&data.snapshots()).read().unwrap();
+    assert_eq!(kept, Some(taken.meta));
 }
 
-/// A leader asks for it at each attempt to send it, and it may have gigabytes: only what it is of is read. Whoever gets it checks it.
-#[tokio::test]
-async fn a_snapshot_is_found_without_being_read() {
+/// What broke off goes on with the same file, and a file that no longer reaches is replaced.
+#[test]
+fn a_file_is_written_when_one_is_needed() {
     let root = tempfile::tempdir().unwrap();
-    let (_data, mut machine) = filled(&root.path().join("data"), 9);
-    let built = machine.shared().build().unwrap();
-    let mut bytes = std::fs::read(&built.snapshot).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&built.snapshot, &bytes).unwrap();
-    let found = machine.get_current_snapshot().await.unwrap().unwrap();
-    assert_eq!((found.meta, &found.snapshot), (built.meta.clone(), &built.snapshot));
-    // It is neither lent nor installed.
-    let (lent, _) = machine.shared().lend(9, "lent.tmp").unwrap().unwrap();
-    assert_eq!(lent, built.meta);
-    machine.shared().install(&built.meta, &built.snapshot).unwrap_err();
-    let (_, mut file) = machine.shared().lend(9, "lent.tmp").unwrap().unwrap();
+    let (data, machine) = filled(&root.path().join("data"), 9);
+    let shared = machine.shared();
+    let space = Space::new(&data, 0);
+    space.measure();
+    let file = |least| {
+        shared
+            .file_for(least, &space)
+            .map(|(meta, path, _)| (index_of(&meta), path))
+    };
+    let (index, first) = file(5).unwrap();
+    assert_eq!(index, 9);
+    shared.apply(&[entry(10)]).unwrap();
+    assert_eq!(file(9).unwrap(), (9, first.clone()));
+    let (index, second) = file(10).unwrap();
+    assert_eq!((index, first.exists(), second.exists()), (10, false, true));
+
+    let (.., mut open) = shared.file_for(10, &space).unwrap();
+    // Without a log nothing says that it reaches as far.
+    shared.remove_reached().unwrap();
+    assert!(second.exists());
+    let log: Arc<dyn aumbry_storage::Log> = Arc::new(Wal::open(&data.log()).unwrap());
+    shared.follow(&log);
+    shared.remove_reached().unwrap();
+    assert!(second.exists());
+    log.append(
+        (0..=10).map(|index| (index, encode_entry(&entry(index)))).collect(),
+        Box::new(drop),
+    );
+    shared.remove_reached().unwrap();
+    assert!(!second.exists());
     let mut sent = Vec::new();
-    io::Read::read_to_end(&mut file, &mut sent).unwrap();
-    assert_ne!(sent, bytes);
+    io::Read::read_to_end(&mut open, &mut sent).unwrap();
+    assert!(!sent.is_empty(), "whoever is being sent it goes on");
+
+    let greedy = Space::new(&data, u64::MAX / 2);
+    let refused = shared.file_for(10, &greedy).map(drop).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
 }
 
 /// A flush or an installation holds the rows for as long as the disk takes. All of a small node is one thread: it must go on.
