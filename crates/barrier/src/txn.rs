@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aumbry_state::{Command, ContainerState, Counters, Overlay, Precondition, Put, Row, Slot, View, Write, key};
+use aumbry_state::{Command, ContainerState, Counters, Overlay, Precondition, Put, Reads, Row, Slot, View, Write, key};
 use aumbry_types::{CommandId, Entropy, LogTime, ObjectId, SecretBytes};
 use bytes::Bytes;
 
@@ -56,6 +56,7 @@ pub struct Txn<'a> {
     id: CommandId,
     /// Rows read, with the command that wrote each, or `None` for a row that was not there.
     reads: BTreeMap<Bytes, Option<CommandId>>,
+    looked_up: Reads,
     generations: BTreeMap<ObjectId, u64>,
     scans: BTreeMap<ObjectId, u64>,
     fence: Vec<Precondition>,
@@ -82,6 +83,7 @@ impl<'a> Txn<'a> {
             now,
             id: CommandId::make(entropy),
             reads: BTreeMap::new(),
+            looked_up: Reads::default(),
             generations: BTreeMap::new(),
             scans: BTreeMap::new(),
             fence: Vec::new(),
@@ -231,7 +233,7 @@ impl<'a> Txn<'a> {
     /// # Errors
     /// [`DamagedRow`]
     pub fn container(&self, id: ObjectId) -> Result<ContainerState, DamagedRow> {
-        let stored = self.state.get(&key::container(id));
+        let stored = self.look_up(&key::container(id));
         let decoded = stored.map(|bytes| ContainerState::decode(&bytes)).transpose();
         decoded.map(Option::unwrap_or_default).map_err(|_| DamagedRow)
     }
@@ -291,12 +293,15 @@ impl<'a> Txn<'a> {
     ///
     /// # Errors
     /// [`DamagedRow`]
-    pub fn peek_row(&self, row_key: &[u8]) -> Result<Option<Row>, DamagedRow> {
-        self.state
-            .get(row_key)
+    pub fn peek_row(&self, row_key: &Bytes) -> Result<Option<Row>, DamagedRow> {
+        self.look_up(row_key)
             .map(|bytes| Row::decode(&bytes))
             .transpose()
             .map_err(|_| DamagedRow)
+    }
+
+    fn look_up(&self, row_key: &Bytes) -> Option<Bytes> {
+        self.looked_up.get(self.state, row_key)
     }
 
     /// Whether a change of the row is in flight, or may be: what is read of it may not come to pass.
@@ -321,6 +326,12 @@ impl<'a> Txn<'a> {
     /// flight: all others cannot change before its place in the log, because every change passes the same sequencer.
     #[must_use]
     pub fn finish(self, commitment: [u8; 32]) -> Command {
+        self.finish_with_reads(commitment).0
+    }
+
+    /// As [`Self::finish`], with all that was read of the state.
+    #[must_use]
+    pub fn finish_with_reads(self, commitment: [u8; 32]) -> (Command, Reads) {
         let writes_something = !self.writes.is_empty();
         let depends = |row_key: &Bytes| writes_something || self.state.is_changed(row_key);
         let mut preconditions = self.fence;
@@ -344,12 +355,13 @@ impl<'a> Txn<'a> {
         }
         let mut writes = self.fence_writes;
         writes.extend(self.writes);
-        Command {
+        let command = Command {
             id: self.id,
             preconditions,
             writes,
             commitment,
-        }
+        };
+        (command, self.looked_up)
     }
 
     fn seal_row(&self, row_key: Bytes, kind: Kind, plain: &[u8], options: ObjectOptions) -> Write {

@@ -8,7 +8,7 @@ use aumbry_auth::token::{Refusal, authenticate};
 use aumbry_auth::{Caller, NAMESPACE_ROOT};
 use aumbry_barrier::{Barrier, Txn};
 use aumbry_policy::Access;
-use aumbry_state::{Precondition, ProposeError};
+use aumbry_state::{Precondition, ProposeError, Reads};
 use aumbry_types::{Capability, LeaderId, LogTime, RequestId};
 use tokio::sync::oneshot;
 
@@ -102,8 +102,8 @@ impl Node {
                 region: &self.outside.region,
             },
         );
-        let (queued, waiter) = self.make_command(&barrier, txn, record.encode())?;
-        planner.enqueue(queued, now);
+        let (queued, reads, waiter) = self.make_command(&barrier, txn, record.encode())?;
+        planner.enqueue(queued, reads, now);
         drop(guard);
         self.sequencer.ring();
         Ok(Planned {
@@ -228,8 +228,8 @@ impl Node {
             let id = RequestId::make(&*self.entropy);
             let record = record::internal(genesis::CONFIRM, leader.node.0, &self.outside.region, id);
             // Nobody waits for it: if it is refused, so is every plan after it, as their tokens are gone.
-            let (queued, _) = self.make_command(barrier, txn, record.encode())?;
-            planner.enqueue(queued, now);
+            let (queued, reads, _) = self.make_command(barrier, txn, record.encode())?;
+            planner.enqueue(queued, reads, now);
         }
         planner.confirmed = true;
         Ok(())
@@ -278,17 +278,22 @@ impl Node {
             return Ok(None);
         }
         let record = record(leader, RequestId::make(&*self.entropy));
-        let (queued, waiter) = self.make_command(&barrier, txn, record.encode())?;
-        planner.enqueue(queued, now);
+        let (queued, reads, waiter) = self.make_command(&barrier, txn, record.encode())?;
+        planner.enqueue(queued, reads, now);
         drop(guard);
         self.sequencer.ring();
         Ok(Some(waiter))
     }
 
-    fn make_command(&self, barrier: &Barrier, txn: Txn<'_>, record: Vec<u8>) -> Result<(Queued, Waiter), Failure> {
+    fn make_command(
+        &self,
+        barrier: &Barrier,
+        txn: Txn<'_>,
+        record: Vec<u8>,
+    ) -> Result<(Queued, Reads, Waiter), Failure> {
         let mut salt = [0; 16];
         self.entropy.fill(&mut salt);
-        let command = txn.finish(commitment(&barrier.storage_id(), &salt, &record));
+        let (command, reads) = txn.finish_with_reads(commitment(&barrier.storage_id(), &salt, &record));
         if command.writes.len() > PARTS_MAX || command.preconditions.len() > PARTS_MAX {
             return Err(Failure::invalid("the request touches too many rows at once"));
         }
@@ -300,6 +305,7 @@ impl Node {
                 salt,
                 done,
             },
+            reads,
             waiter,
         ))
     }

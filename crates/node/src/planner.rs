@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use aumbry_audit::Outcome;
-use aumbry_state::{At, Command, Overlay, ProposeError, View, execute};
+use aumbry_state::{At, Command, Overlay, ProposeError, Reads, View, execute_after};
 use aumbry_types::{LeaderId, LogTime};
 use tokio::sync::oneshot;
 
@@ -80,18 +80,17 @@ impl Planner {
         self.auth.clear();
     }
 
-    /// Executes a command on the state in flight and queues it. Its real outcome comes from apply.
-    pub(crate) fn enqueue(&mut self, queued: Queued, now: LogTime) {
+    /// Executes a command on the state in flight, of which these are reads, and queues it. Its real outcome comes from apply.
+    pub(crate) fn enqueue(&mut self, queued: Queued, reads: Reads, now: LogTime) {
         self.last_tag += 1;
         self.overlay.set_tag(self.last_tag);
-        execute(
-            &mut self.overlay,
-            &queued.command,
-            At {
+        if !queued.command.writes.is_empty() {
+            let at = At {
                 log_time: now.0,
                 ..At::default()
-            },
-        );
+            };
+            execute_after(&mut self.overlay, reads, &queued.command, at);
+        }
         self.queue.push_back(queued);
     }
 

@@ -12,7 +12,7 @@ use crate::container::ContainerState;
 use crate::key;
 use crate::overlay::Overlay;
 use crate::row::{Rev, Row};
-use crate::touched::Touched;
+use crate::touched::{Reads, Touched};
 use crate::view::View;
 
 /// Where and when a command stands in the log.
@@ -31,7 +31,15 @@ pub fn execute<'a, V>(state: &mut Overlay<V>, command: &Command, at: At) -> Outc
 where
     V: Deref<Target = dyn View + 'a>,
 {
-    let mut state = Touched::new(state);
+    execute_after(state, Reads::default(), command, at)
+}
+
+/// As [`execute`], with what the plan has read of the same state.
+pub fn execute_after<'a, V>(state: &mut Overlay<V>, reads: Reads, command: &Command, at: At) -> Outcome
+where
+    V: Deref<Target = dyn View + 'a>,
+{
+    let mut state = Touched::new(state, reads);
     let checked = command
         .preconditions
         .iter()
@@ -230,7 +238,7 @@ where
 }
 
 /// A row that does not decode was written by no command: nothing may be built on it.
-fn row<'a, V>(state: &Touched<'_, V>, key: &[u8]) -> Result<Option<Row>, Outcome>
+fn row<'a, V>(state: &Touched<'_, V>, key: &Bytes) -> Result<Option<Row>, Outcome>
 where
     V: Deref<Target = dyn View + 'a>,
 {

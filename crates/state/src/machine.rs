@@ -113,12 +113,9 @@ impl Machine {
             applied.results.push(result);
             applied.bodies.push((input.log_id.index, body));
         }
-        for (key, row) in state.changes() {
-            if key::is_digested(key) {
-                self.update_digest(key, view.get(key).as_ref(), row);
-            }
-            applied.rows.push((key.clone(), row.cloned()));
-        }
+        applied.rows = state.into_changes(key::is_digested, |key, before, after| {
+            self.update_digest(key, before, after);
+        });
         applied.rows.push((key::machine(), Some(self.encode())));
         Ok(applied)
     }

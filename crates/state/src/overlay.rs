@@ -3,6 +3,7 @@
 //! Apply uses it within a call. The leader uses it for commands in flight, so that plans see what is about to be.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub struct Overlay<V> {
 struct Change {
     tag: u64,
     row: Option<Bytes>,
+    /// What the view beneath has, if that is known.
+    before: Option<Option<Bytes>>,
 }
 
 impl<'a, V: std::ops::Deref<Target = dyn View + 'a>> Overlay<V> {
@@ -49,7 +52,21 @@ impl<'a, V: std::ops::Deref<Target = dyn View + 'a>> Overlay<V> {
 
     /// Writes (`Some`) or removes a row.
     pub fn set(&mut self, key: Bytes, row: Option<Bytes>) {
-        self.changes.insert(key, Change { tag: self.tag, row });
+        self.set_over(key, row, None);
+    }
+
+    /// As [`Self::set`]; `before` is the row as it was until now, if that is known.
+    pub(crate) fn set_over(&mut self, key: Bytes, row: Option<Bytes>, before: Option<Option<Bytes>>) {
+        let tag = self.tag;
+        match self.changes.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(Change { tag, row, before });
+            }
+            Entry::Occupied(mut change) => {
+                let change = change.get_mut();
+                (change.tag, change.row) = (tag, row);
+            }
+        }
     }
 
     /// Forgets the changes with tags up to this one: the view beneath has them now, or never will.
@@ -68,9 +85,21 @@ impl<'a, V: std::ops::Deref<Target = dyn View + 'a>> Overlay<V> {
         self.distrusted || self.changes.contains_key(key)
     }
 
-    /// The changes, in order of keys.
-    pub fn changes(&self) -> impl Iterator<Item = (&Bytes, Option<&Bytes>)> {
-        self.changes.iter().map(|(key, change)| (key, change.row.as_ref()))
+    /// The changes, in order of keys. `over` hears of those whose keys `is_heard` picks: the row beneath, and the row now.
+    pub(crate) fn into_changes(
+        self,
+        is_heard: impl Fn(&[u8]) -> bool,
+        mut over: impl FnMut(&[u8], Option<&Bytes>, Option<&Bytes>),
+    ) -> Vec<(Bytes, Option<Bytes>)> {
+        let changes = self.changes.into_iter();
+        let row = |(key, change): (Bytes, Change)| {
+            if is_heard(&key) {
+                let before = change.before.unwrap_or_else(|| self.base.get(&key));
+                over(&key, before.as_ref(), change.row.as_ref());
+            }
+            (key, change.row)
+        };
+        changes.map(row).collect()
     }
 
     /// The row, changed or not.

@@ -8,39 +8,58 @@ use bytes::Bytes;
 use crate::overlay::Overlay;
 use crate::view::View;
 
-/// A state, and what was read of it. A row is named by a precondition, a check and a change; only the first of them reads it.
-pub(crate) struct Touched<'s, V> {
-    state: &'s mut Overlay<V>,
-    read: RefCell<Vec<(Bytes, Option<Bytes>)>>,
+/// What was read of a state that has not changed since: a row is named by a plan, a precondition, a check and a change, and only the first of them
+/// looks it up.
+pub struct Reads {
+    rows: RefCell<Vec<(Bytes, Option<Bytes>)>>,
 }
 
-impl<'s, 'a, V: Deref<Target = dyn View + 'a>> Touched<'s, V> {
-    pub(crate) const fn new(state: &'s mut Overlay<V>) -> Self {
+impl Default for Reads {
+    fn default() -> Self {
         Self {
-            state,
-            read: RefCell::new(Vec::new()),
+            rows: RefCell::new(Vec::with_capacity(TYPICAL)),
         }
     }
+}
 
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Bytes> {
-        let mut read = self.read.borrow_mut();
-        if let Some((_, row)) = read.iter().find(|(seen, _)| seen == key) {
+impl Reads {
+    /// The row in this state, which is the same one each time.
+    pub fn get<'a, V: Deref<Target = dyn View + 'a>>(&self, state: &Overlay<V>, key: &Bytes) -> Option<Bytes> {
+        let mut rows = self.rows.borrow_mut();
+        if let Some((_, row)) = rows.iter().find(|(seen, _)| seen == key) {
             return row.clone();
         }
-        let row = self.state.get(key);
-        if read.len() < KEPT_MAX {
-            read.push((Bytes::copy_from_slice(key), row.clone()));
+        let row = state.get(key);
+        if rows.len() < KEPT_MAX {
+            rows.push((key.clone(), row.clone()));
         }
         row
     }
+}
+
+/// A state, and what was read of it.
+pub(crate) struct Touched<'s, V> {
+    state: &'s mut Overlay<V>,
+    reads: Reads,
+}
+
+impl<'s, 'a, V: Deref<Target = dyn View + 'a>> Touched<'s, V> {
+    pub(crate) const fn new(state: &'s mut Overlay<V>, reads: Reads) -> Self {
+        Self { state, reads }
+    }
+
+    pub(crate) fn get(&self, key: &Bytes) -> Option<Bytes> {
+        self.reads.get(self.state, key)
+    }
 
     pub(crate) fn set(&mut self, key: Bytes, row: Option<Bytes>) {
-        if let Some((_, seen)) = self.read.get_mut().iter_mut().find(|(seen, _)| *seen == key) {
-            seen.clone_from(&row);
-        }
-        self.state.set(key, row);
+        let seen = self.reads.rows.get_mut().iter_mut().find(|(seen, _)| *seen == key);
+        let before = seen.map(|(_, seen)| std::mem::replace(seen, row.clone()));
+        self.state.set_over(key, row, before);
     }
 }
 
+/// What most commands touch.
+const TYPICAL: usize = 12;
 /// More than most commands touch; to look through more of them would take longer than to read again.
 const KEPT_MAX: usize = 32;

@@ -10,7 +10,7 @@
 //! What was not flushed when the last handle is dropped is lost, as in a crash.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aumbry_state::View;
 use bytes::Bytes;
@@ -99,7 +99,7 @@ impl StateDb {
     }
 
     /// Adds rows, in order of the keys, to the database: durable, and all or none of them. There must be some.
-    fn add<'a>(&self, rows: impl IntoIterator<Item = (&'a Bytes, Option<&'a Bytes>)>) -> Result<(), rocksdb::Error> {
+    fn add<'a>(&self, rows: impl IntoIterator<Item = (&'a [u8], Option<&'a Bytes>)>) -> Result<(), rocksdb::Error> {
         let options = state_options();
         let mut table = SstFileWriter::create(&options);
         let path = self.db.path().join(NEXT_TABLE);
@@ -142,19 +142,19 @@ impl View for StateDb {
 #[must_use = "what has begun is finished"]
 pub struct Flush<'a> {
     state: &'a StateDb,
-    changes: Arc<Changes>,
+    changes: Changes,
     _turn: MutexGuard<'a, ()>,
 }
 
 impl<'a> Flush<'a> {
     /// Waits until it is durable, and gives the rows of that moment. An error ends the process.
-    pub fn finish(self) -> StateSnapshot<'a> {
+    pub fn finish(mut self) -> StateSnapshot<'a> {
         if !self.changes.is_empty() {
             let added = self.state.add(self.changes.sorted());
             added.unwrap_or_else(|error| fatal("cannot flush rows", error));
         }
         let snapshot = self.state.db.snapshot();
-        self.state.hot.end_flush(&self.changes);
+        self.state.hot.end_flush();
         StateSnapshot { snapshot }
     }
 }
@@ -212,7 +212,7 @@ pub fn install_state(dir: &Path, rows: impl IntoIterator<Item = (Bytes, Bytes)>)
             Some(next)
         })
         .collect();
-        let added = state.add(part.iter().map(|(key, row)| (key, Some(row))));
+        let added = state.add(part.iter().map(|(key, row)| (&**key, Some(row))));
         added.map_err(StorageError::database("build", &path))?;
     }
     drop(state);
