@@ -15,11 +15,7 @@ use crate::{Failure, Node, PeerState, checkpoints, clocks, expiry, genesis, reco
 pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let propose = async {
         loop {
-            let barrier = || node.seal.barrier();
-            let on_reset = || node.lists.clear();
-            node.sequencer
-                .step(&*node.consensus, &*node.clock, &*node.entropy, barrier, on_reset)
-                .await;
+            node.sequencer.step(&node).await;
         }
     };
     let keep_house = async {

@@ -8,6 +8,7 @@
 //!
 //! What it does not do: know gRPC, RocksDB or openraft. Start reading at `pipeline.rs`.
 
+mod admission;
 mod audit_log;
 mod authorize;
 mod checkpoints;

@@ -6,8 +6,8 @@ use aumbry_barrier::ListCache;
 use aumbry_crypto::seal::StaticKey;
 use aumbry_state::Consensus;
 use aumbry_types::{Clock, Entropy};
-use tokio::sync::Semaphore;
 
+use crate::admission::Admission;
 use crate::checkpoints::Checkpoints;
 use crate::clocks::Clocks;
 use crate::outside::Outside;
@@ -32,7 +32,7 @@ pub struct Node {
     pub(crate) clocks: Clocks,
     pub(crate) rooms: Rooms,
     pub(crate) checkpoints: Checkpoints,
-    pub(crate) admitted: Semaphore,
+    pub(crate) admission: Admission,
 }
 
 impl Node {
@@ -57,7 +57,7 @@ impl Node {
             clocks: Clocks::default(),
             rooms: Rooms::default(),
             checkpoints: Checkpoints::default(),
-            admitted: Semaphore::new(ADMITTED_MAX),
+            admission: Admission::new(),
         })
     }
 
@@ -155,6 +155,3 @@ impl Node {
         held.is_none() || held == config.map(|config| config.storage_id)
     }
 }
-
-/// Requests inside the node at once; each may hold a value of 1 MiB.
-const ADMITTED_MAX: usize = 4_096;

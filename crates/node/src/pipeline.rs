@@ -38,7 +38,7 @@ impl Node {
     /// # Errors
     /// [`Failure`]; what it says of the outcome can be relied on.
     pub async fn serve(&self, request: &Request) -> Result<Answer, Failure> {
-        let Ok(_admitted) = self.admitted.try_acquire() else {
+        let Some(_place) = self.admission.admit() else {
             return Err(Failure::overloaded());
         };
         self.check(request)?;
@@ -303,6 +303,7 @@ impl Node {
                 command,
                 record,
                 salt,
+                since_ms: self.clock.boottime_ms(),
                 done,
             },
             reads,

@@ -16,6 +16,8 @@ pub(crate) struct Queued {
     pub(crate) command: Command,
     pub(crate) record: Vec<u8>,
     pub(crate) salt: [u8; 16],
+    /// When it was planned, by the time since boot.
+    pub(crate) since_ms: u64,
     pub(crate) done: oneshot::Sender<Result<Placed, ProposeError>>,
 }
 

@@ -6,10 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aumbry_audit::blob;
 use aumbry_barrier::Barrier;
-use aumbry_state::{Committed, Consensus, Entry, EntryHeader, ProposeError};
+use aumbry_state::{Committed, Entry, EntryHeader, ProposeError};
 use aumbry_types::{Clock, Entropy, LeaderId};
 use tokio::sync::Notify;
 
+use crate::node::Node;
 use crate::planner::{Placed, Planner, Queued};
 
 /// The planner, and a bell for the task that proposes.
@@ -36,30 +37,25 @@ impl Sequencer {
         self.bell.notify_one();
     }
 
-    /// Proposes one batch, or waits until there is one. `None` for the barrier means sealed: the queue fails.
-    pub(crate) async fn step(
-        &self,
-        consensus: &dyn Consensus,
-        clock: &dyn Clock,
-        entropy: &dyn Entropy,
-        barrier: impl Fn() -> Option<std::sync::Arc<Barrier>>,
-        on_reset: impl Fn(),
-    ) {
+    /// Proposes one batch of the node whose sequencer this is, or waits until there is one. If the node is sealed, the queue fails.
+    pub(crate) async fn step(&self, node: &Node) {
         // Whoever is about to plan, plans into this batch: larger batches cost less.
         tokio::task::yield_now().await;
-        let Some((leader, tag, batch, header)) = self.next_batch(clock) else {
+        let Some((leader, tag, batch, header)) = self.next_batch(&*node.clock) else {
             self.bell.notified().await;
             return;
         };
-        let Some(barrier) = barrier() else {
+        let Some(barrier) = node.seal.barrier() else {
             fail(batch, ProposeError::NotApplied("the node was sealed"));
-            self.lock().reset();
-            on_reset();
+            Self::reset(node, &mut self.lock());
             return;
         };
-        let (entry, waiting) = assemble(batch, header, &barrier, entropy);
+        let since_ms = batch.first().map_or(0, |oldest| oldest.since_ms);
+        let (entry, waiting) = assemble(batch, header, &barrier, &*node.entropy);
         drop(barrier);
-        let answer = consensus.propose(leader, entry.encode()).await;
+        let answer = node.consensus.propose(leader, entry.encode()).await;
+        node.admission
+            .note_wait(node.clock.boottime_ms().saturating_sub(since_ms));
         let mut planner = self.lock();
         match answer {
             Ok(committed) if committed.outcomes.len() == waiting.len() => {
@@ -68,18 +64,22 @@ impl Sequencer {
                 release(waiting, &committed);
             }
             Ok(_) => {
-                planner.reset();
+                Self::reset(node, &mut planner);
                 drop(planner);
-                on_reset();
                 fail_all(waiting, ProposeError::Unknown("the entry was not understood by apply"));
             }
             Err(error) => {
-                planner.reset();
+                Self::reset(node, &mut planner);
                 drop(planner);
-                on_reset();
                 fail_all(waiting, error);
             }
         }
+    }
+
+    /// Forgets what belongs to a leadership that may have ended.
+    fn reset(node: &Node, planner: &mut Planner) {
+        planner.reset();
+        node.lists.clear();
     }
 
     fn next_batch(&self, clock: &dyn Clock) -> Option<(LeaderId, u64, Vec<Queued>, EntryHeader)> {
