@@ -410,6 +410,18 @@ async fn bad_input_is_refused_clearly() -> Result<()> {
             "{data}"
         );
     }
+    for (id, expected) in [
+        ("5", "INVALID_REQUEST"),
+        ("c56a4180-65aa-42ec-a945-5fd21dec0538", "INVALID_REQUEST"),
+        ("c56a418065aa42eca9455fd21dec0538", "OK"),
+    ] {
+        let mut request = put("secret/x", "{}", None);
+        request.header = Some(v1::RequestHeader {
+            request_id: id.to_owned(),
+            ..Default::default()
+        });
+        ensure!(reason(client.call(request).await) == expected, "{id}");
+    }
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat((1 << 20) - 8));
     ensure!(
         reason(client.call(put("secret/large", &large, None)).await) == "OK",

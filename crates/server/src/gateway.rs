@@ -99,9 +99,14 @@ impl Gateway {
             return ("none", Err(wire_failure(&Failure::uninitialised(), none)));
         };
         let forwardable = wire_evidence(&evidence);
-        let id = call.header().and_then(|header| header.request_id.parse().ok());
-        let id = id.unwrap_or_else(|| RequestId::make(self.lifecycle.entropy()));
-        set_request_id(&mut call, id);
+        let given = call.header().map_or("", |header| &header.request_id);
+        let is_given = !given.is_empty();
+        let parsed = given.parse().ok();
+        let id = parsed.unwrap_or_else(|| RequestId::make(self.lifecycle.entropy()));
+        // One of another form is refused, and not replaced: its client would look for it in the audit log.
+        if parsed.is_some() || !is_given {
+            set_request_id(&mut call, id);
+        }
         let request = match self.request(call.clone(), evidence, deadline) {
             Ok(request) => request,
             Err(failure) => return ("invalid", Err(wire_failure(&failure, id))),
