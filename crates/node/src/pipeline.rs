@@ -38,7 +38,7 @@ impl Node {
     /// # Errors
     /// [`Failure`]; what it says of the outcome can be relied on.
     pub async fn serve(&self, request: &Request) -> Result<Answer, Failure> {
-        let Some(_place) = self.admission.admit() else {
+        let Some(_place) = self.admission.admit(&*self.clock) else {
             return Err(Failure::overloaded());
         };
         self.check(request)?;

@@ -54,8 +54,7 @@ impl Sequencer {
         let (entry, waiting) = assemble(batch, header, &barrier, &*node.entropy);
         drop(barrier);
         let answer = node.consensus.propose(leader, entry.encode()).await;
-        node.admission
-            .note_wait(node.clock.boottime_ms().saturating_sub(since_ms));
+        node.admission.note(since_ms, node.clock.boottime_ms());
         let mut planner = self.lock();
         match answer {
             Ok(committed) if committed.outcomes.len() == waiting.len() => {
