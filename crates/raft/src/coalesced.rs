@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures::stream::Fuse;
 use futures::{Stream, StreamExt as _};
 use openraft::raft::AppendEntriesRequest;
 use tokio::time::{Sleep, sleep};
@@ -16,14 +17,18 @@ use crate::types::TypeConfig;
 
 /// A stream of requests of which those that tell a commit alone are held for a moment.
 pub(crate) struct Coalesced<S> {
-    requests: S,
+    /// What is held is told after the end of them, and then there is one more look: openraft's streams panic if they are asked again.
+    requests: Fuse<S>,
     /// The newest commit that was not told, and until when it may wait.
     held: Option<(AppendEntriesRequest<TypeConfig>, Pin<Box<Sleep>>)>,
 }
 
-impl<S> Coalesced<S> {
-    pub(crate) const fn new(requests: S) -> Self {
-        Self { requests, held: None }
+impl<S: Stream> Coalesced<S> {
+    pub(crate) fn new(requests: S) -> Self {
+        Self {
+            requests: requests.fuse(),
+            held: None,
+        }
     }
 }
 
@@ -112,6 +117,15 @@ mod tests {
         send.send(request(0, 4)).await.unwrap();
         drop(send);
         assert_eq!(said(told.next().await), Some((0, 4)));
+        assert_eq!(said(told.next().await), None);
+    }
+
+    /// A stream of openraft is not to be asked again after its end, and panics then: the follower would be told nothing more.
+    #[tokio::test]
+    async fn an_end_with_a_commit_held_is_the_end() {
+        let requests = futures::stream::unfold(0, |n| async move { (n < 2).then(|| (request(0, n), n + 1)) });
+        let mut told = Coalesced::new(Box::pin(requests));
+        assert_eq!(said(told.next().await), Some((0, 1)));
         assert_eq!(said(told.next().await), None);
     }
 }
