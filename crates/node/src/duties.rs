@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aumbry_audit::Outcome;
-use aumbry_state::{ProposeError, Room};
+use aumbry_state::{Member, ProposeError, Room};
 use aumbry_types::NodeId;
 use tokio::sync::watch;
 
@@ -136,14 +136,24 @@ async fn promote(node: &Node) {
     }
 }
 
-/// A leader that serves nobody hands over to a voter that can.
+/// Hands leadership over because this node stops, if it leads and another voter can serve.
+pub async fn step_aside(node: &Node) {
+    if node.consensus.leadership().is_some() {
+        let can = |state: &PeerState| state.unsealed && state.room == Room::Ample;
+        hand_over(node, "it stops", can).await;
+    }
+}
+
+/// A leader that serves nobody hands over to a voter that can, and of those to the one that holds most of the log.
 async fn hand_over(node: &Node, why: &str, can: impl Fn(&PeerState) -> bool) {
     let status = node.consensus.status();
-    for member in status
+    let others = status
         .members
         .iter()
-        .filter(|member| member.voter && member.id != status.node)
-    {
+        .filter(|member| member.voter && member.id != status.node);
+    let mut others: Vec<&Member> = others.collect();
+    others.sort_by_key(|member| std::cmp::Reverse(member.matched));
+    for member in others {
         let state = (node.outside.ask_peer)(member.id).await;
         if state.is_some_and(|state| can(&state)) {
             tracing::info!(

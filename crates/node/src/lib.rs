@@ -37,7 +37,7 @@ mod sequencer;
 mod time;
 
 pub use audit_log::AuditRow;
-pub use duties::run as run_duties;
+pub use duties::{run as run_duties, step_aside};
 pub use failure::{Class, Failure, OutcomeClass, Position};
 pub use genesis::{GenesisFacts, InitError, InitOptions, Initialised, genesis_facts, initialise};
 pub use mounts::MountInfo;

@@ -8,18 +8,21 @@ use std::time::Duration;
 use aumbry_state::Campaign;
 use tokio::time::Instant;
 
-use crate::node::RaftNode;
+use crate::node::{Config, RaftNode};
 
 /// Whether this node holds back, and when it last heard a leader.
 pub(crate) struct Campaigns {
     is_late: AtomicBool,
     may: AtomicBool,
     heard: Mutex<Instant>,
+    /// After how long a silence a node that holds back calls an election all the same.
+    late: Duration,
 }
 
 impl Campaigns {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
+            late: LATE.max(LATE_ELECTIONS * config.election_max),
             is_late: AtomicBool::new(false),
             may: AtomicBool::new(true),
             heard: Mutex::new(Instant::now()),
@@ -44,7 +47,7 @@ impl Campaigns {
     fn decide(&self, now: Instant) -> Option<bool> {
         let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let silence = now.saturating_duration_since(heard);
-        let may = !self.is_late.load(Ordering::Relaxed) || silence >= LATE;
+        let may = !self.is_late.load(Ordering::Relaxed) || silence >= self.late;
         (self.may.swap(may, Ordering::Relaxed) != may).then_some(may)
     }
 }
@@ -72,6 +75,8 @@ pub(crate) async fn run(node: Arc<RaftNode>) {
 
 /// Ten elections with the default times: others that can lead have done so by then.
 const LATE: Duration = Duration::from_secs(10);
+/// An election that is won by somebody else takes two or three of the longest silences.
+const LATE_ELECTIONS: u32 = 10;
 const TICK: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
@@ -80,7 +85,14 @@ mod tests {
 
     #[test]
     fn late_is_not_never() {
-        let campaigns = Campaigns::new();
+        let config = |election_max| Config {
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(300),
+            election_max,
+            snapshot_log_bytes: 0,
+        };
+        assert_eq!(Campaigns::new(&config(3 * LATE)).late, 30 * LATE);
+        let campaigns = Campaigns::new(&config(LATE / 20));
         let mut now = Instant::now();
         campaigns.hear_leader(now);
         assert_eq!(campaigns.decide(now + 2 * LATE), None);

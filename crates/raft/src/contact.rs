@@ -1,8 +1,10 @@
 //! Whether a peer is in reach, told once when it changes: a peer that is down for an hour is two lines in the log, not a hundred thousand.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tonic::{Code, Status};
+
+use crate::peers::Purpose;
 
 /// The contact with one peer.
 pub(crate) struct Contact {
@@ -10,6 +12,7 @@ pub(crate) struct Contact {
     address: String,
     is_lost: AtomicBool,
     is_refused: AtomicBool,
+    asked: AtomicUsize,
 }
 
 impl Contact {
@@ -19,7 +22,14 @@ impl Contact {
             address,
             is_lost: AtomicBool::new(false),
             is_refused: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
         }
+    }
+
+    /// The connection that the peer is asked on next for its state: each in turn, so that all of them are there when this node begins to lead, or to hand
+    /// requests on. To make one takes some milliseconds, and over a long line three round trips.
+    pub(crate) fn next(&self) -> Purpose {
+        ASKED_ON[self.asked.fetch_add(1, Ordering::Relaxed) % ASKED_ON.len()]
     }
 
     /// Notes whether the peer answered.
@@ -41,3 +51,6 @@ impl Contact {
         status
     }
 }
+
+/// All but the one for snapshots, which are worth a connection of their own when they come.
+const ASKED_ON: [Purpose; 3] = [Purpose::Heartbeat, Purpose::Append, Purpose::Forward];

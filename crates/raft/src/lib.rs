@@ -39,6 +39,7 @@ mod suite;
 mod tls;
 mod transfer;
 mod types;
+mod vacancy;
 
 pub use acknowledged::{RolledBack, rolled_back};
 pub use consistency::{prepare, refuse_loss};

@@ -90,6 +90,7 @@ impl RaftNode {
             .transfer_leader(target)
             .await
             .map_err(|error| MembershipError::Unknown(error.to_string()))?;
+        self.give_up_leadership();
         let handed_over = async {
             while changed.borrow_watched().current_leader != Some(target) {
                 if changed.changed().await.is_err() {
@@ -97,7 +98,7 @@ impl RaftNode {
                 }
             }
         };
-        let in_time = tokio::time::timeout(HAND_OVER_TIMEOUT, handed_over).await;
+        let in_time = tokio::time::timeout(self.config.patience(HAND_OVER_TIMEOUT), handed_over).await;
         in_time.map_err(|_| MembershipError::Unknown("the other node did not take over in time".to_owned()))
     }
 

@@ -9,7 +9,7 @@ use aumbry_api::peer::v1 as wire;
 use aumbry_api::peer::v1::peer_service_server::PeerServiceServer;
 use aumbry_state::{Member, ProposeError, Room};
 use aumbry_storage::{DataDir, Log, Space, StorageError, Wal};
-use aumbry_types::{LogIndex, NodeId, WallTime};
+use aumbry_types::{LeaderId, LogIndex, NodeId, WallTime};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::ReadPolicy;
@@ -36,6 +36,7 @@ use crate::state_machine::Shared;
 use crate::tls::{self, PeerTls, TlsError};
 use crate::transfer::Inbox;
 use crate::types::{PeerNode, Raft, RaftLeader, to_leader};
+use crate::vacancy::{self, Doubts};
 
 /// Times and sizes. The times must be the same on all nodes.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,14 @@ pub struct Config {
     pub election_max: Duration,
     /// After how many bytes of log a snapshot is taken and the log is purged.
     pub snapshot_log_bytes: u64,
+}
+
+impl Config {
+    /// How long something is waited for that takes some round trips to a peer: at least so long, and longer where elections take longer, as the
+    /// peers are farther away there.
+    pub(crate) fn patience(&self, least: Duration) -> Duration {
+        (2 * self.election_max).clamp(least, PATIENCE_MAX * least)
+    }
 }
 
 /// Serves a request that a peer hands over: who hands it over, and its bytes.
@@ -149,9 +158,12 @@ pub struct RaftNode {
     /// Held while the membership changes: a learner becomes a voter by itself, and who joins or leaves at that moment waits.
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) campaigns: Arc<Campaigns>,
+    pub(crate) doubts: Arc<Doubts>,
     pub(crate) acknowledged: Arc<Acknowledged>,
     pub(crate) space: Arc<Space>,
     pub(crate) spent: Spent,
+    /// The leadership that this node has handed over, if it had one: nothing more is proposed in it.
+    pub(crate) handed_over: Mutex<Option<RaftLeader>>,
     stopping: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -174,7 +186,7 @@ impl RaftNode {
         }
         let tls = Arc::new(PeerTls::new(identity)?);
         let log: Arc<dyn Log> = Arc::new(Wal::open(&data.log())?);
-        let peers = Arc::new(Peers::new(Arc::clone(&tls), identity.cluster, identity.node));
+        let peers = Arc::new(Peers::new(Arc::clone(&tls), identity.cluster, identity.node, &config));
         let machine = rebuild::open(data, &log, &peers).await?;
         let shared = Arc::clone(machine.shared());
         let settings = Arc::new(settings(&config)?);
@@ -191,16 +203,19 @@ impl RaftNode {
             .await
             .map_err(|error| StartError::Inconsistent(error.to_string()))?;
         let heard = Arc::<Heard>::default();
-        let campaigns = Arc::new(Campaigns::new());
+        let campaigns = Arc::new(Campaigns::new(&config));
+        let doubts = Arc::<Doubts>::default();
         let service = Service {
             raft: raft.clone(),
             shared: Arc::clone(&shared),
             heard: Arc::clone(&heard),
             cluster: identity.cluster,
             node: identity.node,
+            config,
             inbox: Arc::new(Inbox::new(data.snapshots())),
             handlers,
             campaigns: Arc::clone(&campaigns),
+            doubts: Arc::clone(&doubts),
             acknowledged: Arc::clone(&acknowledged),
             space: Arc::clone(&space),
             lending: Arc::new(Semaphore::new(1)),
@@ -217,16 +232,19 @@ impl RaftNode {
             config,
             changing: tokio::sync::Mutex::new(()),
             campaigns,
+            doubts,
             acknowledged,
             space,
             spent: Spent::default(),
+            handed_over: Mutex::default(),
             stopping: watch::Sender::new(false),
             tasks: Mutex::default(),
         });
-        node.spawn(serve(listener, tls, service, node.stopping.subscribe()));
+        node.spawn(serve(listener, tls, service, &config, node.stopping.subscribe()));
         node.spawn(watch_state(Arc::clone(&node)));
         node.spawn(compaction::run(Arc::clone(&node)));
         node.spawn(campaign::run(Arc::clone(&node)));
+        node.spawn(vacancy::run(Arc::clone(&node)));
         node.spawn(acknowledged::run(Arc::clone(&node)));
         Ok(node)
     }
@@ -284,7 +302,8 @@ impl RaftNode {
     /// Asks a peer for its state. `None` if it does not answer within a second.
     pub async fn peer_status(&self, node: NodeId) -> Option<PeerStatus> {
         let peer = self.peer(node)?;
-        let mut client = self.peers.client(node.0, &peer, Purpose::Heartbeat);
+        let purpose = self.peers.contact(node.0, &peer).next();
+        let mut client = self.peers.client(node.0, &peer, purpose);
         let call = client.status(wire::PeerStatusRequest {});
         let reply = tokio::time::timeout(STATUS_TIMEOUT, call)
             .await
@@ -370,7 +389,8 @@ impl RaftNode {
     pub async fn shutdown(&self) {
         if self.leads() {
             use aumbry_state::Consensus as _;
-            let _ = tokio::time::timeout(TRANSFER_TIMEOUT, self.transfer(None)).await;
+            let limit = self.config.patience(TRANSFER_TIMEOUT);
+            let _ = tokio::time::timeout(limit, self.transfer(None)).await;
         }
         self.stopping.send_replace(true);
         if let Err(error) = self.raft.shutdown().await {
@@ -401,16 +421,30 @@ impl RaftNode {
     pub(crate) async fn leader_index(&self) -> Result<LogIndex, ProposeError> {
         let unavailable = ProposeError::NotApplied("no leader answers; see `aumbry status` of the other nodes");
         if self.leads() {
-            return read_index(&self.raft).await.map(LogIndex);
+            return read_index(&self.raft, &self.config).await.map(LogIndex);
         }
         let leader = self.leader().ok_or(unavailable)?;
         let peer = self.peer(leader).ok_or(unavailable)?;
         let mut client = self.peers.client(leader.0, &peer, Purpose::Heartbeat);
         let call = client.read_index(wire::ReadIndexRequest {});
-        match tokio::time::timeout(READ_INDEX_TIMEOUT, call).await {
+        match tokio::time::timeout(self.config.patience(READ_INDEX_TIMEOUT), call).await {
             Ok(Ok(reply)) => Ok(LogIndex(reply.into_inner().index)),
             Ok(Err(_)) | Err(_) => Err(unavailable),
         }
+    }
+
+    /// Tells watchers who leads, if that has changed.
+    pub(crate) fn tell_leadership(&self) {
+        let leader = self.leader();
+        let leadership = self.leadership_now().map(|id: RaftLeader| to_leader(&id));
+        self.shared.change.send_if_modified(|change| {
+            let before = (change.leader, change.leadership);
+            (change.leader, change.leadership) = (leader, leadership);
+            if let Some(LeaderId { term, .. }) = leadership.filter(|_| before.1 != leadership) {
+                tracing::info!(term = term.0, "this node leads");
+            }
+            before != (leader, leadership)
+        });
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -422,22 +456,29 @@ impl RaftNode {
 }
 
 /// A linearizable read index of this node, which must lead.
-pub(crate) async fn read_index(raft: &Raft) -> Result<u64, ProposeError> {
+pub(crate) async fn read_index(raft: &Raft, config: &Config) -> Result<u64, ProposeError> {
     let asking = raft.get_read_linearizer(ReadPolicy::ReadIndex);
-    match tokio::time::timeout(READ_INDEX_TIMEOUT, asking).await {
+    match tokio::time::timeout(config.patience(READ_INDEX_TIMEOUT), asking).await {
         Ok(Ok(linearizer)) => Ok(linearizer.read_log_id().index()),
         Ok(Err(_)) | Err(_) => Err(ProposeError::NotApplied("the leader cannot reach a quorum")),
     }
 }
 
-async fn serve(listener: TcpListener, tls: Arc<PeerTls>, service: Service, mut stopping: watch::Receiver<bool>) {
+fn serve(
+    listener: TcpListener,
+    tls: Arc<PeerTls>,
+    service: Service,
+    config: &Config,
+    mut stopping: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + use<> {
+    let keep_alive = Some(config.patience(KEEP_ALIVE));
     let service = PeerServiceServer::new(service)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let server = tonic::transport::Server::builder()
         .concurrency_limit_per_connection(STREAMS_PER_CONNECTION)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .http2_keepalive_interval(keep_alive)
+        .http2_keepalive_timeout(keep_alive)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(4 * WINDOW_BYTES)
         .add_service(service);
@@ -445,11 +486,11 @@ async fn serve(listener: TcpListener, tls: Arc<PeerTls>, service: Service, mut s
         // The sender lives as long as the node.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
-    if let Err(error) = server
-        .serve_with_incoming_shutdown(tls::accept(listener, tls), stop)
-        .await
-    {
-        tracing::error!(%error, "the peer listener stopped");
+    async move {
+        let serving = server.serve_with_incoming_shutdown(tls::accept(listener, tls), stop);
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the peer listener stopped");
+        }
     }
 }
 
@@ -457,20 +498,14 @@ async fn serve(listener: TcpListener, tls: Arc<PeerTls>, service: Service, mut s
 async fn watch_state(node: Arc<RaftNode>) {
     let mut metrics = node.raft.metrics();
     loop {
-        let now = metrics.borrow_watched().clone();
-        if let Err(error) = &now.running_state {
+        let state = metrics.borrow_watched().running_state.clone();
+        if let Err(error) = state {
             if *node.stopping.borrow() {
                 return;
             }
             aumbry_storage::fatal("consensus", error);
         }
-        let leadership = node.leadership_now().map(|id: RaftLeader| to_leader(&id));
-        let leader = now.current_leader.map(NodeId);
-        node.shared.change.send_if_modified(|change| {
-            let before = (change.leader, change.leadership);
-            (change.leader, change.leadership) = (leader, leadership);
-            before != (leader, leadership)
-        });
+        node.tell_leadership();
         if metrics.changed().await.is_err() {
             return;
         }
@@ -519,10 +554,32 @@ fn is_not_sent(status: &Status) -> bool {
 
 /// A follower that hears nothing for one election calls the next.
 const QUORUM_SILENCES: u32 = 2;
+/// Elections can be put off for other reasons than distance; no peer is that far away.
+const PATIENCE_MAX: u32 = 3;
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
+/// The next question comes a second later; between distant places the answer takes a tenth of it.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Calls of one peer on one of its four connections: forwarded requests are the many.
 const STREAMS_PER_CONNECTION: usize = 4_096;
 const WINDOW_BYTES: u32 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_grows_with_the_distance_and_not_without_end() {
+        let patience = |election_max_ms| {
+            let config = Config {
+                heartbeat: Duration::from_millis(100),
+                election_min: Duration::from_millis(300),
+                election_max: Duration::from_millis(election_max_ms),
+                snapshot_log_bytes: 0,
+            };
+            config.patience(KEEP_ALIVE).as_millis()
+        };
+        assert_eq!([600, 2_000, 60_000].map(patience), [2_000, 4_000, 6_000]);
+    }
+}

@@ -16,6 +16,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
 
 use crate::contact::Contact;
+use crate::node::Config;
 use crate::pki::node_name;
 use crate::tls::PeerTls;
 use crate::transfer::Outbox;
@@ -56,17 +57,19 @@ pub(crate) struct Peers {
     tls: Arc<PeerTls>,
     cluster: ClusterId,
     node: NodeId,
+    config: Config,
     channels: Mutex<BTreeMap<(u64, Purpose), (PeerNode, Channel)>>,
     contacts: Mutex<BTreeMap<u64, Arc<Contact>>>,
     pub(crate) outbox: Outbox,
 }
 
 impl Peers {
-    pub(crate) fn new(tls: Arc<PeerTls>, cluster: ClusterId, node: NodeId) -> Self {
+    pub(crate) fn new(tls: Arc<PeerTls>, cluster: ClusterId, node: NodeId, config: &Config) -> Self {
         Self {
             tls,
             cluster,
             node,
+            config: *config,
             channels: Mutex::default(),
             contacts: Mutex::default(),
             outbox: Outbox::default(),
@@ -106,11 +109,12 @@ impl Peers {
     }
 
     fn connect(&self, target: u64, peer: PeerNode) -> Channel {
+        let keep_alive = self.config.patience(KEEP_ALIVE);
         let endpoint = Endpoint::from_static("http://peer.aumbry.internal")
             .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
+            .connect_timeout(self.config.patience(CONNECT_TIMEOUT))
+            .http2_keep_alive_interval(keep_alive)
+            .keep_alive_timeout(keep_alive)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(4 * WINDOW_BYTES);
@@ -144,7 +148,7 @@ pub(crate) const TO: &str = "aumbry-to";
 /// An append carries at most 2 MiB but for one large entry; the rest is room.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A half-open connection is noticed within twice this.
+/// A half-open connection is noticed within twice this, in one place.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Enough for a long round trip at full rate.
 const WINDOW_BYTES: u32 = 4 << 20;

@@ -1,6 +1,6 @@
 //! [`RaftNode`] as the seam that everything above knows.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use aumbry_state::{Campaign, Change, Committed, Consensus, Member, MembershipError, ProposeError, Status, View};
@@ -17,11 +17,23 @@ use crate::state_machine::Shared;
 use crate::types::{Proposal, RaftLeader, TypeConfig, from_leader, to_log_id};
 
 impl RaftNode {
-    /// The leadership that this node holds: elected, and the first entry of its term applied here.
+    /// The leadership that this node holds: elected, the first entry of its term applied here, and not handed over.
     pub(crate) fn leadership_now(&self) -> Option<RaftLeader> {
-        let leader = self.raft.as_leader().ok()?.to_committed_leader_id();
+        // A leader that was started again still has its vote, and nothing else of its leadership.
+        let leader = self.raft.as_leader().ok().filter(|_| self.leads())?;
+        let leader = leader.to_committed_leader_id();
         let applied = self.shared.facts().last?;
-        (applied.leader_id == leader).then_some(leader)
+        let handed_over = *self.handed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        (applied.leader_id == leader && handed_over != Some(leader)).then_some(leader)
+    }
+
+    /// Gives the present leadership up: from now on consensus takes nothing more in it, so nothing more is planned in it either. What is on
+    /// its way is carried through by whoever takes over.
+    pub(crate) fn give_up_leadership(&self) {
+        let leader = self.raft.as_leader().ok();
+        let leader = leader.map(|leader| leader.to_committed_leader_id());
+        *self.handed_over.lock().unwrap_or_else(PoisonError::into_inner) = leader;
+        self.tell_leadership();
     }
 }
 

@@ -25,7 +25,7 @@ use crate::campaign::Campaigns;
 use crate::convert;
 use crate::heard::Heard;
 use crate::network::{CHUNKS_AHEAD, read_chunks};
-use crate::node::Handlers;
+use crate::node::{Config, Handlers};
 use crate::peers::{CLUSTER, FROM, TO};
 use crate::room;
 use crate::snapshots::meta_of;
@@ -33,6 +33,7 @@ use crate::state_machine::Shared;
 use crate::tls::PeerIdentity;
 use crate::transfer::{Inbox, STALL};
 use crate::types::{Raft, Snapshot, SnapshotMeta, TypeConfig};
+use crate::vacancy::{Attended, Doubts};
 
 /// The service of one node.
 pub(crate) struct Service {
@@ -41,9 +42,11 @@ pub(crate) struct Service {
     pub(crate) heard: Arc<Heard>,
     pub(crate) cluster: ClusterId,
     pub(crate) node: NodeId,
+    pub(crate) config: Config,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) handlers: Handlers,
     pub(crate) campaigns: Arc<Campaigns>,
+    pub(crate) doubts: Arc<Doubts>,
     pub(crate) acknowledged: Arc<Acknowledged>,
     pub(crate) space: Arc<Space>,
     /// One snapshot at a time is lent: each takes the disk for itself.
@@ -155,7 +158,7 @@ impl Service {
 
 #[tonic::async_trait]
 impl PeerService for Service {
-    type AppendStream = Pin<Box<dyn Stream<Item = Result<wire::AppendReply, Status>> + Send>>;
+    type AppendStream = Attended<Answers>;
 
     async fn append(
         &self,
@@ -170,6 +173,7 @@ impl PeerService for Service {
         let refusing = Arc::clone(&refusal);
         // A stream outlives changes of membership, so each message is admitted. One that is not, or cannot be read, ends the stream: skipping
         // it would leave a hole.
+        let node = identity.node;
         let requests = request.into_inner().map(move |message| {
             let message = message?;
             let leader = admit(&shared, &raft, &identity, Role::Leader)?;
@@ -196,7 +200,8 @@ impl PeerService for Service {
             refusal.map(Err)
         });
         let refusal = refusal.filter_map(futures::future::ready);
-        Ok(Response::new(Box::pin(replies.chain(refusal))))
+        let answers: Answers = Box::pin(replies.chain(refusal));
+        Ok(Response::new(Attended::new(answers, node, Arc::clone(&self.doubts))))
     }
 
     async fn vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
@@ -210,6 +215,10 @@ impl PeerService for Service {
     async fn pre_vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteReply>, Status> {
         let candidate = self.admit(&request, Role::Leader)?.node;
         let request = self.hear_candidate(candidate, request.into_inner())?;
+        // The candidate misses the leader, and this node has not yet.
+        if let Some(leader) = self.raft.metrics().borrow_watched().current_leader {
+            self.doubts.note(NodeId(leader));
+        }
         let reply = self.raft.pre_vote(request).await.map_err(fatal)?;
         let acknowledged = self.acknowledged.of(candidate.0);
         Ok(Response::new(convert::vote_reply(&reply, acknowledged)))
@@ -309,7 +318,7 @@ impl PeerService for Service {
         request: Request<wire::ReadIndexRequest>,
     ) -> Result<Response<wire::ReadIndexReply>, Status> {
         self.admit(&request, Role::Member)?;
-        let index = crate::node::read_index(&self.raft)
+        let index = crate::node::read_index(&self.raft, &self.config)
             .await
             .map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(Response::new(wire::ReadIndexReply { index }))
@@ -331,6 +340,8 @@ impl PeerService for Service {
         Ok(Response::new(wire::ForwardReply { answer }))
     }
 }
+
+type Answers = Pin<Box<dyn Stream<Item = Result<wire::AppendReply, Status>> + Send>>;
 
 /// How far a leader's log goes at least.
 fn reach_of(append: &AppendEntriesRequest<TypeConfig>) -> u64 {

@@ -101,6 +101,7 @@ impl Check {
             );
         }
         self.say("name", &config.name);
+        self.say("raft", config.raft.summary());
         let now = SystemClock.wall();
         if let Some(loaded) = self.certificate(&Files::of_clients(&config.client), now) {
             self.say("client_certificate_expires", utc(loaded.not_after));

@@ -11,9 +11,11 @@ pub use file::Misread;
 use serde::Deserialize;
 
 mod audit;
+mod raft;
 mod runtime;
 
 pub use audit::{Audit, AuditFile, FileMode, SinkStart};
+pub use raft::{Profile, Raft};
 pub use runtime::Runtime;
 
 /// A node's configuration. `deploy/aumbry.toml` documents each field.
@@ -131,31 +133,6 @@ pub struct Seal {
 pub struct StaticSeal {
     /// The file. It may be missing: then the node stays sealed until shares open it, or the file is there.
     pub key_file: PathBuf,
-}
-
-/// Times and sizes of consensus. The times must be the same on all nodes.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Raft {
-    /// How often a leader is heard, in milliseconds.
-    pub heartbeat_ms: u64,
-    /// The shortest silence after which a node campaigns, in milliseconds.
-    pub election_min_ms: u64,
-    /// The longest one, and the leader's lease for writes, in milliseconds.
-    pub election_max_ms: u64,
-    /// After how many bytes of log a snapshot is taken.
-    pub snapshot_log_bytes: u64,
-}
-
-impl Default for Raft {
-    fn default() -> Self {
-        Self {
-            heartbeat_ms: 100,
-            election_min_ms: 300,
-            election_max_ms: 600,
-            snapshot_log_bytes: 256 << 20,
-        }
-    }
 }
 
 /// The form of the log.

@@ -66,10 +66,11 @@ impl Gateway {
 
     async fn serve_here(&self, forwarded: v1::Forwarded) -> Result<v1::Answer, v1::Failure> {
         let none = RequestId::from_bytes([0; 16]);
+        // A peer takes this node for the leader, so it is a member: one that starts, or that has stopped.
         let member = self
             .lifecycle
             .member()
-            .ok_or_else(|| wire_failure(&Failure::uninitialised(), none))?;
+            .ok_or_else(|| wire_failure(&Failure::not_leader(None), none))?;
         let evidence = forwarded.evidence.unwrap_or_default();
         let evidence = Evidence {
             token: SecretBytes::new(evidence.token.into()),
@@ -82,6 +83,7 @@ impl Gateway {
         let request = self
             .request(call, evidence, deadline)
             .map_err(|failure| wire_failure(&failure, none))?;
+        will_lead(&member, deadline).await;
         let answer = member.node.serve(&request).await;
         let answer = answer.and_then(|answer| complete(&member, &request.operation, request.id, answer));
         answer.map_err(|failure| leader_failure(&member, &failure, request.id))
@@ -96,7 +98,11 @@ impl Gateway {
     ) -> (&'static str, Result<v1::Answer, v1::Failure>) {
         let none = RequestId::from_bytes([0; 16]);
         let Some(member) = self.lifecycle.member() else {
-            return ("none", Err(wire_failure(&Failure::uninitialised(), none)));
+            let failure = match self.lifecycle.is_stopping() {
+                true => Failure::not_leader(None),
+                false => Failure::uninitialised(),
+            };
+            return ("none", Err(wire_failure(&failure, none)));
         };
         let forwardable = wire_evidence(&evidence);
         let given = call.header().map_or("", |header| &header.request_id);
@@ -113,6 +119,8 @@ impl Gateway {
         };
         let operation = request.operation.name();
         let mut changed = member.node.consensus().changed();
+        // A heartbeat has the time of some round trips. Less is not enough for another try.
+        let room = Duration::from_millis(self.lifecycle.config().raft.heartbeat_ms);
         loop {
             // A sealed node answers for nobody, and hands nothing on.
             if !member.node.is_unsealed() {
@@ -135,7 +143,7 @@ impl Gateway {
             };
             let answer = answer.map(|answer| self.complete_here(&member, &request.operation, answer));
             match answer {
-                Err(failure) if may_retry(&request, &failure) && Instant::now() + RETRY_ROOM < deadline => {
+                Err(failure) if may_retry(&request, &failure) && Instant::now() + room < deadline => {
                     // A new leader shows as a change; looking again soon costs little where none does.
                     let _ = tokio::time::timeout(RETRY_PAUSE, changed.changed()).await;
                 }
@@ -232,6 +240,16 @@ impl Gateway {
     }
 }
 
+/// Waits until this node's leadership has begun, if it is elected: what is asked of it meanwhile would go back, and come again.
+async fn will_lead(member: &Member, deadline: Instant) {
+    let mut changed = member.node.consensus().changed();
+    let own = member.raft_id();
+    let settled = changed.wait_for(|change| change.leadership.is_some() || change.leader != Some(own));
+    let limit = deadline.min(Instant::now() + LEAD_PATIENCE);
+    // Without a leadership the request is refused, with the leader.
+    let _ = tokio::time::timeout_at(limit, settled).await;
+}
+
 /// The answer with its header, completed by what only the leader knows.
 fn complete(member: &Member, operation: &Operation, id: RequestId, answer: Answer) -> Result<v1::Answer, Failure> {
     let Answer { reply, position } = answer;
@@ -314,7 +332,7 @@ fn set_request_id(call: &mut v1::Call, id: RequestId) {
 
 /// Failover takes about a second; waiting shorter than this for a change would be idle.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// Less time than this is not enough for another try.
-const RETRY_ROOM: Duration = Duration::from_millis(100);
+/// Longer than a leader's first entry takes. One that does not get it through has no majority.
+const LEAD_PATIENCE: Duration = Duration::from_secs(1);
 /// A forwarded request carries what is left of its caller's time, but no node believes in more than this.
 const FORWARDED_MS_MAX: u64 = 600_000;

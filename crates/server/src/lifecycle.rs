@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use aumbry_api::peer::v1::PeerStatusReply;
 use aumbry_api::v1;
-use aumbry_node::{Failure, InitError, InitOptions, Initialised, Node, Outside, PeerState, initialise, run_duties};
+use aumbry_node::{
+    Failure, InitError, InitOptions, Initialised, Node, Outside, PeerState, initialise, run_duties, step_aside,
+};
 use aumbry_raft::{Config as RaftConfig, Handlers, Identity, IdentityError, RaftNode, StartError, pki, room_to_wire};
 use aumbry_state::Consensus;
 use aumbry_storage::{DataDir, Space};
@@ -36,6 +38,9 @@ pub(crate) struct Lifecycle {
     /// One backup at a time is saved or restored: each takes the disk for itself.
     pub(crate) backups: Arc<Semaphore>,
     gateway: OnceLock<Weak<Gateway>>,
+    /// Set when the node was told to stop: it serves who is there, and nobody else is to come.
+    leaving: watch::Sender<bool>,
+    /// Ends what the node does by itself.
     stop: watch::Sender<bool>,
     /// Why the node must end, once it must.
     ending: watch::Sender<Option<String>>,
@@ -100,6 +105,7 @@ impl Lifecycle {
             listener: Mutex::new(Some(listener)),
             backups: Arc::new(Semaphore::new(1)),
             gateway: OnceLock::new(),
+            leaving: watch::Sender::new(false),
             stop: watch::Sender::new(false),
             ending: watch::Sender::new(None),
         })
@@ -117,7 +123,7 @@ impl Lifecycle {
 
     /// Whether the node was told to stop.
     pub(crate) fn is_stopping(&self) -> bool {
-        *self.stop.borrow()
+        *self.leaving.borrow()
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -279,14 +285,25 @@ impl Lifecycle {
 
     /// Wipes the keys, and leaves the rest as it is: nothing that this node has is of use to others.
     pub(crate) fn abandon(&self) {
+        self.leaving.send_replace(true);
         self.stop.send_replace(true);
         if let Some(member) = self.member.write().unwrap_or_else(PoisonError::into_inner).take() {
             member.node.seal();
         }
     }
 
-    /// Hands leadership over, stops, and makes everything durable.
+    /// Hands leadership over, if this node has it. It goes on as a member of the cluster that serves, so that what its clients ask meanwhile is
+    /// handed on to the new leader.
+    pub(crate) async fn leave(&self) {
+        self.leaving.send_replace(true);
+        if let Some(member) = self.member() {
+            step_aside(&member.node).await;
+        }
+    }
+
+    /// Stops, and makes everything durable. Leadership is handed over if it could not be before.
     pub(crate) async fn shutdown(&self) {
+        self.leaving.send_replace(true);
         self.stop.send_replace(true);
         let member = self.member.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(member) = member {

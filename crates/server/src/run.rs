@@ -201,7 +201,7 @@ async fn serve(config: Config) -> Result<(), RunError> {
         .add_service(sized!(v1::audit_service_server::AuditServiceServer<Services>, services));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let connections = tls::accept(clients, shown, &limits);
-    let serving = tokio::spawn(server.serve_with_incoming_shutdown(connections, async {
+    let mut serving = tokio::spawn(server.serve_with_incoming_shutdown(connections, async {
         // Dropping the sender stops as well.
         let _ = stopped.await;
     }));
@@ -213,11 +213,13 @@ async fn serve(config: Config) -> Result<(), RunError> {
         }
     }
     tracing::info!("stopping: leadership is handed over, requests in flight are finished");
-    sinks.stop().await;
-    // The other nodes have a leader before this one's clients are turned away.
-    lifecycle.shutdown().await;
+    // The other nodes have a leader, which this one knows, before its clients are turned away; and it is a member until the last of them is gone. So
+    // no request finds a node that cannot say where to go.
+    lifecycle.leave().await;
     drop(stop);
-    let drained = tokio::time::timeout(DRAIN_TIMEOUT, serving).await;
+    let drained = tokio::time::timeout(DRAIN_TIMEOUT, &mut serving).await;
+    sinks.stop().await;
+    lifecycle.shutdown().await;
     match drained {
         Ok(Ok(Err(error))) => Err(RunError::Server(error.to_string())),
         _ => Ok(()),

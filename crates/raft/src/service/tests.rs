@@ -46,12 +46,6 @@ impl Bed {
             spki_pin: pin,
             ..PeerNode::default()
         };
-        let config = Config {
-            heartbeat: Duration::from_millis(100),
-            election_min: Duration::from_millis(500),
-            election_max: Duration::from_millis(1_000),
-            snapshot_log_bytes: 1 << 30,
-        };
         let handlers = Handlers {
             forward: Arc::new(|_, _| async { Ok(Bytes::new()) }.boxed()),
             status: Arc::new(|| wire::PeerStatusReply {
@@ -60,7 +54,7 @@ impl Bed {
             }),
         };
         let space = Arc::new(Space::new(&data, 0));
-        let node = RaftNode::start(&data, &identity, config, listener, handlers, space)
+        let node = RaftNode::start(&data, &identity, CONFIG, listener, handlers, space)
             .await
             .unwrap();
         node.bootstrap(&server.to_member(1, true, None)).await.unwrap();
@@ -134,7 +128,7 @@ impl Bed {
     fn caller(&self, id: u64) -> Caller {
         let (identity, pin) = Identity::make(&self.authority, CLUSTER_ID, NodeId(id));
         let tls = Arc::new(PeerTls::new(&identity).unwrap());
-        let peers = Peers::new(tls, CLUSTER_ID, NodeId(id));
+        let peers = Peers::new(tls, CLUSTER_ID, NodeId(id), &CONFIG);
         Caller {
             id,
             pin,
@@ -379,3 +373,9 @@ async fn a_snapshot_of_a_member_that_was_removed_meanwhile_is_refused() {
 
 const CLUSTER_ID: ClusterId = ClusterId::from_bytes([1; 16]);
 const LONG: Duration = Duration::from_secs(60);
+const CONFIG: Config = Config {
+    heartbeat: Duration::from_millis(100),
+    election_min: Duration::from_millis(500),
+    election_max: Duration::from_millis(1_000),
+    snapshot_log_bytes: 1 << 30,
+};
