@@ -69,7 +69,7 @@ async fn one(subject: &Subject) -> Result<f64> {
 }
 
 /// The smallest value that so large a share does not exceed.
-fn nearest(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn nearest(sorted: &[f64], share: f64) -> f64 {
     let place = (sorted.len() as f64 * share).ceil() as usize;
     sorted[place.clamp(1, sorted.len()) - 1]
 }

@@ -4,6 +4,7 @@
 //! figure comes with the guarantee of the store that gave it: linearizable, and on record at a quorum before the reply.
 
 mod failover;
+mod kills;
 mod matrix;
 mod plots;
 mod subject;
@@ -14,15 +15,17 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
 use crate::subject::Subject;
 
 /// Measure a cluster of three nodes on this machine.
 #[derive(Parser)]
-#[command(name = "cargo xtask bench")]
+#[command(name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Fewer points, and shorter
     #[arg(long)]
     quick: bool,
@@ -39,7 +42,7 @@ struct Args {
     #[arg(long, default_value = "sdk")]
     channel: String,
     /// Write all figures into this file
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: Option<PathBuf>,
     /// Draw plots into this directory
     #[arg(long)]
@@ -49,17 +52,26 @@ struct Args {
     from: Option<PathBuf>,
 }
 
+/// A part of the figures that is measured for itself.
+#[derive(Subcommand)]
+enum Part {
+    /// How long no write is acknowledged when the leader is killed, or hands over, under load
+    Failover(kills::Plan),
+}
+
 fn main() -> Result<()> {
     let args = Args::parse();
-    let figures = match &args.from {
-        Some(file) => {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let figures = match (&args.part, &args.from) {
+        (Some(Part::Failover(plan)), _) => {
+            let failover = runtime()?.block_on(kills::measure(plan))?;
+            json!({ "guarantee": GUARANTEE, "machine": machine(), "failover": failover })
+        }
+        (None, Some(file)) => {
             let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
             serde_json::from_slice(&text).with_context(|| format!("{} holds no figures", file.display()))?
         }
-        None => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(measure(&args))?
-        }
+        (None, None) => runtime()?.block_on(measure(&args))?,
     };
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&figures)? + "\n";

@@ -43,7 +43,7 @@ pub use load::{Ledger, Load};
 pub use own::Own;
 pub use ports::{free_address, free_base, free_ports};
 pub use proxy::Proxy;
-pub use rack::{Disks, Rack};
+pub use rack::{Disks, Rack, Setup};
 pub use records::{Recorded, records};
 pub use runbook::Page;
 pub use scrape::{metric, scrape};

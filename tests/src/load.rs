@@ -1,9 +1,9 @@
 //! Writers that go on whatever happens, and remember what was acknowledged.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use aumbry_client::{Client, v1};
@@ -15,8 +15,32 @@ use crate::records::records;
 /// Writers at work. Each write is of a secret of its own, so that one that is applied twice shows as a second version.
 pub struct Load {
     stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicU64>,
+    acknowledged: Acknowledgements,
     writers: Vec<JoinHandle<Result<Ledger>>>,
+}
+
+/// When writes were acknowledged.
+#[derive(Clone, Default)]
+struct Acknowledgements(Arc<Mutex<Vec<Instant>>>);
+
+impl Acknowledgements {
+    fn note(&self) {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken under the lock, so that they are in order.
+        times.push(Instant::now());
+    }
+
+    fn count(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
+    }
+
+    /// The longest time between two of them, of which the later one came after this moment.
+    fn longest_pause(&self, since: Instant) -> Duration {
+        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = times.partition_point(|time| *time <= since).saturating_sub(1);
+        let pauses = times[first..].windows(2).map(|pair| pair[1] - pair[0]);
+        pauses.max().unwrap_or_default()
+    }
 }
 
 /// What became of writes.
@@ -34,11 +58,11 @@ pub struct Ledger {
 impl Load {
     /// Starts a writer for each client, below this directory. Values have so many bytes.
     pub fn start(clients: Vec<Client>, directory: &str, value_bytes: usize) -> Self {
-        let (stop, acknowledged) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (stop, acknowledged) = (Arc::<AtomicBool>::default(), Acknowledgements::default());
         let writers = clients.into_iter().enumerate().map(|(number, client)| {
-            let (stop, count) = (Arc::clone(&stop), Arc::clone(&acknowledged));
+            let (stop, acknowledged) = (Arc::clone(&stop), acknowledged.clone());
             let directory = format!("secret/{directory}/{number}");
-            tokio::spawn(async move { write(&client, &directory, value_bytes, &stop, &count).await })
+            tokio::spawn(async move { write(&client, &directory, value_bytes, &stop, &acknowledged).await })
         });
         let writers = writers.collect();
         Self {
@@ -51,7 +75,13 @@ impl Load {
     /// How many writes were acknowledged.
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
-        self.acknowledged.load(Ordering::SeqCst)
+        self.acknowledged.count()
+    }
+
+    /// The longest time between two acknowledgements, from the last one before this moment until now.
+    #[must_use]
+    pub fn longest_pause(&self, since: Instant) -> Duration {
+        self.acknowledged.longest_pause(since)
     }
 
     /// Waits until so many more writes are acknowledged.
@@ -76,7 +106,7 @@ async fn write(
     directory: &str,
     value_bytes: usize,
     stop: &AtomicBool,
-    count: &AtomicU64,
+    acknowledged: &Acknowledgements,
 ) -> Result<Ledger> {
     let mut ledger = Ledger {
         value_bytes,
@@ -100,7 +130,7 @@ async fn write(
                 );
                 let id = reply.header.unwrap_or_default().request_id;
                 ledger.acknowledged.insert(path, id);
-                count.fetch_add(1, Ordering::SeqCst);
+                acknowledged.note();
             }
             Err(error) => {
                 *ledger.failures.entry(error.reason().to_owned()).or_default() += 1;
@@ -188,3 +218,22 @@ fn value(path: &str, bytes: usize) -> Vec<u8> {
 const PAUSE: Duration = Duration::from_millis(20);
 /// Some values of 64 KiB make a reply of 2 MiB.
 const BATCH: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_begins_with_the_last_acknowledgement_before() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let times = Acknowledgements::default();
+        assert_eq!(times.longest_pause(start), Duration::ZERO);
+        *times.0.lock().unwrap() = [0, 90, 100, 130, 135].map(at).to_vec();
+        assert_eq!(times.longest_pause(at(0)).as_millis(), 90);
+        assert_eq!(times.longest_pause(at(95)).as_millis(), 30);
+        assert_eq!(times.longest_pause(at(110)).as_millis(), 30);
+        assert_eq!(times.longest_pause(at(130)).as_millis(), 5);
+        assert_eq!(times.longest_pause(at(140)).as_millis(), 0);
+    }
+}

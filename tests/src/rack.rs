@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use aumbry_client::{Client, v1};
@@ -12,6 +13,7 @@ use crate::http::{Answered, ask};
 use crate::lab::{make_certificates, unite};
 use crate::native;
 use crate::ports::free_ports;
+use crate::proxy::Proxy;
 use crate::scrape::metric;
 use crate::server::{Server, Unusual};
 use crate::states::{are_equal, equal_states};
@@ -23,6 +25,8 @@ pub struct Rack {
     pub servers: Vec<Server>,
     /// The disk of each, if they have some of their own.
     pub volumes: Vec<Volume>,
+    /// What stands between each and the others, if anything does.
+    pub between: Vec<Proxy>,
     metrics: Vec<String>,
     ca: Vec<u8>,
     root: SecretBytes,
@@ -41,9 +45,44 @@ pub enum Disks {
     Failing(&'static str),
 }
 
+/// What is unusual about a rack.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    /// What the disks are.
+    pub disks: Disks,
+    /// What the section `[raft]` begins with, if not with quick elections.
+    pub times: Option<&'a str>,
+    /// Further lines of configuration: of the section `[raft]`, then whole sections.
+    pub config: &'a str,
+    /// With a proxy before each node, for the others: how long the way between two nodes and back takes.
+    pub round_trip: Option<Duration>,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self {
+            disks: Disks::Directories,
+            times: None,
+            config: "",
+            round_trip: None,
+        }
+    }
+}
+
 impl Rack {
     /// Starts three servers with these further lines of configuration: of the section `[raft]`, then whole sections.
     pub async fn start(disks: Disks, config: &str) -> Result<Self> {
+        Self::start_as(Setup {
+            disks,
+            config,
+            ..Setup::default()
+        })
+        .await
+    }
+
+    /// Starts three servers that are set up in this way.
+    pub async fn start_as(setup: Setup<'_>) -> Result<Self> {
+        let Setup { disks, config, .. } = setup;
         let directory = tempfile::tempdir()?;
         let certificates = make_certificates(directory.path(), vec!["127.0.0.1".to_owned()])?;
         let shim = match disks {
@@ -52,7 +91,7 @@ impl Rack {
         };
         // All at once: a port is free until its server listens.
         let ports = free_ports(3 * NODES)?;
-        let (mut servers, mut volumes, mut metrics) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut servers, mut volumes, mut between, mut metrics) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (n, ports) in (1..).zip(ports.chunks(3)) {
             let [client, peer, scraped] = [0, 1, 2].map(|at| format!("127.0.0.1:{}", ports[at]));
             let home = directory.path().join(format!("n{n}"));
@@ -71,10 +110,14 @@ impl Rack {
                 let image = directory.path().join(format!("n{n}.ext4"));
                 volumes.push(Volume::make(image, home.join("data"), bytes)?);
             }
+            if let Some(round_trip) = setup.round_trip {
+                between.push(Proxy::start_far(&peer, round_trip).await?);
+            }
             let unusual = Unusual {
                 prefix,
+                peer_advertise: between.last().map(|proxy: &Proxy| proxy.address().to_owned()),
+                times: setup.times.map(str::to_owned),
                 config: format!("{config}\n[metrics]\naddress = {scraped:?}\n"),
-                ..Unusual::default()
             };
             servers.push(Server::start_at(&home, &certificates, &unusual, client, peer).await?);
             metrics.push(scraped);
@@ -84,6 +127,7 @@ impl Rack {
         Ok(Self {
             servers,
             volumes,
+            between,
             metrics,
             ca,
             root,
@@ -94,7 +138,18 @@ impl Rack {
 
     /// A client of all nodes with the root token.
     pub fn client(&self) -> Result<Client> {
-        let endpoints = self.servers.iter().map(|server| server.client_address().to_owned());
+        self.client_from(0)
+    }
+
+    /// As [`Self::client`]; this node is the one that it asks first.
+    pub fn client_from(&self, at: usize) -> Result<Client> {
+        let count = self.servers.len();
+        let order = self.servers.iter().cycle().skip(at % count).take(count);
+        self.client_of(order.map(|server| server.client_address().to_owned()))
+    }
+
+    /// As [`Self::client`], of these endpoints.
+    pub fn client_of(&self, endpoints: impl IntoIterator<Item = String>) -> Result<Client> {
         let builder = Client::builder()
             .endpoints(endpoints)
             .ca_pem(self.ca.clone())

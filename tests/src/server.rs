@@ -67,6 +67,8 @@ pub struct Unusual {
     pub prefix: Vec<String>,
     /// Where peers are told to reach it, if not at its own address.
     pub peer_advertise: Option<String>,
+    /// What the section `[raft]` begins with, if not with quick elections.
+    pub times: Option<String>,
     /// Further lines of the configuration: of the section `[raft]`, then whole sections.
     pub config: String,
 }
@@ -94,11 +96,12 @@ impl Server {
             .map(|address| format!("advertise = {address:?}\n"))
             .unwrap_or_default();
         let config = format!(
-            "name = {:?}\ndata_dir = {:?}\n[client]\naddress = {client:?}\ncert_file = {:?}\nkey_file = {:?}\n[peer]\naddress = {peer:?}\n{advertise}[raft]\nheartbeat_ms = 50\nelection_min_ms = 150\nelection_max_ms = 300\n{}",
+            "name = {:?}\ndata_dir = {:?}\n[client]\naddress = {client:?}\ncert_file = {:?}\nkey_file = {:?}\n[peer]\naddress = {peer:?}\n{advertise}[raft]\n{}\n{}",
             directory.file_name().unwrap_or_default().to_string_lossy(),
             text(&directory.join("data")),
             text(&lent.certificate),
             text(&lent.key),
+            unusual.times.as_deref().unwrap_or(QUICK_ELECTIONS),
             unusual.config,
         );
         std::fs::write(directory.join("aumbry.toml"), config)?;
@@ -298,3 +301,6 @@ impl Drop for Server {
         let _ = self.kill();
     }
 }
+
+/// A test that waits for an election waits for less.
+const QUICK_ELECTIONS: &str = "heartbeat_ms = 50\nelection_min_ms = 150\nelection_max_ms = 300";
