@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     /// How many clients of the SDK write all the time
     #[arg(long, default_value_t = 64)]
     writers: usize,
-    /// What the section [raft] of the configurations says instead of nothing, such as 'profile = "wan"'
+    /// What the section raft of the configurations says instead of nothing, such as 'profile = "wan"'
     #[arg(long, default_value = "")]
     raft: String,
 }
