@@ -41,6 +41,15 @@ impl Writer {
         self.0.extend_from_slice(&value.to_be_bytes());
     }
 
+    /// Appends a number in as many bytes as it needs: seven bits each, the smaller first, and a mark on all but the last.
+    pub fn varint(&mut self, mut value: u64) {
+        while value > 0x7f {
+            self.0.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
     /// Appends bytes whose number the reader knows.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
@@ -117,6 +126,35 @@ impl Reader {
         self.0.try_get_u64().map_err(|_| Malformed)
     }
 
+    /// Takes a number as [`Writer::varint`] writes it.
+    ///
+    /// # Errors
+    /// [`Malformed`], also for a number that could be written in fewer bytes.
+    pub fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut value = 0_u64;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            let placed = bits << shift;
+            if placed >> shift != bits {
+                return Err(Malformed);
+            }
+            value |= placed;
+            if byte & 0x80 == 0 {
+                return if byte == 0 && shift > 0 { Err(Malformed) } else { Ok(value) };
+            }
+        }
+        Err(Malformed)
+    }
+
+    /// As [`Self::varint`], of a number of at most four bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`]
+    pub fn varint_u32(&mut self) -> Result<u32, Malformed> {
+        self.varint()?.try_into().map_err(|_| Malformed)
+    }
+
     /// Takes `N` bytes.
     ///
     /// # Errors
@@ -167,5 +205,45 @@ impl Reader {
     /// [`Malformed`] if something is.
     pub fn end(self) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_has_one_encoding() {
+        let cases: [(u64, &[u8]); 6] = [
+            (0, &[0]),
+            (0x7f, &[0x7f]),
+            (0x80, &[0x80, 1]),
+            (300, &[0xac, 2]),
+            (u64::from(u32::MAX), &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+            (u64::MAX, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]),
+        ];
+        let read = |bytes: &[u8]| {
+            let mut r = Reader::new(Bytes::copy_from_slice(bytes));
+            r.varint().and_then(|value| r.end().map(|()| value))
+        };
+        for (value, bytes) in cases {
+            let mut w = Writer::default();
+            w.varint(value);
+            assert_eq!(w.as_slice(), bytes, "{value}");
+            assert_eq!(read(bytes), Ok(value));
+        }
+        let wrong: [&[u8]; 6] = [
+            &[],
+            &[0x80],
+            &[0x80, 0],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81, 0],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x80],
+        ];
+        for bytes in wrong {
+            assert_eq!(read(bytes), Err(Malformed), "{bytes:x?}");
+        }
+        let mut r = Reader::new(Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x1f]));
+        assert_eq!(r.varint_u32(), Err(Malformed), "over four bytes");
     }
 }

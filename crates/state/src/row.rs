@@ -44,32 +44,74 @@ impl Row {
     /// Encodes the row.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut w = Writer::with_capacity(HEADER_BYTES + self.body.len());
+        let is_owned = self.container != NO_CONTAINER;
+        let mut w = Writer::with_capacity(HEADER_BYTES_MAX + self.body.len());
         w.u8(FORMAT);
         w.u8(self.kind);
         w.u8(self.flags);
-        w.u64(self.rev.index);
-        w.u32(self.rev.k);
+        w.u8(u8::from(is_owned));
         w.raw(self.writer.as_bytes());
-        w.u64(self.created);
-        w.u64(self.expires_at);
-        w.u64(self.counters[0]);
-        w.u64(self.counters[1]);
-        w.u32(self.key_term);
-        w.raw(self.container.as_bytes());
+        if is_owned {
+            w.raw(self.container.as_bytes());
+        }
+        w.varint(self.rev.index);
+        w.varint(self.rev.k.into());
+        w.varint(self.created);
+        w.varint(self.expires_at);
+        w.varint(self.counters[0]);
+        w.varint(self.counters[1]);
+        w.varint(self.key_term.into());
         w.raw(&self.body);
         w.finish().into()
     }
 
-    /// Decodes a row; the body shares the memory.
+    /// Decodes a row of any format that was ever written; the body shares the memory.
     ///
     /// # Errors
-    /// [`Malformed`] if the header is short or of another format.
+    /// [`Malformed`] if the header is short, not as [`Self::encode`] writes it, or of an unknown format.
     pub fn decode(bytes: &Bytes) -> Result<Self, Malformed> {
         let mut r = Reader::new(bytes.clone());
-        if r.u8()? != FORMAT {
+        match r.u8()? {
+            FORMAT => Self::decode_rest(r),
+            FORMAT_FIXED => Self::decode_fixed(r),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn decode_rest(mut r: Reader) -> Result<Self, Malformed> {
+        let (kind, flags) = (r.u8()?, r.u8()?);
+        let is_owned = match r.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed),
+        };
+        let writer = r.command()?;
+        let container = match is_owned {
+            true => r.object()?,
+            false => NO_CONTAINER,
+        };
+        if is_owned && container == NO_CONTAINER {
             return Err(Malformed);
         }
+        Ok(Self {
+            kind,
+            flags,
+            rev: Rev {
+                index: r.varint()?,
+                k: r.varint_u32()?,
+            },
+            writer,
+            created: r.varint()?,
+            expires_at: r.varint()?,
+            counters: [r.varint()?, r.varint()?],
+            key_term: r.varint_u32()?,
+            container,
+            body: r.rest(),
+        })
+    }
+
+    /// The first layout, in which each field has its full width.
+    fn decode_fixed(mut r: Reader) -> Result<Self, Malformed> {
         Ok(Self {
             kind: r.u8()?,
             flags: r.u8()?,
@@ -95,5 +137,9 @@ impl Row {
 }
 
 /// The first byte of each row: the version of its layout.
-const FORMAT: u8 = 1;
-const HEADER_BYTES: usize = 3 + 12 + 16 + 32 + 4 + 16;
+const FORMAT: u8 = 2;
+/// Rows that were written before numbers took as many bytes as they need.
+const FORMAT_FIXED: u8 = 1;
+/// With a container and numbers of any size.
+const HEADER_BYTES_MAX: usize = 4 + 16 + 16 + 5 * 10 + 2 * 5;
+const NO_CONTAINER: ObjectId = ObjectId::from_bytes([0; 16]);
