@@ -6,8 +6,10 @@ use std::time::Duration;
 use aumbry_audit::Outcome;
 use aumbry_state::{Member, ProposeError, Room};
 use aumbry_types::NodeId;
+use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::expiry::Expired;
 use crate::pipeline::Waiter;
 use crate::{Failure, Node, PeerState, checkpoints, clocks, expiry, genesis, record, rooms};
 
@@ -21,11 +23,11 @@ pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let keep_house = async {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut count = 0_u64;
+        let mut house = House::default();
         loop {
             tick.tick().await;
-            count += 1;
-            house(&node, count).await;
+            house.count += 1;
+            house.look(&node).await;
         }
     };
     let keep_time = async {
@@ -60,41 +62,78 @@ pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn house(node: &Node, count: u64) {
-    if node.consensus.leadership().is_none() {
-        return;
-    }
-    if !node.is_unsealed() {
-        if count.is_multiple_of(ASK_EVERY) {
-            hand_over(node, "it is sealed", |state| state.unsealed).await;
-        }
-        return;
-    }
-    if count.is_multiple_of(ASK_EVERY) && node.is_short_of_room() {
-        let can = |state: &PeerState| state.unsealed && state.room == Room::Ample;
-        hand_over(node, "its disk is nearly full", can).await;
-    }
-    if let Err(failure) = keep(node, count).await {
-        tracing::debug!(reason = failure.reason, "a duty of the leader was put off");
-    }
-    promote(node).await;
+/// What a leader remembers from one look around to the next.
+#[derive(Default)]
+struct House {
+    /// How many looks there were.
+    count: u64,
+    /// Up to where the index of expiry was cleared.
+    expired: Option<Bytes>,
 }
 
-async fn keep(node: &Node, count: u64) -> Result<(), Failure> {
-    if !node.holds_the_clusters_keys() {
-        tracing::warn!(
-            "the cluster was initialised again after this node was unsealed: it seals itself; use the new shares"
-        );
-        node.seal();
-        return Ok(());
+impl House {
+    async fn look(&mut self, node: &Node) {
+        if node.consensus.leadership().is_none() {
+            self.expired = None;
+            return;
+        }
+        if !node.is_unsealed() {
+            if self.count.is_multiple_of(ASK_EVERY) {
+                hand_over(node, "it is sealed", |state| state.unsealed).await;
+            }
+            return;
+        }
+        if self.count.is_multiple_of(ASK_EVERY) && node.is_short_of_room() {
+            let can = |state: &PeerState| state.unsealed && state.room == Room::Ample;
+            hand_over(node, "its disk is nearly full", can).await;
+        }
+        if let Err(failure) = self.keep(node).await {
+            tracing::debug!(reason = failure.reason, "a duty of the leader was put off");
+        }
+        promote(node).await;
     }
-    settle(node.plan_internal(genesis::CONFIRM, genesis::confirm)?).await;
-    record_refusals(node).await?;
-    settle(checkpoints::record(node)?).await;
-    let is_loud = count % TELL_EVERY == 1;
-    settle(node.plan_internal("sys.expire", |txn| Ok(expiry::expire(txn, is_loud)))?).await;
-    settle(node.plan_internal("sys.sweep", |txn| Ok(expiry::sweep(txn)))?).await;
-    Ok(())
+
+    async fn keep(&mut self, node: &Node) -> Result<(), Failure> {
+        if !node.holds_the_clusters_keys() {
+            tracing::warn!(
+                "the cluster was initialised again after this node was unsealed: it seals itself; use the new shares"
+            );
+            node.seal();
+            return Ok(());
+        }
+        settle(node.plan_internal(genesis::CONFIRM, genesis::confirm)?).await;
+        record_refusals(node).await?;
+        settle(checkpoints::record(node)?).await;
+        self.expire(node).await?;
+        settle(node.plan_internal("sys.sweep", |txn| Ok(expiry::sweep(txn)))?).await;
+        Ok(())
+    }
+
+    /// Removes what has expired, behind what was removed before: the remains of that cost a scan as much as rows do. Begins anew now and then, with
+    /// a word of what cannot be removed.
+    async fn expire(&mut self, node: &Node) -> Result<(), Failure> {
+        let is_loud = self.count % TELL_EVERY == 1;
+        if is_loud {
+            self.expired = None;
+        }
+        for _ in 0..EXPIRE_ENTRIES_MAX {
+            let mut found = Expired::default();
+            let after = self.expired.as_deref();
+            let waiter = node.plan_internal("sys.expire", |txn| {
+                found = expiry::expire(txn, after, is_loud);
+                Ok(found.is_any())
+            })?;
+            if settle(waiter).await != Some(true) {
+                break;
+            }
+            let is_full = found.is_full();
+            self.expired = found.last;
+            if !is_full {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Records the refusals of minutes that have ended. What is certainly not recorded is counted again.
@@ -198,6 +237,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// Peers are asked every second.
 const ASK_EVERY: u64 = 10;
 const DUTY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Entries of removals in a tick: several times the rows that a busy second makes, so that what expires never piles up.
+const EXPIRE_ENTRIES_MAX: usize = 4;
 /// Damage that stays is told every minute.
 const TELL_EVERY: u64 = 600;
 

@@ -3,13 +3,40 @@
 use aumbry_auth::token;
 use aumbry_barrier::{Kind, Txn};
 use aumbry_state::{Row, Write, key};
+use bytes::Bytes;
 
-/// Removes what has expired. An expired token is refused from its very moment on; this only takes it off the disk. True if there was
-/// something. `is_loud` tells of damage that stays.
-pub(crate) fn expire(txn: &mut Txn<'_>, is_loud: bool) -> bool {
+/// What a pass over the index of expiry did.
+#[derive(Debug, Default)]
+pub(crate) struct Expired {
+    removed: usize,
+    /// The last place in the index whose row is removed: all before it is, but for what cannot be.
+    pub(crate) last: Option<Bytes>,
+}
+
+impl Expired {
+    /// Whether anything is removed.
+    pub(crate) const fn is_any(&self) -> bool {
+        self.removed > 0
+    }
+
+    /// Whether more may have expired than one entry removes.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.removed == EXPIRE_MAX
+    }
+}
+
+/// Removes what has expired, after a place in the index or from its beginning. An expired token is refused from its very moment on; this only takes it
+/// off the disk. `is_loud` tells of damage that stays.
+pub(crate) fn expire(txn: &mut Txn<'_>, after: Option<&[u8]>, is_loud: bool) -> Expired {
     let now = txn.now().0;
+    let is_due = |(entry, _): &(Bytes, Bytes)| key::parse_expiry(entry).is_none_or(|(when, _)| when <= now);
+    // Most of the time nothing is, and one row tells.
+    if !txn.scan_rows(&key::expiry_prefix(), after, 1).iter().any(is_due) {
+        return Expired::default();
+    }
+    let mut last = None;
     let (mut removed, mut damaged, mut stuck) = (0, 0, 0);
-    for (entry, _) in txn.scan_rows(&key::expiry_prefix(), None, EXPIRE_MAX + STUCK_MAX) {
+    for (entry, _) in txn.scan_rows(&key::expiry_prefix(), after, EXPIRE_MAX + STUCK_MAX) {
         let Some((when, row_key)) = key::parse_expiry(&entry) else {
             continue;
         };
@@ -22,6 +49,7 @@ pub(crate) fn expire(txn: &mut Txn<'_>, is_loud: bool) -> bool {
             continue;
         };
         removed += 1;
+        last = Some(entry);
         match key::parse_id(&row_key) {
             Some(id) if row.kind == Kind::Token as u8 => damaged += usize::from(!token::force_revoke(txn, id)),
             _ => txn.write(Write::Delete(row_key)),
@@ -39,7 +67,7 @@ pub(crate) fn expire(txn: &mut Txn<'_>, is_loud: bool) -> bool {
             "expired rows are too damaged to be removed and are passed over; compare `aumbry operator status` of the nodes"
         );
     }
-    removed > 0
+    Expired { removed, last }
 }
 
 /// Removes what is used up, and children of what was revoked. True if there was something.
@@ -82,7 +110,6 @@ mod tests {
     use aumbry_crypto::keyring::Keyring;
     use aumbry_state::{At, MemoryView, Outcome, Overlay, View, execute};
     use aumbry_types::{LogTime, ObjectId, SecretBytes, SimulatedEntropy, StorageId};
-    use bytes::Bytes;
 
     use super::*;
 
@@ -163,15 +190,39 @@ mod tests {
         bed.overlay.set(stray, Some(Bytes::new()));
         bed.now += 10_000;
         bed.run(|txn| assert_eq!(token::revoke(txn, body), Err(DamagedRow)));
-        assert!(bed.run(|txn| expire(txn, true)));
+        assert!(bed.run(|txn| expire(txn, None, true)).is_any());
         assert!(!bed.has(body) && !bed.has(sound) && bed.has(later));
         assert!(bed.has(header), "apply removes no such row");
         assert!(
-            !bed.run(|txn| expire(txn, true)),
+            !bed.run(|txn| expire(txn, None, true)).is_any(),
             "nothing is left to do, again and again"
         );
         let left = bed.overlay.scan(&key::expiry_prefix(), None, 10).len();
         assert_eq!(left, 3, "the two that are stuck, and one to come");
+    }
+
+    #[test]
+    fn a_pass_goes_on_where_the_last_one_ended() {
+        let mut bed = Bed::new();
+        let root = bed.run(|txn| make_root(txn, None).expect("is new")).token;
+        let tokens: Vec<ObjectId> = (1..=3).map(|ttl_s| bed.token(&root, ttl_s)).collect();
+        bed.now += 2_000;
+        let first = bed.run(|txn| expire(txn, None, true));
+        assert!(first.is_any() && !first.is_full());
+        assert_eq!(
+            tokens.iter().map(|token| bed.has(*token)).collect::<Vec<_>>(),
+            [false, false, true]
+        );
+        bed.now += 2_000;
+        let after = first.last.expect("something was removed");
+        assert!(bed.run(|txn| expire(txn, Some(&after), true)).is_any());
+        assert!(!bed.has(tokens[2]));
+        // What comes to lie before that place is found from the beginning alone.
+        bed.now -= 4_000;
+        let early = bed.token(&root, 1);
+        bed.now += 4_000;
+        assert!(!bed.run(|txn| expire(txn, Some(&after), true)).is_any() && bed.has(early));
+        assert!(bed.run(|txn| expire(txn, None, true)).is_any() && !bed.has(early));
     }
 
     #[test]
@@ -193,7 +244,7 @@ mod tests {
         assert_eq!(left, 2, "those whose names are damaged go when they expire");
         assert!(!bed.run(sweep), "the sweep ends");
         bed.now += 60_000;
-        assert!(bed.run(|txn| expire(txn, false)));
+        assert!(bed.run(|txn| expire(txn, None, false)).is_any());
         assert!(!children.iter().any(|child| bed.has(*child)));
     }
 }

@@ -141,7 +141,11 @@ impl Reader {
             }
             value |= placed;
             if byte & 0x80 == 0 {
-                return if byte == 0 && shift > 0 { Err(Malformed) } else { Ok(value) };
+                return if byte == 0 && shift > 0 {
+                    Err(Malformed)
+                } else {
+                    Ok(value)
+                };
             }
         }
         Err(Malformed)
