@@ -4,7 +4,18 @@
 //! What it guarantees: a violation is never the checker's opinion. It names operations that no order explains, or two facts that
 //! exclude each other. What could not be decided within the budget is `Unknown`, never a pass.
 //! What it does not do: run anything, read a clock, or know how the records were made. Simulated and real runs give it the same data.
+//!
+//! [`check`] searches for the order, secret by secret, token by token; it is exact, and for up to some 10^5 operations. [`oracle`]
+//! looks for known shapes of wrong in linear time.
 
+mod check;
 mod history;
+pub mod model;
+pub mod oracle;
+mod partition;
+mod search;
+mod verdict;
 
+pub use check::check;
 pub use history::{Content, End, Event, Fate, History, Operation, Reply, Unreadable};
+pub use verdict::{Budget, Stuck, Verdict, Violation};
