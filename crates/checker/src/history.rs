@@ -48,7 +48,8 @@ pub enum End {
         at: u64,
         /// The answer.
         reply: Reply,
-        /// The sequence number of its audit record, which is its place in the log, if the answer told it.
+        /// The sequence number of its audit record, which is its place in the log, if the answer told it. A read may have been worked
+        /// out a little earlier than it stands there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
     },

@@ -6,10 +6,11 @@
 //! What it does not do: run anything, read a clock, or know how the records were made. Simulated and real runs give it the same data.
 //!
 //! [`check`] searches for the order, secret by secret, token by token; it is exact, and for up to some 10^5 operations. [`oracle`]
-//! looks for known shapes of wrong in linear time.
+//! looks for known shapes of wrong in linear time. [`invariants`] is what a whole run is asked.
 
 mod check;
 mod history;
+pub mod invariants;
 pub mod model;
 pub mod oracle;
 mod partition;

@@ -81,9 +81,13 @@ fn run<M: Model>(model: &M, shapes: &[Shape], operation: impl Fn(usize, &Shape) 
         let shape = &shapes[i];
         let operation = operation(i, shape);
         let (reply, next) = model.answer(&state, &operation).expect("belongs to the model");
-        let (is_lost, is_failed) = (shape.end == 0, shape.end == 1);
         // Some that are lost never take effect, and none that fails.
-        if !is_failed && !(is_lost && shape.argument % 2 == 0) {
+        let takes_effect = match shape.end {
+            0 => shape.argument % 2 == 1,
+            1 => false,
+            _ => true,
+        };
+        if takes_effect {
             state = next.unwrap_or(state);
         }
         events.push(match shape.end {

@@ -1,42 +1,10 @@
-//! Histories made by hand: the good ones pass, the bad ones are caught with the right explanation, by the search and by the oracles.
+//! Histories of secrets made by hand: the good ones pass, the bad ones are caught with the right explanation, by the search and by the oracles.
 
 mod support;
-
-use std::collections::BTreeSet;
 
 use aumbry_checker::oracle::{self, Rule};
 use aumbry_checker::{Budget, Event, Fate, Reply, Verdict, check};
 use support::*;
-
-/// A good history: no search and no oracle finds anything.
-fn good(name: &str, events: &[Event]) {
-    let history = history(events);
-    assert_eq!(check(&history, Budget::standard()), Verdict::Linearizable, "{name}");
-    let findings = oracle::all(&history);
-    assert!(findings.is_empty(), "{name}: {findings:?}");
-}
-
-/// A bad history: the search names the object and the answer that makes it impossible, which is marked by its time; the oracles find
-/// just these rules broken. The same history without that answer has an order.
-fn bad(name: &str, part: &str, last_at: u64, rules: &[Rule], events: &[Event]) {
-    let history = history(events);
-    let verdict = check(&history, Budget::standard());
-    let violation = verdict.violation().unwrap_or_else(|| panic!("{name}: {verdict}"));
-    let text = verdict.to_string();
-    assert_eq!(violation.part, part, "{name}: {text}");
-    let last = &history.events()[violation.last];
-    assert_eq!(last.ended_at(), Some(last_at), "{name}: {text}");
-    assert!(!violation.stuck.is_empty(), "{name}: {text}");
-    let found: BTreeSet<Rule> = oracle::all(&history).into_iter().map(|finding| finding.rule).collect();
-    assert_eq!(found, rules.iter().copied().collect(), "{name}");
-    let without: Vec<Event> = events.iter().filter(|event| *event != last).cloned().collect();
-    let without = support::history(&without);
-    assert_eq!(
-        check(&without, Budget::standard()),
-        Verdict::Linearizable,
-        "{name}, without the last answer"
-    );
-}
 
 #[test]
 fn good_secrets() {
@@ -433,123 +401,6 @@ fn lists() {
     assert_eq!(
         (findings[0].rule, &findings[0].positions[..]),
         (Rule::ListsAreMoments, &[0][..])
-    );
-}
-
-#[test]
-fn tokens() {
-    good(
-        "two uses",
-        &[
-            told(1, 2, token("t", 2), Reply::Done),
-            told(3, 6, use_token("t"), Reply::Done),
-            told(4, 7, use_token("t"), Reply::Refused),
-            told(5, 8, use_token("t"), Reply::Done),
-            told(9, 10, use_token("t"), Reply::Refused),
-            told(11, 12, revoke("t"), Reply::NotFound),
-        ],
-    );
-    good(
-        "an open use may have counted",
-        &[
-            told(1, 2, token("t", 1), Reply::Done),
-            open(3, use_token("t")),
-            told(4, 5, use_token("t"), Reply::Refused),
-        ],
-    );
-    good(
-        "revocation reaches below",
-        &[
-            told(1, 2, token("p", 0), Reply::Done),
-            told(3, 4, child("c", "p", 0), Reply::Done),
-            told(5, 6, child("g", "c", 3), Reply::Done),
-            told(7, 8, use_token("g"), Reply::Done),
-            told(9, 10, child("x", "g", 1), Reply::Refused),
-            told(11, 12, revoke("p"), Reply::Done),
-            told(13, 14, use_token("g"), Reply::Refused),
-            told(15, 16, revoke("c"), Reply::Done),
-            told(17, 18, revoke("c"), Reply::NotFound),
-            told(19, 20, child("y", "c", 1), Reply::Refused),
-        ],
-    );
-    let uses = |last: Reply| {
-        vec![
-            told(1, 2, token("t", 2), Reply::Done),
-            told(3, 4, use_token("t"), Reply::Done),
-            told(5, 6, use_token("t"), Reply::Done),
-            told(7, 8, use_token("t"), last),
-        ]
-    };
-    good("as often as allowed", &uses(Reply::Refused));
-    bad("once more than allowed", "token \"t\"", 8, &[], &uses(Reply::Done));
-    bad(
-        "once less than allowed",
-        "token \"t\"",
-        6,
-        &[],
-        &[
-            told(1, 2, token("t", 2), Reply::Done),
-            told(3, 4, use_token("t"), Reply::Done),
-            told(5, 6, use_token("t"), Reply::Refused),
-        ],
-    );
-    bad(
-        "used after its parent was revoked",
-        "token \"p\"",
-        8,
-        &[],
-        &[
-            told(1, 2, token("p", 0), Reply::Done),
-            told(3, 4, child("c", "p", 0), Reply::Done),
-            told(5, 6, revoke("p"), Reply::Done),
-            told(7, 8, use_token("c"), Reply::Done),
-        ],
-    );
-    bad(
-        "used again after its revocation was seen",
-        "token \"t\"",
-        8,
-        &[],
-        &[
-            told(1, 2, token("t", 0), Reply::Done),
-            open(3, revoke("t")),
-            told(4, 5, use_token("t"), Reply::Refused),
-            told(7, 8, use_token("t"), Reply::Done),
-        ],
-    );
-}
-
-#[test]
-fn wrappings() {
-    good(
-        "once",
-        &[
-            told(1, 2, wrap("w", 5), Reply::Done),
-            told(3, 5, unwrap("w"), Reply::Refused),
-            told(4, 6, unwrap("w"), Reply::Unwrapped { value: 5 }),
-            told(7, 8, unwrap("w"), Reply::Refused),
-        ],
-    );
-    bad(
-        "twice",
-        "wrapping \"w\"",
-        6,
-        &[],
-        &[
-            told(1, 2, wrap("w", 5), Reply::Done),
-            told(3, 5, unwrap("w"), Reply::Unwrapped { value: 5 }),
-            told(4, 6, unwrap("w"), Reply::Unwrapped { value: 5 }),
-        ],
-    );
-    bad(
-        "another's value",
-        "wrapping \"w\"",
-        5,
-        &[],
-        &[
-            told(1, 2, wrap("w", 5), Reply::Done),
-            told(3, 5, unwrap("w"), Reply::Unwrapped { value: 6 }),
-        ],
     );
 }
 

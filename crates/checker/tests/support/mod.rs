@@ -2,7 +2,40 @@
 
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
-use aumbry_checker::{Content, End, Event, Fate, History, Operation, Reply};
+use std::collections::BTreeSet;
+
+use aumbry_checker::oracle::{self, Rule};
+use aumbry_checker::{Budget, Content, End, Event, Fate, History, Operation, Reply, Verdict, check};
+
+/// A good history: no search and no oracle finds anything.
+pub(crate) fn good(name: &str, events: &[Event]) {
+    let history = history(events);
+    assert_eq!(check(&history, Budget::standard()), Verdict::Linearizable, "{name}");
+    let findings = oracle::all(&history);
+    assert!(findings.is_empty(), "{name}: {findings:?}");
+}
+
+/// A bad history: the search names the object and the answer that makes it impossible, which is marked by its time; the oracles find
+/// just these rules broken. The same history without that answer has an order.
+pub(crate) fn bad(name: &str, part: &str, last_at: u64, rules: &[Rule], events: &[Event]) {
+    let history = history(events);
+    let verdict = check(&history, Budget::standard());
+    let violation = verdict.violation().unwrap_or_else(|| panic!("{name}: {verdict}"));
+    let text = verdict.to_string();
+    assert_eq!(violation.part, part, "{name}: {text}");
+    let last = &history.events()[violation.last];
+    assert_eq!(last.ended_at(), Some(last_at), "{name}: {text}");
+    assert!(!violation.stuck.is_empty(), "{name}: {text}");
+    let found: BTreeSet<Rule> = oracle::all(&history).into_iter().map(|finding| finding.rule).collect();
+    assert_eq!(found, rules.iter().copied().collect(), "{name}");
+    let without: Vec<Event> = events.iter().filter(|event| *event != last).cloned().collect();
+    let without = self::history(&without);
+    assert_eq!(
+        check(&without, Budget::standard()),
+        Verdict::Linearizable,
+        "{name}, without the last answer"
+    );
+}
 
 /// An operation that was answered.
 pub(crate) fn told(call: u64, at: u64, operation: Operation, reply: Reply) -> Event {
