@@ -9,8 +9,7 @@
 //!   is, it can be moved to the front of it. This makes reads, refusals and looks cost nothing. That it changes nothing just here is
 //!   not enough: to restore what is not deleted changes nothing, and the order may need it after a deletion.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::model::Model;
@@ -54,7 +53,7 @@ struct Search<'a, M: Model> {
     done: Done,
     states: States<M::State>,
     state: u32,
-    tried: HashMap<(Box<[u64]>, u32), ()>,
+    tried: HashSet<(Box<[u64]>, u32)>,
     spent: usize,
     steps: u64,
     frames: Vec<Frame>,
@@ -107,7 +106,7 @@ impl<'a, M: Model> Search<'a, M> {
             done: Done::new(entries),
             states,
             state: 0,
-            tried: HashMap::new(),
+            tried: HashSet::new(),
             spent: 0,
             steps: 0,
             frames: Vec::new(),
@@ -237,13 +236,10 @@ impl<'a, M: Model> Search<'a, M> {
         self.done.insert(entry);
         let key = (self.done.key(), state);
         let size = key.0.len() * size_of::<u64>() + SLOT_BYTES;
-        match self.tried.entry(key) {
-            Slot::Occupied(_) => {
-                self.done.remove(entry);
-                return false;
-            }
-            Slot::Vacant(slot) => slot.insert(()),
-        };
+        if !self.tried.insert(key) {
+            self.done.remove(entry);
+            return false;
+        }
         self.spent += size;
         if self.entries[entry].answer.is_some() {
             self.list.lift(entry);

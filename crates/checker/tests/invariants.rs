@@ -3,8 +3,8 @@
 mod support;
 
 use aumbry_checker::invariants::{
-    Acceptance, Answer, AuditHead, Breach, Effect, Ended, Heal, Judged, Leader, Limits, Observed, Progress, Recorded,
-    Sealed, StateAt, all,
+    Acceptance, Answer, AuditHead, Breach, Commit, Effect, Ended, Heal, Judged, Leader, Limits, Observed, Progress,
+    Recorded, Sealed, StateAt, all,
 };
 use aumbry_checker::{Budget, Event, Reply};
 use support::*;
@@ -89,6 +89,12 @@ fn good() -> (Vec<Event>, Observed) {
             .flat_map(|node| [head(node, 5, 4), head(node, 6, 4), head(node, 9, 11)])
             .collect(),
         records: records.collect(),
+        commits: vec![Commit {
+            index: 6,
+            term: 2,
+            voters: vec![vec![1, 2, 3], vec![3, 4]],
+            holders: vec![1, 3, 4],
+        }],
         leaders: vec![
             Leader { term: 1, node: 1 },
             Leader { term: 2, node: 3 },
@@ -301,6 +307,9 @@ fn records() {
 fn nodes() {
     check("another state", &["state_equal_at_equal_index"], |_, observed| {
         observed.states[3].digest.push('x')
+    });
+    check("committed without a quorum", &["committed_on_quorum"], |_, observed| {
+        observed.commits[0].holders = vec![1, 3];
     });
     check("two leaders", &["one_leader_per_term"], |_, observed| {
         observed.leaders.push(Leader { term: 1, node: 2 })

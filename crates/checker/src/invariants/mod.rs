@@ -5,6 +5,7 @@
 
 mod audit_chain_gapless;
 mod audit_equal_at_equal_index;
+mod committed_on_quorum;
 mod destroyed_versions_unreadable;
 mod ended_tokens_refused;
 mod every_answer_recorded;
@@ -24,6 +25,7 @@ use crate::{Budget, History};
 
 pub use audit_chain_gapless::audit_chain_gapless;
 pub use audit_equal_at_equal_index::{AuditHead, audit_equal_at_equal_index};
+pub use committed_on_quorum::{Commit, committed_on_quorum};
 pub use destroyed_versions_unreadable::destroyed_versions_unreadable;
 pub use ended_tokens_refused::{Acceptance, Ended, ended_tokens_refused};
 pub use every_answer_recorded::every_answer_recorded;
@@ -45,6 +47,8 @@ pub struct Observed {
     pub heads: Vec<AuditHead>,
     /// The audit records of each node, read when all had been applied.
     pub records: Vec<Recorded>,
+    /// What was called committed. A simulation sees it; of real processes it stays empty.
+    pub commits: Vec<Commit>,
     /// Who led.
     pub leaders: Vec<Leader>,
     /// When nodes were sealed.
@@ -185,6 +189,7 @@ pub fn all(history: &History, observed: &Observed, limits: Limits) -> Vec<Judged
         sealed_node_answers_nothing(&observed.sealed, &observed.answers),
         ended_tokens_refused(&observed.ended, &observed.acceptances, limits.token_bound),
         destroyed_versions_unreadable(history),
+        committed_on_quorum(&observed.commits),
         one_leader_per_term(&observed.leaders),
         progress_after_heal(&observed.heals, limits.heal_bound),
     ]
