@@ -85,6 +85,7 @@ impl Client {
             if let Some(header) = request.header().filter(|_| failure.request_id.is_empty()) {
                 failure.request_id.clone_from(&header.request_id);
             }
+            self.avoid(position, &failure);
             let left = deadline.saturating_duration_since(Instant::now());
             // A sealed node stays so until a person comes; another one may be open.
             sealed += usize::from(failure.reason == "SEALED");
@@ -182,6 +183,18 @@ impl Client {
         Ok(self.connections.at(self.position(endpoint)?))
     }
 
+    /// The next request does not begin with a node that could not serve this one. One that takes requests and answers none of them uses up all
+    /// the time of each: a client that always began with it would be served by nobody.
+    fn avoid(&self, position: usize, failure: &Failure) {
+        if is_unserved(failure) {
+            let next = (position + 1) % self.connections.len();
+            // Another request may have found a better one meanwhile.
+            let _ = self
+                .preferred
+                .compare_exchange(position, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
     fn sys(&self, endpoint: Option<&str>) -> Result<SysServiceClient<Authorized>, Error> {
         Ok(SysServiceClient::new(self.connections.at(self.position(endpoint)?)))
     }
@@ -241,13 +254,18 @@ fn is_unknown(failure: &Failure) -> bool {
     failure.outcome() == OutcomeClass::Unknown
 }
 
+/// Whether the node did not get to serve the request; another one may.
+fn is_unserved(failure: &Failure) -> bool {
+    let reason = failure.reason.as_str();
+    matches!(
+        reason,
+        "TRANSPORT" | "NOT_LEADER" | "SEALED" | "OUTCOME_UNKNOWN" | "NOT_ANSWERED"
+    )
+}
+
 /// Whether trying again can help and do no harm.
 fn may_retry(failure: &Failure, is_safe: bool) -> bool {
-    let may_help = (1..=HINT_MS_MAX).contains(&failure.retry_after_ms)
-        || matches!(
-            failure.reason.as_str(),
-            "TRANSPORT" | "NOT_LEADER" | "SEALED" | "OUTCOME_UNKNOWN" | "NOT_ANSWERED"
-        );
+    let may_help = (1..=HINT_MS_MAX).contains(&failure.retry_after_ms) || is_unserved(failure);
     may_help && (is_safe || failure.outcome() == OutcomeClass::NotApplied)
 }
 
