@@ -25,6 +25,12 @@ impl Dice {
         Self(SimulatedEntropy::new(seed))
     }
 
+    /// With this seed. Whoever chose it tells it.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self(SimulatedEntropy::new(seed))
+    }
+
     /// A number below this one, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         let mut bytes = [0; 8];

@@ -66,10 +66,7 @@ impl Lab {
     pub async fn start(nodes: u8) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let certificates = make_certificates(directory.path(), (1..=nodes).map(address).collect())?;
-        run("ip", &["link", "set", "lo", "up"])?;
-        run("ip", &["link", "add", "aumbry", "type", "bridge"])?;
-        run("ip", &["address", "add", "10.77.0.254/24", "dev", "aumbry"])?;
-        run("ip", &["link", "set", "aumbry", "up"])?;
+        make_bridge()?;
         let mut started = Vec::new();
         for n in 1..=nodes {
             let namespace = Namespace::make(n)?;
@@ -200,13 +197,23 @@ pub(crate) async fn unite(servers: &[&Server], ca: &[u8]) -> Result<(SecretBytes
     Ok((root(), share))
 }
 
+/// Makes the bridge that the nodes are plugged into. To be called once in a network namespace.
+pub(crate) fn make_bridge() -> Result<()> {
+    run("ip", &["link", "set", "lo", "up"])?;
+    run("ip", &["link", "add", "aumbry", "type", "bridge"])?;
+    let address = format!("{BRIDGE_ADDRESS}/24");
+    run("ip", &["address", "add", &address, "dev", "aumbry"])?;
+    run("ip", &["link", "set", "aumbry", "up"]).map(drop)
+}
+
 /// A network namespace, held by a process that sleeps.
-struct Namespace {
+pub(crate) struct Namespace {
     holder: Child,
 }
 
 impl Namespace {
-    fn make(n: u8) -> Result<Self> {
+    /// Makes the one of this node, plugged into the bridge.
+    pub(crate) fn make(n: u8) -> Result<Self> {
         // It dies with the test, however that ends.
         let mut command = Command::new("setpriv");
         command
@@ -236,12 +243,13 @@ impl Namespace {
     }
 
     /// What a command begins with to run inside.
-    fn enter(&self) -> Vec<String> {
+    pub(crate) fn enter(&self) -> Vec<String> {
         let path = format!("--net=/proc/{}/ns/net", self.holder.id());
         vec!["nsenter".to_owned(), path, "--".to_owned()]
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
+    /// Runs a program inside, to its end. Gives what it wrote.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let enter = self.enter();
         let before = enter[1..].iter().map(String::as_str);
         let all: Vec<&str> = before.chain([program]).chain(arguments.iter().copied()).collect();
@@ -256,7 +264,8 @@ impl Drop for Namespace {
     }
 }
 
-fn address(n: u8) -> String {
+/// The address of a node on the bridge.
+pub(crate) fn address(n: u8) -> String {
     format!("10.77.0.{n}")
 }
 
@@ -283,7 +292,8 @@ pub(crate) fn make_certificates(directory: &Path, addresses: Vec<String>) -> Res
     Ok(made)
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<String> {
+/// Runs a program to its end. Gives what it wrote.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("starting {program} (Debian: iproute2, util-linux)"))?;
     ensure!(
@@ -295,6 +305,8 @@ fn run(program: &str, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// Where the test itself is on the bridge.
+pub(crate) const BRIDGE_ADDRESS: &str = "10.77.0.254";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Tells the test that it runs in its namespace.
 const INSIDE: &str = "AUMBRY_TEST_NAMESPACE";

@@ -88,6 +88,19 @@ impl Server {
         client: String,
         peer: String,
     ) -> Result<Self> {
+        let mut server = Self::make_at(directory, lent, unusual, client, peer)?;
+        server.run().await?;
+        Ok(server)
+    }
+
+    /// As [`Self::start_at`], and starts nothing yet.
+    pub fn make_at(
+        directory: &Path,
+        lent: impl Into<Certificates>,
+        unusual: &Unusual,
+        client: String,
+        peer: String,
+    ) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         let lent = lent.into();
         let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -105,16 +118,14 @@ impl Server {
             unusual.config,
         );
         std::fs::write(directory.join("aumbry.toml"), config)?;
-        let mut server = Self {
+        Ok(Self {
             process: None,
             prefix: unusual.prefix.clone(),
             directory: directory.to_owned(),
             ca: std::fs::read(&lent.ca)?,
             client,
             peer,
-        };
-        server.run().await?;
-        Ok(server)
+        })
     }
 
     /// Starts the process again.

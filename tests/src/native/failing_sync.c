@@ -1,5 +1,6 @@
 /* Preloaded into a node: the first sync of a file in a place fails with EIO once a trigger file is there. What is synced there is written down,
- * so that a test sees whether the call was made again. */
+ * so that a test sees whether the call was made again. While a second file is there, every sync takes as many milliseconds longer as it says;
+ * each that did adds a byte to a third. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static int fails(int fd) {
@@ -32,10 +34,30 @@ static int fails(int fd) {
     return failed;
 }
 
+static void slows(void) {
+    const char *slow = getenv("AUMBRY_SYNC_SLOW");
+    const char *slowed = getenv("AUMBRY_SYNC_SLOWED");
+    char text[16] = "";
+    if (!slow || !slowed) return;
+    int file = open(slow, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return;
+    ssize_t length = read(file, text, sizeof text - 1);
+    close(file);
+    if (length <= 0) return;
+    struct timespec left = { atol(text) / 1000, atol(text) % 1000 * 1000000 };
+    file = open(slowed, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (file >= 0) {
+        if (write(file, "s", 1) != 1) abort();
+        close(file);
+    }
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {}
+}
+
 int fsync(int fd) {
     static int (*real)(int);
     if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     if (fails(fd)) { errno = EIO; return -1; }
+    slows();
     return real(fd);
 }
 
@@ -43,6 +65,7 @@ int fdatasync(int fd) {
     static int (*real)(int);
     if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     if (fails(fd)) { errno = EIO; return -1; }
+    slows();
     return real(fd);
 }
 
