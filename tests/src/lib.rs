@@ -24,6 +24,7 @@ mod server;
 mod states;
 mod stubs;
 mod tls;
+pub mod torture;
 mod trio;
 mod volume;
 

@@ -17,6 +17,7 @@ mod demo;
 mod policy;
 mod process;
 mod setup;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(demo::Afterwards::CleanUp),
         ["demo", "--keep"] => demo::run(demo::Afterwards::Keep),
         ["bench", ref arguments @ ..] => bench::run(arguments),
+        ["torture", ref arguments @ ..] => torture::run(arguments),
         ["test"] => checks::test(),
         ["verify"] => checks::verify(),
         ["fix"] => checks::fix(),
@@ -59,6 +61,7 @@ cargo xtask <command>
   demo [--keep]  start three nodes, use them, kill the leader, check what was promised
   test           everything that must pass
   bench          measure three nodes; `bench --help` tells how
+  torture        real clusters under faults and load, round after round; `torture --help` tells how
   verify         what passes in a minute or two: `test` without real processes and documentation
   fix            format, and apply the lints' own corrections
   setup          check for what the build needs, and install it where that is allowed
