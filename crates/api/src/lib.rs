@@ -5,9 +5,11 @@
 
 mod failure;
 mod operation;
+mod tries;
 
 pub use failure::{code_name, failure_in, failure_of, status_of};
 pub use operation::{Operation, Reply};
+pub use tries::Tries;
 
 /// What clients speak.
 #[allow(

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aumbry_api::failure_of;
 use aumbry_api::v1::cluster_service_client::ClusterServiceClient;
 use aumbry_api::v1::sys_service_client::SysServiceClient;
 use aumbry_api::v1::{self, Failure, OutcomeClass};
+use aumbry_api::{Tries, failure_of};
 use aumbry_types::{Entropy as _, RequestId, SecretBytes, SystemEntropy};
 use prost::bytes::Bytes;
 use tokio::time::Instant;
@@ -67,7 +67,7 @@ impl Client {
         let mut position = self.preferred.load(Ordering::Relaxed);
         let mut pause = PAUSE_MIN;
         let mut sealed = 0;
-        let mut may_be_applied = false;
+        let mut tries = Tries::default();
         loop {
             let mut failure = match self.try_at(position, &request, deadline).await {
                 Ok(reply) => {
@@ -76,12 +76,7 @@ impl Client {
                 }
                 Err(failure) => failure,
             };
-            // An answer that the leader has put on record is the last word: under the same key it knows of earlier tries. Any other answer says
-            // nothing of a try whose outcome was lost.
-            may_be_applied = O::IS_WRITE && failure.audit_seq == 0 && (may_be_applied || is_unknown(&failure));
-            if may_be_applied {
-                failure.set_outcome(OutcomeClass::Unknown);
-            }
+            tries.note(O::IS_WRITE, &mut failure);
             if let Some(header) = request.header().filter(|_| failure.request_id.is_empty()) {
                 failure.request_id.clone_from(&header.request_id);
             }
@@ -248,10 +243,6 @@ impl Client {
             .map(tonic::Response::into_inner)
             .map_err(|status| Error::Failure(Box::new(failure_of(&status))))
     }
-}
-
-fn is_unknown(failure: &Failure) -> bool {
-    failure.outcome() == OutcomeClass::Unknown
 }
 
 /// Whether the node did not get to serve the request; another one may.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aumbry_api::Reply as _;
 use aumbry_api::v1::{self, forward_answer};
+use aumbry_api::{Reply as _, Tries};
 use aumbry_node::{Answer, Class, Consistency, Evidence, Failure, Operation, Request};
 use aumbry_raft::ForwardError;
 use aumbry_types::{NodeId, RequestId, SecretBytes, hex};
@@ -121,6 +121,11 @@ impl Gateway {
         let mut changed = member.node.consensus().changed();
         // A heartbeat has the time of some round trips. Less is not enough for another try.
         let room = Duration::from_millis(self.lifecycle.config().raft.heartbeat_ms);
+        let mut tries = Tries::default();
+        let mut note = |mut failure: v1::Failure| {
+            tries.note(request.operation.is_write(), &mut failure);
+            failure
+        };
         loop {
             // A sealed node answers for nobody, and hands nothing on.
             if !member.node.is_unsealed() {
@@ -129,7 +134,7 @@ impl Gateway {
                 } else {
                     Failure::uninitialised()
                 };
-                return (operation, Err(wire_failure(&failure, id)));
+                return (operation, Err(note(wire_failure(&failure, id))));
             }
             changed.mark_unchanged();
             let answer = if member.node.consensus().leadership().is_some() {
@@ -141,7 +146,9 @@ impl Gateway {
             } else {
                 self.forward(&member, &call, &forwardable, &request, deadline).await
             };
-            let answer = answer.map(|answer| self.complete_here(&member, &request.operation, answer));
+            let answer = answer
+                .map(|answer| self.complete_here(&member, &request.operation, answer))
+                .map_err(&mut note);
             match answer {
                 Err(failure) if may_retry(&request, &failure) && Instant::now() + room < deadline => {
                     // A new leader shows as a change; looking again soon costs little where none does.
