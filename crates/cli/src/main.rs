@@ -24,13 +24,17 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use mimalloc::MiMalloc;
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::context::{Context, Global};
 use crate::failure::EXIT_CODES;
 use crate::output::Format;
 
+/// What is freed is wiped. A request passes through buffers of TLS, HTTP/2 and gRPC that know nothing of secrets; what they leave behind would lie
+/// in the memory of a node long after it was sealed.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 /// Aumbry: a distributed, replicated secrets store.
 #[derive(Parser)]
