@@ -219,6 +219,7 @@ mod tests {
         (code.expect("is a number"), response)
     }
 
+    /// Abuse cases: 92.
     #[tokio::test]
     async fn requests_are_held_until_their_replies_are_sent() {
         let (one, other) = aumbry_net::shares_for_tests(Memory::new(10 * MIB, 6 * MIB));
@@ -244,6 +245,7 @@ mod tests {
         assert_eq!(code(request(&one, 6, true)).await.0, 0);
     }
 
+    /// Abuse cases: 92.
     #[test]
     fn unread_replies_are_bounded() {
         let (one, _) = aumbry_net::shares_for_tests(Memory::new(10 * MIB, 6 * MIB));

@@ -17,6 +17,7 @@ mod holding;
 mod http;
 mod key_file;
 mod lifecycle;
+mod media;
 mod member;
 mod metrics;
 mod outgoing;

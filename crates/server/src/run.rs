@@ -21,6 +21,7 @@ use crate::harden::harden;
 use crate::holding::HoldLayer;
 use crate::http::{self, Answer, Asked};
 use crate::lifecycle::{Lifecycle, MemberError, VERSION};
+use crate::media::GrpcOnlyLayer;
 use crate::metrics::Metrics;
 use crate::services::Services;
 use crate::sink::Sinks;
@@ -179,6 +180,7 @@ async fn serve(config: Config) -> Result<(), RunError> {
         );
     }
     let server = Server::builder()
+        .layer(GrpcOnlyLayer)
         .layer(HoldLayer)
         .timeout(Duration::from_millis(limits.request_ms) + DEADLINE_GRACE)
         .max_concurrent_streams(limits.streams_per_connection)

@@ -104,6 +104,7 @@ const GROUP: u32 = 0o060;
 mod tests {
     use super::*;
 
+    /// Abuse cases: 90.
     #[test]
     fn what_could_not_work_is_refused() {
         let file = |name: &str, path: &str, rest: &str| format!("[[file]]\nname = {name:?}\npath = {path:?}\n{rest}\n");

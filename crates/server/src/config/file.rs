@@ -131,6 +131,7 @@ mod tests {
         (config.is_some(), misread.iter().map(first).collect())
     }
 
+    /// Abuse cases: 108.
     #[test]
     fn every_mistake_is_told_with_its_place() {
         assert_eq!(told(GOOD), (true, vec![]));

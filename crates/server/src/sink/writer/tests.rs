@@ -190,6 +190,7 @@ fn a_file_that_was_cut_goes_on_at_its_end() {
     assert_eq!(bed.lines(), text(7, 1));
 }
 
+/// Abuse cases: 90.
 #[test]
 fn only_a_regular_file_of_one_writer_is_written() {
     let mut bed = Bed::new();
