@@ -19,6 +19,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tonic::service::interceptor::InterceptedService;
 use tonic::{Code, Status};
 
 use crate::acknowledged::{self, Acknowledged, RolledBack};
@@ -472,9 +473,12 @@ fn serve(
     mut stopping: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + use<> {
     let keep_alive = Some(config.patience(KEEP_ALIVE));
-    let service = PeerServiceServer::new(service)
+    let service = Arc::new(service);
+    let methods = PeerServiceServer::from_arc(Arc::clone(&service))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    // tonic parses the message of a call before it calls the method.
+    let service = InterceptedService::new(methods, move |call| service.admit_unread(call));
     let server = tonic::transport::Server::builder()
         .concurrency_limit_per_connection(STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(keep_alive)

@@ -55,7 +55,11 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Admits a call, or refuses it before its message is parsed.
+    /// Admits a call before its message is parsed, or refuses it. What a method asks of its caller beyond that, it asks itself.
+    pub(crate) fn admit_unread(&self, call: Request<()>) -> Result<Request<()>, Status> {
+        self.admit(&call, Role::Leader).map(|_| call)
+    }
+
     fn admit<T>(&self, request: &Request<T>, role: Role) -> Result<PeerIdentity, Status> {
         let identity = *self.identify(request)?;
         admit(&self.shared, &self.raft, &identity, role)?;
