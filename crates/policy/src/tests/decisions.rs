@@ -157,6 +157,38 @@ fn abuse_015_a_scan_covers_the_whole_tree() {
     );
 }
 
+/// Hundreds of patterns of wildcards that match up to their last letter: whoever tried every way to read them would be at it for ever.
+#[test]
+fn abuse_099_wildcards_take_no_longer_than_they_are() {
+    let rules: String = (0..600)
+        .map(|n| {
+            format!(
+                "path \"{}b{n}\" {{ capabilities = [\"read\"] }}\n",
+                "+/".repeat(n % 31 + 1)
+            )
+        })
+        .collect();
+    let policy = policy(&rules);
+    let set = PolicySet::compile([("p", &policy)]);
+    for depth in 1..=32 {
+        let path = vec!["a".repeat(30); depth].join("/");
+        for capability in [Capability::Read, Capability::List, Capability::Scan] {
+            let access = Access {
+                path: &path,
+                capability,
+                sudo: false,
+            };
+            assert!(!set.decide(&access).allowed);
+        }
+    }
+    let allowed = Access {
+        path: "a/b31",
+        capability: Capability::Read,
+        sudo: false,
+    };
+    assert!(set.decide(&allowed).allowed);
+}
+
 #[test]
 fn prefixes_of_one_segment() {
     let set = set(&[&["ab* read", "abc* update", "abd* list", "ac* patch", "* delete"]]);

@@ -1,4 +1,4 @@
-//! What an attacker or a mishap would do, over real processes.
+//! Nodes that were removed or died, initialisations that are repeated, addresses that want everything.
 
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 /// A node that was removed is heard no more, though its id was the highest of all; nor does it get an answer for its clients.
+///
+/// Abuse cases: 68.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_node_is_a_stranger() -> Result<()> {
     let cluster = Cluster::start(3)?;
@@ -91,6 +93,8 @@ async fn a_dead_follower_is_told_once() -> Result<()> {
 }
 
 /// Only who initialised a node can throw its shares away, and only until they are used.
+///
+/// Abuse cases: 48.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_initialisation_is_repeated_by_its_owner_only() -> Result<()> {
     let lender = Cluster::start(1)?;
@@ -123,6 +127,8 @@ async fn an_initialisation_is_repeated_by_its_owner_only() -> Result<()> {
 }
 
 /// One address that holds all its connections open leaves others theirs, and does not get more.
+///
+/// Abuse cases: 94.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_gets_so_many_connections() -> Result<()> {
     let lender = Cluster::start(1)?;

@@ -1,0 +1,133 @@
+//! The memory of a process, searched for words.
+//!
+//! Reading it needs the right to trace the process: nodes forbid that to all but root.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::canary::{Canaries, Found, Search, planted};
+
+/// A part of a process's memory.
+struct Mapping {
+    start: u64,
+    end: u64,
+    name: String,
+}
+
+/// What a search has looked at.
+#[derive(Debug)]
+pub struct Searched {
+    /// What was found.
+    pub found: Vec<Found>,
+    /// How many bytes were read.
+    pub bytes: u64,
+    /// The mappings that could not be read: those of devices and of the kernel.
+    pub unread: Vec<String>,
+}
+
+/// Whether this process may read the memory of a node.
+pub fn can_read_memory() -> bool {
+    // Nobody else may, whatever the owner: nodes are not dumpable.
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        let mask = effective.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+        mask.is_some_and(|mask| mask >> CAP_SYS_PTRACE & 1 == 1)
+    })
+}
+
+/// Searches every readable mapping of a process. First a word must be found in a process that holds it, in each form.
+pub fn search_memory(process: u32, canaries: &Canaries) -> Result<Searched> {
+    let mut control = Canaries::default();
+    control.make();
+    let control = control.search()?;
+    for (form, bytes) in control.one_of_each_form() {
+        let holder = Holder::start(&planted(bytes))?;
+        let found = read(holder.0.id(), &control)?.found;
+        ensure!(
+            found.iter().any(|found| found.form == form),
+            "the search does not find what is in a process as {form:?}"
+        );
+    }
+    read(process, &canaries.search()?)
+}
+
+/// A process that has this in its memory: in its environment.
+struct Holder(Child);
+
+impl Holder {
+    fn start(bytes: &[u8]) -> Result<Self> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let mut command = Command::new("tail");
+        command.args(["-f", "/dev/null", "--pid=1", "--"]);
+        command.env("PLANTED", std::ffi::OsStr::from_bytes(bytes));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(child.spawn()?))
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn read(process: u32, search: &Search) -> Result<Searched> {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps"))?;
+    let mappings = maps.lines().filter_map(parse);
+    let memory = File::open(format!("/proc/{process}/mem")).context("the memory of a node is for root alone")?;
+    let mut searched = Searched {
+        found: Vec::new(),
+        bytes: 0,
+        unread: Vec::new(),
+    };
+    let overlap = search.longest() as u64;
+    let mut piece = vec![0; PIECE_BYTES];
+    for mapping in mappings {
+        let mut at = mapping.start;
+        while at < mapping.end {
+            let wanted = usize::try_from(mapping.end - at)
+                .unwrap_or(PIECE_BYTES)
+                .min(PIECE_BYTES);
+            let Ok(count) = memory.read_at(&mut piece[..wanted], at) else {
+                searched.unread.push(mapping.name.clone());
+                break;
+            };
+            let place = format!("{} at {at:x}", mapping.name);
+            searched.found.extend(search.look_in(&place, &piece[..count]));
+            searched.bytes += count as u64;
+            let next = at + count as u64;
+            at = if next < mapping.end && count as u64 > overlap {
+                next - overlap
+            } else {
+                next
+            };
+            if count == 0 {
+                break;
+            }
+        }
+    }
+    ensure!(searched.bytes > 0, "process {process} has no memory that can be read");
+    Ok(searched)
+}
+
+/// A line of `/proc/PID/maps`, if the mapping can be read.
+fn parse(line: &str) -> Option<Mapping> {
+    let mut parts = line.split_whitespace();
+    let (start, end) = parts.next()?.split_once('-')?;
+    let rights = parts.next()?;
+    let name = parts.nth(3).unwrap_or("(anonymous)");
+    let address = |text| u64::from_str_radix(text, 16).ok();
+    rights.starts_with('r').then_some(Mapping {
+        start: address(start)?,
+        end: address(end)?,
+        name: format!("{rights} {name}"),
+    })
+}
+
+/// As large as a buffer, so that what is found in one buffer is found in a piece or two.
+const PIECE_BYTES: usize = 64 << 10;
+const CAP_SYS_PTRACE: u32 = 19;
