@@ -43,9 +43,10 @@ pub fn search_memory(process: u32, canaries: &Canaries) -> Result<Searched> {
     let mut control = Canaries::default();
     control.make();
     let control = control.search()?;
-    for (form, bytes) in control.one_of_each_form() {
-        let holder = Holder::start(&planted(bytes))?;
-        let found = read(holder.0.id(), &control)?.found;
+    let forms: Vec<_> = control.one_of_each_form().collect();
+    let holder = Holder::start(&forms.iter().flat_map(|(_, form)| planted(form)).collect::<Vec<_>>())?;
+    let found = read(holder.0.id(), &control)?.found;
+    for (form, _) in forms {
         ensure!(
             found.iter().any(|found| found.form == form),
             "the search does not find what is in a process as {form:?}"
@@ -96,8 +97,11 @@ fn read(process: u32, search: &Search) -> Result<Searched> {
                 searched.unread.push(mapping.name.clone());
                 break;
             };
-            let place = format!("{} at {at:x}", mapping.name);
-            searched.found.extend(search.look_in(&place, &piece[..count]));
+            // Most of what is mapped was never written.
+            if piece[..count].iter().any(|byte| *byte != 0) {
+                let place = format!("{} at {at:x}", mapping.name);
+                searched.found.extend(search.look_in(&place, &piece[..count]));
+            }
             searched.bytes += count as u64;
             let next = at + count as u64;
             at = if next < mapping.end && count as u64 > overlap {
