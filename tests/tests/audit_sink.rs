@@ -81,6 +81,8 @@ async fn every_record_is_written_once_through_kills_and_rotations() -> Result<()
 }
 
 /// A disk that is full, and gets room again.
+///
+/// Abuse cases: 82.
 #[test]
 fn a_full_disk_delays_lines_and_nothing_else() -> Result<()> {
     in_mount_namespace("a_full_disk_delays_lines_and_nothing_else", || async {

@@ -8,6 +8,7 @@ use aumbry_types::SecretBytes;
 
 const SECRETS: usize = 300;
 
+/// Abuse cases: 70, 116.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_restored_with_the_shares() -> Result<()> {
     let cluster = Cluster::start(3)?;

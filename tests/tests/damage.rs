@@ -18,6 +18,7 @@ use aumbry_types::SecretBytes;
 /// Flips of one bit each, half of them in the log and half in the tables.
 const FLIPS: u64 = 20;
 
+/// Abuse cases: 89.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flip_anywhere_in_log_or_tables_is_harmless_or_refused_and_repaired() -> Result<()> {
     let mut dice = Dice::new();
@@ -206,6 +207,8 @@ async fn a_damaged_block_is_never_served() -> Result<()> {
 }
 
 /// An older copy of one part beside newer ones: what it lacks is noticed, or is had from the others.
+///
+/// Abuse cases: 111.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_copy_of_a_part_is_noticed() -> Result<()> {
     let mut bed = Trio::start().await?;

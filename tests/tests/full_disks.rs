@@ -61,6 +61,8 @@ fn a_minority_of_full_disks_stops_nobody() -> Result<()> {
 }
 
 /// All of them: nothing is answered that cannot be recorded, and it is said why.
+///
+/// Abuse cases: 82.
 #[test]
 fn full_disks_refuse_everything_and_say_so() -> Result<()> {
     on_small_disks("full_disks_refuse_everything_and_say_so", async |rack: &mut Rack| {

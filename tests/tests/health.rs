@@ -199,6 +199,8 @@ async fn a_cluster_tells_leader_standby_and_no_quorum() -> Result<()> {
 }
 
 /// Who connects and says nothing, or too much, takes nobody's place.
+///
+/// Abuse cases: 94.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_listener_is_bounded() -> Result<()> {
     let own = Own::start().await?;

@@ -16,6 +16,7 @@ struct Ledger {
     requests: Vec<String>,
 }
 
+/// Abuse cases: 89.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_write_is_lost_or_doubled() -> Result<()> {
     let cluster = Arc::new(Cluster::start(3)?);

@@ -5,6 +5,7 @@ use aumbry_client::v1::{self, OutcomeClass};
 use aumbry_client::{Client, Error};
 use aumbry_tests::{Cluster, Proxy, eventually};
 
+/// Abuse cases: 73.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_eaten_reply_is_unknown_or_given_again() -> Result<()> {
     for key in ["", "order-4711"] {

@@ -7,6 +7,8 @@ use aumbry_types::SecretBytes;
 
 /// Two nodes join and two leave while a third one sleeps. It wakes up among members of whom it has never heard, and catches up; a member that
 /// left disturbs nobody with its old disk; a join token works once, and no id is given twice.
+///
+/// Abuse cases: 66, 67, 68.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_members_are_exchanged_while_one_sleeps() -> Result<()> {
     let cluster = Cluster::start(3)?;
@@ -122,6 +124,8 @@ async fn the_members_are_exchanged_while_one_sleeps() -> Result<()> {
 }
 
 /// A node whose disk was wiped is not the member that it was: it comes back by a join token, under another id, and the old one is removed.
+///
+/// Abuse cases: 67.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wiped_node_comes_back_by_a_join_token_alone() -> Result<()> {
     let cluster = Cluster::start(3)?;

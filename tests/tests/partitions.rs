@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 
 /// The regression schedule of the read fence: a leader is cut off with reads waiting in it, another one acknowledges a write, the network
 /// heals, the other one dies, and the first leads again in a later term. What was waiting must not leave with the old value.
+///
+/// Abuse cases: 74, 81.
 #[test]
 fn a_leader_that_is_cut_off_and_leads_again_answers_nothing_stale() -> Result<()> {
     let name = "a_leader_that_is_cut_off_and_leads_again_answers_nothing_stale";
@@ -17,6 +19,8 @@ fn a_leader_that_is_cut_off_and_leads_again_answers_nothing_stale() -> Result<()
 }
 
 /// The same, with a leader that is stopped and goes on, knowing of nothing.
+///
+/// Abuse cases: 74, 81.
 #[test]
 fn a_leader_that_was_stopped_and_leads_again_answers_nothing_stale() -> Result<()> {
     let name = "a_leader_that_was_stopped_and_leads_again_answers_nothing_stale";
@@ -148,6 +152,8 @@ async fn lead(lab: &Lab, node: u8) -> Result<()> {
 }
 
 /// A leader whose messages arrive and who hears nothing, or the other way round: the others elect a new one, and it answers nothing.
+///
+/// Abuse cases: 74.
 #[test]
 fn one_way_loss_makes_a_new_leader_and_silences_the_old() -> Result<()> {
     in_namespace("one_way_loss_makes_a_new_leader_and_silences_the_old", || async {

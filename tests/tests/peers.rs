@@ -22,6 +22,7 @@ struct Credentials {
     key: PrivateKeyDer<'static>,
 }
 
+/// Abuse cases: 65, 108.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_nodes_of_the_cluster_are_heard() -> Result<()> {
     let cluster = Cluster::start(2)?;

@@ -47,6 +47,8 @@ fn reason<T>(answer: Result<T, Error>) -> String {
 }
 
 /// Of 64 creates of one secret exactly one wins; of 64 increments by check-and-set none is lost; a token of ten uses is used ten times.
+///
+/// Abuse cases: 37.
 #[tokio::test(flavor = "multi_thread")]
 async fn races_have_exact_ends() -> Result<()> {
     let cluster = Cluster::start(3)?;
@@ -122,6 +124,8 @@ async fn increment(client: &Client) -> Result<u64> {
 }
 
 /// After the reply to a revocation or to a narrower policy, no use succeeds on any node, over a change of leader too.
+///
+/// Abuse cases: 20, 36.
 #[tokio::test(flavor = "multi_thread")]
 async fn revocation_and_policies_hold_at_once_everywhere() -> Result<()> {
     let cluster = Cluster::start(3)?;
@@ -206,6 +210,8 @@ async fn revocation_and_policies_hold_at_once_everywhere() -> Result<()> {
 }
 
 /// In the log itself: after a policy became narrower, or a token was revoked, nothing took effect under the old rule, though many tried.
+///
+/// Abuse cases: 20, 22.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_takes_effect_under_an_old_rule() -> Result<()> {
     let cluster = Cluster::start(3)?;
@@ -297,6 +303,8 @@ async fn nothing_takes_effect_under_an_old_rule() -> Result<()> {
 }
 
 /// A write that is tried again with its key after the leader was killed is applied once and answered alike.
+///
+/// Abuse cases: 73.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retried_write_is_applied_once() -> Result<()> {
     let cluster = Cluster::start(3)?;
@@ -315,6 +323,8 @@ async fn a_retried_write_is_applied_once() -> Result<()> {
 }
 
 /// Pages of a large directory are sorted, whole and without doubles, while others insert; directories come and go with secrets.
+///
+/// Abuse cases: 98.
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_are_sorted_whole_and_paged() -> Result<()> {
     let cluster = Cluster::start(1)?;
@@ -377,6 +387,8 @@ async fn list_all(client: &Client, path: &str, limit: u32) -> Result<Vec<String>
 }
 
 /// Every field has a limit and a clear error that does not repeat what was sent.
+///
+/// Abuse cases: 4, 5, 10.
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_clearly() -> Result<()> {
     let cluster = Cluster::start(1)?;
@@ -444,6 +456,8 @@ async fn bad_input_is_refused_clearly() -> Result<()> {
 }
 
 /// With two of three nodes down, nothing is answered, and that is said within the deadline; a write's outcome is said to be unknown.
+///
+/// Abuse cases: 81, 82.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_quorum_nothing_is_answered() -> Result<()> {
     let cluster = Cluster::start(3)?;

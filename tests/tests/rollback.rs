@@ -9,6 +9,8 @@ use aumbry_tests::{Fleet, Unusual, equal_states, eventually, operator};
 
 /// The node is told by the leader's first message. It takes nothing in, ends with a line that says why and what to do, and does so at once when it
 /// is started again, with nobody there to tell it. The others go on, and it comes back under another id.
+///
+/// Abuse cases: 111.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_put_back_to_an_old_copy_ends() -> Result<()> {
     let mut fleet = Fleet::start(&three()).await?;
@@ -47,6 +49,8 @@ async fn a_node_that_was_put_back_to_an_old_copy_ends() -> Result<()> {
 
 /// The case that matters most. A node that lags and one that was rolled back are the only two that are up: together they would elect a leader that
 /// lacks what was acknowledged, as neither log shows that there was more. The one that lags knows that the other has acknowledged more than it has.
+///
+/// Abuse cases: 111.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_rolled_back_does_not_vote_for_one_that_lacks_what_it_acknowledged() -> Result<()> {
     let mut fleet = Fleet::start(&three()).await?;

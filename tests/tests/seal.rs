@@ -6,6 +6,8 @@ use aumbry_tests::{Cluster, eventually};
 use aumbry_types::SecretBytes;
 
 /// The cluster is initialised once; each wrong share is refused by itself and named, and what was shown before still counts.
+///
+/// Abuse cases: 51.
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_shares_are_named_and_change_nothing() -> Result<()> {
     let cluster = Cluster::start_with(1, &["--sealed"], &[])?;
@@ -111,6 +113,8 @@ fn with_number(share: &str, number: u8) -> Result<String> {
 }
 
 /// All nodes are killed and come back without their keys: they elect a leader, replicate, and answer nothing.
+///
+/// Abuse cases: 58.
 #[tokio::test(flavor = "multi_thread")]
 async fn sealed_nodes_lead_and_replicate_and_answer_nothing() -> Result<()> {
     let cluster = Cluster::start(3)?;

@@ -90,6 +90,8 @@ async fn a_good_configuration_is_ok() -> Result<()> {
 }
 
 /// Each problem is told in a line that names the place and what to do, and nothing is changed.
+///
+/// Abuse cases: 77, 108.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_problem_is_told() -> Result<()> {
     type Edit = fn(&Own, String) -> Result<String>;

@@ -79,6 +79,8 @@ async fn three_restarted_nodes_serve_again_without_a_person() -> Result<()> {
 }
 
 /// Each thing that is wrong with a key file leaves the node sealed, with a line that says what to do; put right, it opens.
+///
+/// Abuse cases: 62.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_not_right_opens_nothing() -> Result<()> {
     let cluster = Cluster::start(1)?;

@@ -12,6 +12,8 @@ use aumbry_types::{Entropy as _, SecretBytes, SystemEntropy};
 use tokio::net::TcpListener;
 
 /// The connection is cut again and again, and the receiver killed in between, under load. No single connection carries the snapshot.
+///
+/// Abuse cases: 69.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_goes_on_after_cuts_and_a_kill_of_its_receiver() -> Result<()> {
     let mut bed = Bed::start().await?;

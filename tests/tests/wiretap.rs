@@ -6,6 +6,7 @@ use aumbry_tests::{Canaries, Cluster, Proxy, Server, Unusual, equal_states, free
 use aumbry_types::SecretBytes;
 use tokio::net::TcpListener;
 
+/// Abuse cases: 108.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_readable_between_the_nodes() -> Result<()> {
     let lender = Cluster::start(1)?;

@@ -48,13 +48,15 @@ pub(crate) fn verify() -> Result<(), String> {
         "layers",
         "--test",
         "tidy",
+        "--test",
+        "abuse_table",
     ];
-    steps.cargo("unit tests, layers and tidiness", &tests, &[])?;
+    steps.cargo("unit tests, layers, tidiness and the table of abuse cases", &tests, &[])?;
     steps.finish();
     Ok(())
 }
 
-/// Changes files: formats, and applies what the lints can correct by themselves.
+/// Changes files: formats, applies what the lints can correct by themselves, and makes the table of abuse cases anew.
 pub(crate) fn fix() -> Result<(), String> {
     let mut steps = Steps::start();
     steps.run("what the build needs", setup::ensure)?;
@@ -69,6 +71,7 @@ pub(crate) fn fix() -> Result<(), String> {
         "--all-targets",
     ];
     steps.cargo("corrections", &lints, &[])?;
+    steps.cargo("the table of abuse cases", &ABUSE_TABLE, &[("AUMBRY_MEND", "1")])?;
     steps.cargo("format", &["fmt", "--all"], &[])?;
     steps.finish();
     Ok(())
@@ -142,5 +145,7 @@ const LINTS: [&str; 8] = [
     "-D",
     "warnings",
 ];
+
+const ABUSE_TABLE: [&str; 6] = ["test", "--release", "--locked", "--workspace", "--test", "abuse_table"];
 
 const DOCUMENTATION: [&str; 5] = ["doc", "--release", "--locked", "--workspace", "--no-deps"];

@@ -63,6 +63,6 @@ cargo xtask <command>
   bench          measure three nodes; `bench --help` tells how
   torture        real clusters under faults and load, round after round; `torture --help` tells how
   verify         what passes in a minute or two: `test` without real processes and documentation
-  fix            format, and apply the lints' own corrections
+  fix            format, apply the lints' own corrections, make the table of abuse cases anew
   setup          check for what the build needs, and install it where that is allowed
   advisories     compare the dependencies with the RustSec database (needs github.com)";

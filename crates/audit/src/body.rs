@@ -185,6 +185,7 @@ mod tests {
         assert_eq!(Outcome::from_name("OK"), None);
     }
 
+    /// Abuse cases: 103.
     #[test]
     fn a_malformed_body_is_refused() {
         let not_ascending = Body {

@@ -98,6 +98,7 @@ pub const fn is_dangerous(character: char) -> bool {
 mod tests {
     use super::*;
 
+    /// Abuse cases: 88.
     #[test]
     fn dangerous_text_is_shown_and_not_obeyed() {
         // What an attacker writes, what a table shows, what a line of JSON holds.

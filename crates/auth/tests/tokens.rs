@@ -93,6 +93,7 @@ fn with(names: &[&str]) -> Create {
     }
 }
 
+/// Abuse cases: 35.
 #[test]
 fn a_child_never_has_more_policies_than_its_parent() {
     let mut tokens = Tokens::new();
@@ -128,6 +129,7 @@ fn a_child_never_has_more_policies_than_its_parent() {
     assert_eq!(refused, Err(CreateError::PolicyNotHeld));
 }
 
+/// Abuse cases: 35.
 #[test]
 fn lifetimes_at_creation_are_bounded() {
     let mut tokens = Tokens::new();
@@ -206,6 +208,7 @@ fn what_a_request_may_carry_is_bounded() {
     assert!(!is_created(1, 1, 128, 513));
 }
 
+/// Abuse cases: 39.
 #[test]
 fn renewal_never_passes_a_limit_and_never_means_for_ever() {
     let mut tokens = Tokens::new();
@@ -380,6 +383,7 @@ fn expiry_takes_the_children_along_by_the_logs_time() {
     );
 }
 
+/// Abuse cases: 42.
 #[test]
 fn an_accessor_names_a_token_and_is_none() {
     let mut tokens = Tokens::new();
@@ -456,6 +460,7 @@ fn a_parent_whose_children_are_gone_leaves_no_row() {
     assert_eq!(tokens.rows(), before);
 }
 
+/// Abuse cases: 36.
 #[test]
 fn no_child_survives_a_revocation_that_it_raced() {
     let plan_child = |tokens: &Tokens, parent: &SecretBytes| {

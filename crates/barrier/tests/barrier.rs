@@ -75,6 +75,7 @@ fn no_name_and_no_plaintext_stands_in_any_row() {
     });
 }
 
+/// Abuse cases: 110.
 #[test]
 fn ciphertext_opens_only_where_it_was_written() {
     let mut bed = Bed::new(2);

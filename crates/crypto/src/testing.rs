@@ -32,6 +32,7 @@ macro_rules! assert_lacks {
     }};
 }
 
+/// Abuse cases: 33.
 #[test]
 fn secrets_cannot_be_shown_copied_or_compared() {
     use crate::keyring::Keyring;

@@ -210,6 +210,7 @@ mod tests {
         check(&"a".repeat(10_000_000), form);
     }
 
+    /// Abuse cases: 34.
     #[test]
     fn every_typing_error_is_noticed() {
         let good = token(TokenKind::Service, 1).into_bytes();

@@ -126,6 +126,7 @@ mod tests {
         );
     }
 
+    /// Abuse cases: 110.
     #[test]
     fn opens_in_its_place_only() {
         let bytes = sealed(1);

@@ -203,6 +203,8 @@ mod tests {
     }
 
     /// Handshakes that nobody ends take the places of their address only, and are closed beyond them.
+    ///
+    /// Abuse cases: 94.
     #[tokio::test]
     async fn an_address_has_so_many_handshakes() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

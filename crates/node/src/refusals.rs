@@ -83,6 +83,7 @@ const OTHERS: &str = "others";
 mod tests {
     use super::*;
 
+    /// Abuse cases: 85.
     #[test]
     fn counts_the_flood() {
         let refusals = Refusals::default();

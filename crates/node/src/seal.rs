@@ -303,6 +303,7 @@ mod tests {
         }
     }
 
+    /// Abuse cases: 62.
     #[test]
     fn a_root_key_that_was_replaced_leaves_the_seal_behind() {
         let bed = Bed::make();
@@ -318,6 +319,7 @@ mod tests {
         assert_eq!(bed.open(), Ok(()));
     }
 
+    /// Abuse cases: 62.
     #[test]
     fn a_seal_that_is_damaged_or_of_another_store_is_told() {
         let bed = Bed::make();

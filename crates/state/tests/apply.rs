@@ -24,6 +24,7 @@ fn altered(entry: &Bytes, at: usize, bytes: &[u8]) -> Bytes {
     altered.into()
 }
 
+/// Abuse cases: 78, 79.
 #[test]
 fn an_entry_of_a_newer_version_stops_the_node_and_garbage_does_not() {
     const CODEC: usize = 4;

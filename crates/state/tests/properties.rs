@@ -238,6 +238,7 @@ proptest! {
         }
     }
 
+    /// Abuse cases: 79.
     #[test]
     fn no_bytes_make_apply_panic(bytes in vec(any::<u8>(), 0..300)) {
         let mut store = Store::default();

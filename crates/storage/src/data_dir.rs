@@ -330,6 +330,7 @@ const VERSION: u32 = 2;
 mod tests {
     use super::*;
 
+    /// Abuse cases: 115.
     #[test]
     fn a_new_directory_is_private_and_opens_again() {
         let root = tempfile::tempdir().unwrap();
@@ -382,6 +383,7 @@ mod tests {
         assert!(matches!(error, StorageError::Foreign { .. }));
     }
 
+    /// Abuse cases: 69.
     #[test]
     fn a_name_cannot_leave_the_directory() {
         let root = tempfile::tempdir().unwrap();

@@ -168,6 +168,7 @@ const ROOM: u64 = 3;
 mod tests {
     use super::*;
 
+    /// Abuse cases: 69.
     #[test]
     fn what_is_not_as_announced_is_refused_and_gone() {
         let directory = tempfile::tempdir().unwrap();

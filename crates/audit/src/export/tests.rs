@@ -202,6 +202,7 @@ fn frozen_export() {
     );
 }
 
+/// Abuse cases: 87.
 #[test]
 fn a_record_deleted_repeated_or_moved_is_named() {
     for (seq, at) in (0..).zip(LEAF_LINES) {
@@ -234,6 +235,7 @@ fn a_record_deleted_repeated_or_moved_is_named() {
     }
 }
 
+/// Abuse cases: 87.
 #[test]
 fn an_edit_of_each_part_of_a_line_is_named() {
     // What is done to the line, which line, the record named, the reason.
@@ -325,6 +327,7 @@ fn an_edit_of_each_part_of_a_line_is_named() {
     );
 }
 
+/// Abuse cases: 87.
 #[test]
 fn a_cut_or_spliced_file_is_refused() {
     let all = lines();

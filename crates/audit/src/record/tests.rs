@@ -105,6 +105,7 @@ fn a_second_encoding_of_a_record_is_refused() {
     }
 }
 
+/// Abuse cases: 88.
 #[test]
 fn an_event_cannot_be_forged_by_a_value() {
     let forged = format!("hmac:{}", "cd".repeat(16));

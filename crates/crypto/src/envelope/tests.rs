@@ -18,6 +18,7 @@ fn frozen_bytes() {
     );
 }
 
+/// Abuse cases: 110.
 #[test]
 fn opens_in_its_place_only() {
     let sealed = sealed();
@@ -62,6 +63,7 @@ fn every_cut_is_noticed() {
     assert_eq!(open(&key(1), b"place", &longer).map(|_| ()), Err(OpenError::Corrupt));
 }
 
+/// Abuse cases: 112.
 #[test]
 fn the_same_message_never_seals_to_the_same_bytes() {
     let entropy = SimulatedEntropy::new(1);

@@ -50,6 +50,8 @@ fn all_255_shares() {
 
 /// With one share fewer than the threshold, the missing one could have any value with equal chance: so the last of the
 /// shares at hand is uniform whatever the secret is. A generator without zero, or without even numbers, fails here.
+///
+/// Abuse cases: 53.
 #[test]
 fn shares_below_the_threshold_are_uniform() {
     for (secret, threshold, seed) in [(0x00, 2, 1), (0xff, 2, 2), (0x53, 3, 3)] {

@@ -72,6 +72,7 @@ fn says_what_is_wrong() {
     check(text_of(&zero).as_bytes(), ShareError::Index { found: 0 });
 }
 
+/// Abuse cases: 103.
 #[test]
 fn every_typing_error_is_noticed() {
     let text = text_of(&share()).into_bytes();

@@ -185,6 +185,7 @@ const DEPTH_MAX: usize = 32;
 mod tests {
     use super::*;
 
+    /// Abuse cases: 92.
     #[test]
     fn checks_data() {
         let form = |text: &str| check(&SecretBytes::from(text.to_owned()));

@@ -134,6 +134,8 @@ async fn what_the_state_adds_up_to_is_put_on_record() {
 }
 
 /// The store of another cluster, as a restore leaves it: it is adopted on record, serves root alone, and is released.
+///
+/// Abuse cases: 70.
 #[tokio::test]
 async fn a_restored_store_is_adopted_and_released() {
     let other = ClusterId::from_bytes([8; 16]);

@@ -143,6 +143,7 @@ async fn open_foreign() -> (Bed, Vec<SecretBytes>) {
     (bed, initialised.shares)
 }
 
+/// Abuse cases: 49.
 #[tokio::test]
 async fn seals_are_changed_with_sudo_only() {
     let (bed, shares) = open().await;

@@ -179,6 +179,7 @@ async fn an_idempotency_key_belongs_to_one_request_whatever_it_changes() {
     }
 }
 
+/// Abuse cases: 83.
 #[tokio::test]
 async fn no_value_of_a_request_or_reply_stands_in_a_record() {
     let bed = Bed::open().await;
@@ -245,6 +246,7 @@ async fn no_value_of_a_request_or_reply_stands_in_a_record() {
     }
 }
 
+/// Abuse cases: 82.
 #[tokio::test]
 async fn without_room_for_a_record_there_is_no_answer() {
     let bed = Bed::open().await;

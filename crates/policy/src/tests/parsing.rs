@@ -212,6 +212,7 @@ fn refused() {
     check(&"{\"a\":".repeat(17), Reason::TooDeep, first);
 }
 
+/// Abuse cases: 92.
 #[test]
 fn depth_bombs_are_refused_before_the_parsers() {
     let attribute = "path \"a\" { capabilities = ";
@@ -347,6 +348,7 @@ fn fragments() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    /// Abuse cases: 103.
     #[test]
     fn parse_never_panics(any in any::<String>(), near in fragments()) {
         for text in [&any, &near, &format!("{{{near}"), &format!("path \"a\" {{{near}}}")] {

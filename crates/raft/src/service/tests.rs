@@ -213,6 +213,8 @@ fn code<T>(answer: Result<T, Status>) -> Code {
 }
 
 /// The id that was issued last is no way back in: neither under a new term nor with a number that ends nodes.
+///
+/// Abuse cases: 68.
 #[tokio::test]
 async fn who_was_removed_with_the_last_id_leads_nobody() {
     let bed = Bed::start().await;
@@ -247,6 +249,8 @@ async fn who_was_removed_with_the_last_id_leads_nobody() {
 }
 
 /// A member speaks for itself alone, and of terms that others can follow.
+///
+/// Abuse cases: 68.
 #[tokio::test]
 async fn a_vote_is_its_callers_own() {
     let bed = Bed::start().await;
@@ -279,6 +283,8 @@ async fn a_vote_is_its_callers_own() {
 }
 
 /// What is of no use is answered before a byte of it is read, and another transfer goes on.
+///
+/// Abuse cases: 69.
 #[tokio::test]
 async fn a_snapshot_is_looked_at_before_it_is_received() {
     let bed = Bed::start().await;
@@ -309,6 +315,8 @@ async fn a_snapshot_is_looked_at_before_it_is_received() {
 }
 
 /// What does not add up is refused before it is given to consensus, which would end the process over it.
+///
+/// Abuse cases: 69.
 #[tokio::test]
 async fn a_snapshot_that_does_not_add_up_is_refused() {
     let bed = Bed::start().await;
@@ -343,6 +351,8 @@ async fn a_snapshot_that_does_not_add_up_is_refused() {
 }
 
 /// A member that is removed while it sends does not come to the end.
+///
+/// Abuse cases: 69.
 #[tokio::test]
 async fn a_snapshot_of_a_member_that_was_removed_meanwhile_is_refused() {
     use wire::snapshot_chunk::Part;

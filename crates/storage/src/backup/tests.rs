@@ -119,6 +119,7 @@ fn opens_as_it_was_written() {
     assert_eq!(Backup::announced_bytes(&bytes[..100]), None);
 }
 
+/// Abuse cases: 70, 103.
 #[test]
 fn a_change_of_any_byte_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -66,6 +66,7 @@ fn an_item_larger_than_a_chunk_fits() {
     assert_eq!(reader.bodies().count(), 1);
 }
 
+/// Abuse cases: 69.
 #[test]
 fn a_flip_of_any_byte_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -104,6 +105,7 @@ fn chunks_cannot_change_places() {
     assert!(matches!(error, StorageError::Damaged { .. }), "{error}");
 }
 
+/// Abuse cases: 69.
 #[test]
 fn an_unfinished_snapshot_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();

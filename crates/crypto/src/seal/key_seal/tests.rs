@@ -61,6 +61,7 @@ fn a_key_has_one_text() {
     assert_eq!("shares".parse::<KeyId>(), Err(KeyIdError));
 }
 
+/// Abuse cases: 62.
 #[test]
 fn only_its_own_key_opens_it_in_its_own_storage() {
     let (static_key, seal) = made(1);
