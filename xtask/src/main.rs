@@ -14,6 +14,7 @@
 mod bench;
 mod checks;
 mod demo;
+mod fuzz;
 mod policy;
 mod process;
 mod setup;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         ["demo", "--keep"] => demo::run(demo::Afterwards::Keep),
         ["bench", ref arguments @ ..] => bench::run(arguments),
         ["torture", ref arguments @ ..] => torture::run(arguments),
+        ["fuzz", ref arguments @ ..] => fuzz::run(arguments),
         ["test"] => checks::test(),
         ["verify"] => checks::verify(),
         ["fix"] => checks::fix(),
@@ -62,6 +64,7 @@ cargo xtask <command>
   test           everything that must pass
   bench          measure three nodes; `bench --help` tells how
   torture        real clusters under faults and load, round after round; `torture --help` tells how
+  fuzz           every decoder against changed inputs, for as long as you like; `fuzz --help` tells how
   verify         what passes in a minute or two: `test` without real processes and documentation
   fix            format, apply the lints' own corrections, make the table of abuse cases anew
   setup          check for what the build needs, and install it where that is allowed

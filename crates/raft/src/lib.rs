@@ -16,6 +16,8 @@ mod compaction;
 mod consistency;
 mod contact;
 mod convert;
+#[doc(hidden)]
+pub mod fuzzing;
 mod heard;
 mod identity;
 mod inspect;

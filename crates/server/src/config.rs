@@ -267,7 +267,12 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        Ok(file::read(&text))
+        Ok(Self::read(&text))
+    }
+
+    /// Reads a text, as far as it can be read, and tells what in it cannot.
+    pub(crate) fn read(text: &str) -> (Option<Self>, Vec<Misread>) {
+        file::read(text)
     }
 
     /// Where clients reach the node.

@@ -10,6 +10,8 @@ mod check;
 pub mod config;
 mod convert;
 mod disk;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod harden;
 mod health;

@@ -21,6 +21,8 @@ mod data_dir;
 mod error;
 mod files;
 mod floor;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generations;
 mod incoming;
 mod inspect;
