@@ -6,7 +6,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::{policy, process, setup, workspace};
+use crate::{policy, process, setup, sim, workspace};
 
 /// Everything.
 pub(crate) fn test() -> Result<(), String> {
@@ -26,6 +26,9 @@ pub(crate) fn test() -> Result<(), String> {
         &tests,
         &[("AUMBRY_BIN", &aumbry)],
     )?;
+    steps.run("simulated clusters", || {
+        process::show(sim::cargo()?.args(SIMULATION), "the tests of the simulation")
+    })?;
     steps.finish();
     Ok(())
 }
@@ -147,5 +150,7 @@ const LINTS: [&str; 8] = [
 ];
 
 const ABUSE_TABLE: [&str; 6] = ["test", "--release", "--locked", "--workspace", "--test", "abuse_table"];
+/// A fixed set of seeds, among others.
+const SIMULATION: [&str; 3] = ["test", "--release", "--locked"];
 
 const DOCUMENTATION: [&str; 5] = ["doc", "--release", "--locked", "--workspace", "--no-deps"];

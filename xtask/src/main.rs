@@ -19,6 +19,7 @@ mod policy;
 mod process;
 mod setup;
 mod torture;
+mod sim;
 mod workspace;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         ["bench", ref arguments @ ..] => bench::run(arguments),
         ["torture", ref arguments @ ..] => torture::run(arguments),
         ["fuzz", ref arguments @ ..] => fuzz::run(arguments),
+        ["sim", ref arguments @ ..] => sim::run(arguments),
         ["test"] => checks::test(),
         ["verify"] => checks::verify(),
         ["fix"] => checks::fix(),
@@ -65,6 +67,7 @@ cargo xtask <command>
   bench          measure three nodes; `bench --help` tells how
   torture        real clusters under faults and load, round after round; `torture --help` tells how
   fuzz           every decoder against changed inputs, for as long as you like; `fuzz --help` tells how
+  sim            simulate clusters under faults; `sim --help` tells how
   verify         what passes in a minute or two: `test` without real processes and documentation
   fix            format, apply the lints' own corrections, make the table of abuse cases anew
   setup          check for what the build needs, and install it where that is allowed

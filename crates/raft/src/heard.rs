@@ -1,9 +1,10 @@
 //! When the leader was heard last: a follower that lost it goes on naming it, since no later one is elected where there is no quorum.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aumbry_types::NodeId;
+use tokio::time::Instant;
 
 /// Who sent the last entries or heartbeat, and when.
 #[derive(Default)]

@@ -358,7 +358,7 @@ impl RaftNode {
             true => self.reaches_quorum(),
             false => {
                 let silence = QUORUM_SILENCES * self.config.election_max;
-                self.heard.is_within(silence, leader, std::time::Instant::now())
+                self.heard.is_within(silence, leader, tokio::time::Instant::now())
             }
         }
     }

@@ -4,7 +4,6 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use aumbry_api::peer::v1 as wire;
 use aumbry_api::peer::v1::peer_service_server::PeerService;
@@ -16,6 +15,7 @@ use futures::{Stream, StreamExt as _};
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::raft::{AppendEntriesRequest, VoteRequest};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -192,7 +192,7 @@ impl PeerService for Service {
                 return Err(full);
             }
             heard.note(leader, Instant::now());
-            campaigns.hear_leader(tokio::time::Instant::now());
+            campaigns.hear_leader(Instant::now());
             Ok::<_, Status>(message)
         });
         let requests = requests.take_while(|message| futures::future::ready(message.is_ok()));

@@ -1,6 +1,5 @@
-//! Errors when something is opened, and the end of the process for errors after that.
+//! Errors when something is opened; for those after that see [`crate::fatal()`].
 
-use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -199,14 +198,6 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     line
-}
-
-/// Ends the process at once, after one line in the log. For errors of storage at run time.
-///
-/// Unwinding would let other threads go on with a state that is no longer that of the disk, so nothing is unwound.
-pub fn fatal(context: &str, error: impl Display) -> ! {
-    tracing::error!("{context}: {error}; the process stops, because storage cannot be trusted: {NEXT}");
-    std::process::abort()
 }
 
 /// What to do about damage. `FILE` is the node's configuration, which is none of storage's business.

@@ -5,7 +5,7 @@
 //! * A disk that lost acknowledged entries is noticed when the log is opened, and the node does not start.
 //! * Every stored byte that can be checked is checked when it is read: nothing damaged is used, and nothing damaged in the middle is cut away.
 //! * A snapshot is installed by moving one pointer file: a crash leaves the old state or the new one.
-//! * An error of the disk at run time stops the process ([`fatal`]). It is never retried: after a failed `fsync` the kernel may have dropped the
+//! * An error of the disk at run time stops the process ([`fatal()`]). It is never retried: after a failed `fsync` the kernel may have dropped the
 //!   pages, and a second call would report success for bytes that are lost (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
 //!
 //! What it does not do: it knows nothing of Raft's rules, of what a row means, or of encryption. The bytes it is given are already sealed.
@@ -19,6 +19,7 @@ mod backup;
 pub mod check;
 mod data_dir;
 mod error;
+mod fatal;
 mod files;
 mod floor;
 #[doc(hidden)]
@@ -42,7 +43,8 @@ mod wal;
 pub use audit_segments::AuditSegments;
 pub use backup::{Backup, Manifest};
 pub use data_dir::DataDir;
-pub use error::{NEXT, StorageError, fatal, with_causes};
+pub use error::{NEXT, StorageError, with_causes};
+pub use fatal::fatal;
 pub use files::rename;
 pub use incoming::Incoming;
 pub use inspect::{Inspected, inspect};

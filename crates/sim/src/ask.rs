@@ -1,0 +1,204 @@
+//! What is asked, as data that can be asked again, and what it is answered in the checker's words.
+
+use std::collections::BTreeMap;
+
+use aumbry_auth::token::Create;
+use aumbry_checker::{Content, Fate, Operation as Recorded, Reply as Told};
+use aumbry_engines::kv;
+use aumbry_node::{Failure, JoinRequest, Operation, OutcomeClass, Reply, TokenName};
+use aumbry_sim_tokio::net::address_of;
+use aumbry_sim_world::HostId;
+use aumbry_types::{Name, NodeId, SecretBytes, SecretPath};
+
+/// Something to ask.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    /// Of the KV engine.
+    Kv(Recorded),
+    /// A token with so many uses.
+    CreateToken { uses: u64 },
+    /// What the token is that it is asked with: one use of it.
+    UseToken,
+    /// Ends a token, by its accessor.
+    Revoke(String),
+    PolicyWrite(String, String),
+    JoinToken,
+    Join { secret: Vec<u8>, host: HostId, key: Vec<u8> },
+    Remove(NodeId),
+    Transfer(Option<NodeId>),
+    AuditRead { from: u64 },
+}
+
+impl Ask {
+    pub(crate) fn operation(&self) -> Operation {
+        match self {
+            Self::Kv(recorded) => Operation::Kv(kv_request(recorded)),
+            Self::CreateToken { uses } => Operation::TokenCreate(Create {
+                policies: vec![POLICY.to_owned()],
+                ttl_s: 3_600,
+                num_uses: *uses,
+                ..Create::default()
+            }),
+            Self::UseToken => Operation::TokenLookup(TokenName::Own),
+            Self::Revoke(accessor) => Operation::TokenRevoke(TokenName::Accessor(accessor.clone())),
+            Self::PolicyWrite(name, text) => {
+                Operation::PolicyWrite(Name::parse(name).expect("is a name"), text.clone())
+            }
+            Self::JoinToken => Operation::JoinTokenCreate(3_600),
+            Self::Join { secret, host, key } => Operation::Join(JoinRequest {
+                secret: SecretBytes::new(secret.clone()),
+                spki: key.clone(),
+                name: format!("n{host}"),
+                peer_addr: address_of(*host),
+                client_addr: address_of(*host),
+                region: String::new(),
+                zone: String::new(),
+            }),
+            Self::Remove(node) => Operation::Remove(*node),
+            Self::Transfer(to) => Operation::Transfer(*to),
+            Self::AuditRead { from } => Operation::AuditRead {
+                from: *from,
+                limit: 1_000,
+                wait_size: 0,
+            },
+        }
+    }
+}
+
+fn path(key: &str) -> SecretPath {
+    SecretPath::parse(&format!("{MOUNT}/{key}")).expect("is a path")
+}
+
+fn kv_request(recorded: &Recorded) -> kv::Request {
+    let data = |value: &u64| SecretBytes::new(format!("{{\"v\":{value}}}").into_bytes());
+    match recorded {
+        Recorded::Put { key, value, cas } => kv::Request::Put {
+            path: path(key),
+            data: data(value),
+            cas: *cas,
+        },
+        Recorded::Patch { key, value, cas } => kv::Request::Patch {
+            path: path(key),
+            data: data(value),
+            cas: *cas,
+        },
+        Recorded::Get { key, version } => kv::Request::Get {
+            path: path(key),
+            version: *version,
+        },
+        Recorded::Delete { key, versions } => kv::Request::Delete {
+            path: path(key),
+            versions: versions.clone(),
+        },
+        Recorded::Undelete { key, versions } => kv::Request::Undelete {
+            path: path(key),
+            versions: versions.clone(),
+        },
+        Recorded::Destroy { key, versions } => kv::Request::Destroy {
+            path: path(key),
+            versions: versions.clone(),
+        },
+        Recorded::ReadMetadata { key } => kv::Request::ReadMetadata { path: path(key) },
+        Recorded::DeleteMetadata { key } => kv::Request::DeleteMetadata { path: path(key) },
+        Recorded::List { directory } => kv::Request::List {
+            path: Some(match directory.trim_end_matches('/') {
+                "" => SecretPath::parse(MOUNT).expect("is a path"),
+                directory => path(directory),
+            }),
+            after: String::new(),
+            limit: 1_000,
+        },
+        other => unreachable!("{other:?} is not asked of the engine"),
+    }
+}
+
+/// What a failure says in the checker's words; none if it says nothing of the state.
+pub(crate) fn told_by(failure: &Failure) -> Option<Told> {
+    match failure.reason {
+        "NOT_FOUND" if failure.message.contains("nothing was changed") => Some(Told::Unchanged),
+        "NOT_FOUND" => Some(Told::NotFound),
+        "CAS_MISMATCH" => {
+            let current = failure.message.split("current version ").nth(1);
+            let current = current.and_then(|rest| rest.split(')').next()?.parse().ok());
+            Some(Told::CasMismatch { current })
+        }
+        "CAS_REQUIRED" => Some(Told::CasRequired),
+        "VERSION_DESTROYED" => Some(Told::Unchanged),
+        "TOKEN_INVALID" => Some(Told::Refused),
+        _ => None,
+    }
+}
+
+/// Whether the outcome of a failed request is not known.
+pub(crate) fn is_unknown(failure: &Failure) -> bool {
+    failure.outcome == OutcomeClass::Unknown
+}
+
+/// An answer of the engine in the checker's words.
+///
+/// # Panics
+/// If a value is none that was written.
+pub(crate) fn told(reply: &kv::Reply) -> Told {
+    match reply {
+        kv::Reply::Written { info, .. } => Told::Written { version: info.version },
+        kv::Reply::Item(item) => Told::Item {
+            version: item.info.version,
+            content: match &item.data {
+                Some(data) => Content::Value(value(data)),
+                None if item.info.destroyed => Content::Destroyed,
+                None => Content::Deleted,
+            },
+        },
+        kv::Reply::Names { names, .. } => Told::Names(names.clone()),
+        kv::Reply::Metadata(metadata) => {
+            let mut versions = BTreeMap::new();
+            for info in metadata_infos(metadata) {
+                let fate = match (info.destroyed, info.deleted_at) {
+                    (true, _) => Fate::Destroyed,
+                    (false, 0) => Fate::Live,
+                    (false, _) => Fate::Deleted,
+                };
+                versions.insert(info.version, fate);
+            }
+            Told::Metadata {
+                current: metadata.current,
+                versions: versions.into_iter().collect(),
+            }
+        }
+        kv::Reply::Done => Told::Done,
+        kv::Reply::Items(_) => unreachable!("no batch is asked for"),
+    }
+}
+
+fn metadata_infos(metadata: &kv::Metadata) -> Vec<kv::VersionInfo> {
+    metadata.versions.iter().map(|(version, state)| state_info(*version, state)).collect()
+}
+
+fn state_info(version: u64, state: &kv::VersionState) -> kv::VersionInfo {
+    kv::VersionInfo {
+        version,
+        deleted_at: state.deleted_at,
+        destroyed: state.destroyed,
+        ..kv::VersionInfo::default()
+    }
+}
+
+fn value(data: &SecretBytes) -> u64 {
+    let text = data.expose_str().expect("JSON is text");
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().expect("a number was written")
+}
+
+/// What the workload's tokens may do.
+pub(crate) const POLICY: &str = "work";
+pub(crate) const POLICY_TEXT: &str = r#"path "secret/*" { capabilities = ["create", "read", "update", "delete", "list", "patch"] }
+path "auth/token/lookup-self" { capabilities = ["read"] }"#;
+const MOUNT: &str = "secret";
+
+/// The parts of a reply that the operator needs.
+pub(crate) fn join_secret(reply: &Reply) -> Option<Vec<u8>> {
+    match reply {
+        Reply::JoinToken(secret) => Some(secret.expose().to_vec()),
+        _ => None,
+    }
+}

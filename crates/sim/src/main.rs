@@ -1,0 +1,23 @@
+//! `aumbry-sim`: makes runs by their seeds, and says what came of them. `cargo xtask sim` starts it.
+//!
+//! Each run is made in a process of its own, so that nothing of one is left in the next.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool speaks to its terminal"
+)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match aumbry_sim::command(&arguments, &mut |line| println!("{line}")) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What is looked at all the time, on every node: what must be the same is compared, and what must never be is noticed.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use aumbry_checker::invariants::{AuditHead, Leader, Observed, StateAt};
+use aumbry_sim_world::{HostId, now_ms};
+use aumbry_state::Consensus as _;
+use aumbry_types::hex;
+
+use crate::process::door;
+
+/// What nodes have shown so far. It is judged at once, and again at the end by the checker.
+#[derive(Default)]
+pub(crate) struct Observer {
+    /// Of each log index: the state digest, the audit root, the number of audit records.
+    states: BTreeMap<u64, (HostId, Shown)>,
+    /// Who has led in each term.
+    leaders: BTreeMap<u64, u64>,
+    /// The last index of each node that was looked at.
+    last: BTreeMap<HostId, u64>,
+    pub(crate) highest: u64,
+    pub(crate) observed: Observed,
+}
+
+type Shown = ([u8; 32], [u8; 32], u64);
+
+thread_local! {
+    static SEALED: RefCell<BTreeMap<HostId, u64>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Forgets what an earlier run left.
+pub(crate) fn reset() {
+    SEALED.with_borrow_mut(BTreeMap::clear);
+}
+
+/// Notes that a node was sealed now, or may be opened from now on.
+pub(crate) fn note_sealed(host: HostId, is_sealed: bool) {
+    SEALED.with_borrow_mut(|sealed| match is_sealed {
+        true => drop(sealed.entry(host).or_insert_with(now_ms)),
+        false => drop(sealed.remove(&host)),
+    });
+}
+
+/// Whether a node has been sealed all the time since then.
+pub(crate) fn is_sealed_since(host: HostId, since: u64) -> bool {
+    SEALED.with_borrow(|sealed| sealed.get(&host).is_some_and(|at| *at <= since))
+}
+
+impl Observer {
+    /// Looks at these nodes.
+    pub(crate) fn look(&mut self, hosts: &[HostId], violations: &mut Vec<String>) {
+        for host in hosts {
+            let Some(member) = door(*host).and_then(|door| door.member()) else {
+                continue;
+            };
+            let status = member.raft.status();
+            if let Some(leadership) = member.raft.leadership() {
+                let (term, node) = (leadership.term.0, leadership.node.0);
+                let leader = *self.leaders.entry(term).or_insert(node);
+                if leader != node {
+                    violations.push(format!("one_leader_per_term: {leader} and {node} lead in term {term}"));
+                }
+                let leader = Leader { term, node };
+                if self.observed.leaders.last() != Some(&leader) {
+                    self.observed.leaders.push(leader);
+                }
+            }
+            let index = status.applied.0;
+            self.highest = self.highest.max(index);
+            if index == 0 || self.last.insert(*host, index) == Some(index) {
+                continue;
+            }
+            let shown = (status.digest, status.audit_root, status.audit_size);
+            let (first, known) = *self.states.entry(index).or_insert((*host, shown));
+            if known != shown {
+                let what = match known.0 == shown.0 {
+                    true => "audit_equal_at_equal_index",
+                    false => "state_equal_at_equal_index",
+                };
+                violations.push(format!("{what}: nodes {first} and {host} differ at index {index}"));
+            }
+            self.observed.states.push(StateAt {
+                node: *host,
+                index,
+                digest: hex::encode(&status.digest[..8]),
+            });
+            self.observed.heads.push(AuditHead {
+                node: *host,
+                index,
+                leaves: status.audit_size,
+                root: hex::encode(&status.audit_root[..8]),
+            });
+        }
+    }
+}
+
+/// The host whose node leads, if one does.
+pub(crate) fn leader(hosts: &[HostId]) -> Option<HostId> {
+    let leads = |host: &HostId| {
+        let member = door(*host)?.member()?;
+        member.raft.leadership().map(|leadership| (leadership.term.0, *host))
+    };
+    hosts.iter().filter_map(leads).max().map(|(_, host)| host)
+}

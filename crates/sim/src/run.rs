@@ -1,0 +1,358 @@
+//! One run: a seed, and what came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use aumbry_checker::invariants::{self, Acceptance, Breach, Ended, Heal, Limits, Progress};
+use aumbry_checker::oracle::{self, Rule};
+use aumbry_checker::Budget;
+use aumbry_sim_world::rng::Rng;
+use aumbry_sim_world::strikes::Strikes;
+use aumbry_sim_world::{HostId, now_ms, strikes, trace};
+use aumbry_state::Consensus as _;
+
+use crate::client::{self, Work};
+use crate::cluster::{CLIENT_HOSTS, Cluster};
+use crate::nemesis::Nemesis;
+use crate::observe::{self, Observer};
+use crate::process::{self, Start, door};
+use crate::{audit, gateway, operator};
+
+/// How a run is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether everything of interest is shown on standard error.
+    pub shown: bool,
+    /// A fault of the code that is tried out on purpose; it must be found.
+    pub mutation: Option<Mutation>,
+}
+
+/// A fault that is put in to see whether it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// Every disk says that things are durable before they are.
+    DisksLie,
+    /// A node that ends forgets whom it voted for, and nothing notices that.
+    VotesForgotten,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What was wrong; nothing is a pass.
+    pub violations: Vec<String>,
+    /// The hash of everything that happened, and the number of events.
+    pub trace: (u64, u64),
+    /// How long it was, in simulated milliseconds.
+    pub simulated_ms: u64,
+    /// How often each kind of fault struck.
+    pub strikes: Strikes,
+    /// How many answers clients got, and how many calls stayed without one.
+    pub answered: u64,
+    /// Calls whose outcome nobody knows.
+    pub unknown: u64,
+    /// The last log index.
+    pub index: u64,
+    /// What the checker could not decide.
+    pub undecided: Vec<String>,
+    /// How many nodes there were at first.
+    pub nodes: u64,
+    /// On how many facts each property was tried.
+    pub facts: BTreeMap<&'static str, u64>,
+}
+
+/// Makes one run.
+#[must_use]
+pub fn run(seed: u64, options: Options) -> Report {
+    let directory = std::env::temp_dir().join(format!("aumbry-sim-{}-{seed}", std::process::id()));
+    // What an earlier process of the same number left.
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir_all(&directory).expect("a temporary directory can be made");
+    begin(seed, options);
+    let mut run = Run::new(seed, directory.clone(), options);
+    run.make();
+    let report = run.report();
+    let _ = std::fs::remove_dir_all(&directory);
+    report
+}
+
+fn begin(seed: u64, options: Options) {
+    aumbry_sim_world::begin(seed);
+    process::reset();
+    gateway::reset();
+    operator::reset();
+    observe::reset();
+    if options.shown {
+        trace::show_all();
+    }
+}
+
+struct Run {
+    cluster: Cluster,
+    observer: Observer,
+    work: Arc<Work>,
+    rng: Rng,
+    nodes: u64,
+    undecided: Vec<String>,
+    facts: BTreeMap<&'static str, u64>,
+    /// The moment from which on everything is read for the last time.
+    end: u64,
+}
+
+impl Run {
+    fn new(seed: u64, directory: PathBuf, options: Options) -> Self {
+        let mut rng = Rng::new(seed ^ 0x5117);
+        let nodes = *rng.pick(&[3, 3, 3, 5]);
+        let mut cluster = Cluster::new(directory);
+        cluster.mutation = options.mutation;
+        Self {
+            cluster,
+            observer: Observer::default(),
+            work: Work::new(),
+            rng,
+            nodes,
+            undecided: Vec::new(),
+            facts: BTreeMap::new(),
+            end: 0,
+        }
+    }
+
+    fn make(&mut self) {
+        if !self.set_up() {
+            return;
+        }
+        self.work.set_nodes(self.cluster.hosts());
+        for client in &CLIENT_HOSTS[1..] {
+            self.cluster.spawn(client::run(*client, Arc::clone(&self.work)));
+        }
+        let until = now_ms() + self.rng.between(CHAOS_MS_MIN, CHAOS_MS_MAX);
+        let mut nemesis = Nemesis::new(self.rng.next(), now_ms());
+        while now_ms() < until && self.cluster.violations.is_empty() {
+            nemesis.step(&mut self.cluster);
+            self.step();
+        }
+        nemesis.end(&mut self.cluster);
+        self.cluster.heal();
+        if self.cluster.violations.is_empty() && self.converge() {
+            self.finish();
+        }
+    }
+
+    fn step(&mut self) {
+        self.cluster.step();
+        for (host, start) in operator::take_starts() {
+            self.cluster.start(host, start);
+            self.work.set_nodes(self.cluster.hosts());
+        }
+        for host in operator::take_removed() {
+            self.cluster.retire(host);
+            self.work.set_nodes(self.cluster.hosts());
+        }
+        if now_ms().is_multiple_of(LOOK_EVERY_MS) {
+            let hosts = self.cluster.hosts();
+            self.observer.look(&hosts, &mut self.cluster.violations);
+        }
+    }
+
+    /// Lets time pass until something is so, at most so long.
+    fn wait(&mut self, limit_ms: u64, mut is_so: impl FnMut(&Self) -> bool) -> bool {
+        let until = now_ms() + limit_ms;
+        while now_ms() < until && self.cluster.violations.is_empty() {
+            if now_ms().is_multiple_of(LOOK_EVERY_MS) && is_so(self) {
+                return true;
+            }
+            self.step();
+        }
+        false
+    }
+
+    fn set_up(&mut self) -> bool {
+        let hosts: Vec<HostId> = (1..=self.nodes).collect();
+        self.cluster.start(1, Start::First);
+        self.cluster.spawn(operator::unseal_all());
+        self.cluster.spawn(operator::set_up(hosts));
+        let is_up = self.wait(SET_UP_MS, |_| operator::is_ready());
+        if !is_up {
+            self.cluster.violations.push("the cluster was not set up in time".to_owned());
+        }
+        is_up
+    }
+
+    /// After the last fault every node serves again, and all have the same.
+    fn converge(&mut self) -> bool {
+        self.work.stops.store(true, Ordering::Relaxed);
+        let healed = now_ms();
+        let until = healed + CONVERGE_MS;
+        let mut replaced = BTreeSet::new();
+        while now_ms() < until && self.cluster.violations.is_empty() {
+            for host in self.cluster.refused() {
+                if replaced.insert(host) {
+                    let next = self.cluster.next_host() + replaced.len() as u64;
+                    let replacing = async move {
+                        while !operator::remove(host).await {}
+                        while !operator::add(next).await {}
+                        true
+                    };
+                    self.cluster.spawn(operator::change(replacing, "damaged-node-replaced"));
+                }
+            }
+            if now_ms().is_multiple_of(LOOK_EVERY_MS) && !operator::is_changing() && self.is_same() {
+                let at = Progress::At(now_ms());
+                self.observer.observed.heals.push(Heal {
+                    at: healed,
+                    // A leader of all is there, and what it led with is applied by all.
+                    served: at,
+                    converged: at,
+                });
+                return true;
+            }
+            self.step();
+        }
+        let shown = self.shown();
+        self.complain(&format!("progress after heal: the nodes do not come to the same: {shown}"));
+        false
+    }
+
+    fn complain(&mut self, what: &str) {
+        if self.cluster.violations.is_empty() {
+            self.cluster.violations.push(what.to_owned());
+        }
+    }
+
+    /// Whether all nodes run, are open, vote, and have applied the same.
+    fn is_same(&self) -> bool {
+        let hosts = self.cluster.hosts();
+        let mut applied = Vec::new();
+        for host in &hosts {
+            let Some(member) = door(*host).and_then(|door| door.member()) else {
+                return false;
+            };
+            let status = member.raft.status();
+            if !member.node.is_unsealed() || status.members.len() != hosts.len() || status.leader.is_none() {
+                return false;
+            }
+            if status.members.iter().any(|member| !member.voter) {
+                return false;
+            }
+            applied.push((status.applied, status.digest));
+        }
+        applied.iter().all(|one| *one == applied[0]) && observe::leader(&hosts).is_some()
+    }
+
+    fn shown(&self) -> String {
+        let hosts = self.cluster.hosts();
+        let each = hosts.iter().map(|host| {
+            let Some(member) = door(*host).and_then(|door| door.member()) else {
+                return format!("{host}: not running");
+            };
+            let status = member.raft.status();
+            let voters = status.members.iter().filter(|member| member.voter).count();
+            format!(
+                "{host}: term {} leader {:?} applied {} last {} members {}/{voters} unsealed {}",
+                status.term.0,
+                status.leader.map(|leader| leader.0),
+                status.applied.0,
+                status.last_log.0,
+                status.members.len(),
+                member.node.is_unsealed()
+            )
+        });
+        each.collect::<Vec<_>>().join("; ")
+    }
+
+    fn finish(&mut self) {
+        let (work, done) = (Arc::clone(&self.work), Arc::new(AtomicBool::new(false)));
+        self.end = work.now();
+        self.cluster.spawn(client::read_all(CLIENT_HOSTS[1], work, Arc::clone(&done)));
+        let mut is_read = self.wait(CONVERGE_MS, |_| done.load(Ordering::Relaxed));
+        let rows = audit::read_all(&self.cluster);
+        is_read &= self.wait(CONVERGE_MS, |_| audit::is_done(&rows));
+        if !is_read {
+            self.complain("progress after heal: the last reads were not answered");
+            return;
+        }
+        let rest = now_ms() + SETTLE_MS;
+        while now_ms() < rest {
+            self.step();
+        }
+        if !self.wait(CONVERGE_MS, Self::is_same) {
+            let shown = self.shown();
+            self.complain(&format!("progress after heal: the nodes do not come to the same again: {shown}"));
+        }
+        let slips = std::mem::take(&mut *self.work.slips.lock().unwrap_or_else(PoisonError::into_inner));
+        self.cluster.violations.extend(slips);
+        let history = self.work.whole_history();
+        let mut observed = std::mem::take(&mut self.observer.observed);
+        observed.records = audit::records(&rows);
+        observed.ended = Ended::in_history(&history);
+        observed.acceptances = Acceptance::in_history(&history);
+        let limits = Limits {
+            budget: BUDGET,
+            end: self.end,
+            token_bound: 0,
+            heal_bound: CONVERGE_MS,
+        };
+        for judged in invariants::all(&history, &observed, limits) {
+            trace::tell(&judged.to_string());
+            self.facts.insert(judged.name, judged.facts as u64);
+            for breach in judged.breaches {
+                match breach {
+                    Breach::Broken(text) => self.cluster.violations.push(format!("{}: {text}", judged.name)),
+                    Breach::NotShown(text) => self.undecided.push(format!("{}: {text}", judged.name)),
+                }
+            }
+        }
+        let others = oracle::all(&history).into_iter().filter(|finding| {
+            // The others are judged above.
+            matches!(
+                finding.rule,
+                Rule::LogFollowsTime | Rule::ListsAreMoments | Rule::VersionsRise | Rule::CasMakesTheNext
+            )
+        });
+        self.cluster.violations.extend(others.map(|finding| finding.to_string()));
+    }
+
+    fn report(self) -> Report {
+        let index = self.observer.highest;
+        let Self {
+            cluster,
+            work,
+            nodes,
+            undecided,
+            facts,
+            ..
+        } = self;
+        let mut cluster = cluster;
+        let violations = std::mem::take(&mut cluster.violations);
+        drop(cluster);
+        Report {
+            violations,
+            trace: trace::hash(),
+            simulated_ms: now_ms(),
+            strikes: strikes::all(),
+            answered: work.answered.load(Ordering::Relaxed),
+            unknown: work.unknown.load(Ordering::Relaxed),
+            index,
+            undecided,
+            nodes,
+            facts,
+        }
+    }
+}
+
+/// A cluster of seven with short times is up in a tenth of this.
+const SET_UP_MS: u64 = 60_000;
+const CHAOS_MS_MIN: u64 = 6_000;
+const CHAOS_MS_MAX: u64 = 12_000;
+/// After the last fault the cluster must serve within this: some elections, a snapshot, and the time after which nodes that hold back campaign.
+const CONVERGE_MS: u64 = 40_000;
+/// Duties that come now and then have their turn.
+const SETTLE_MS: u64 = 500;
+const LOOK_EVERY_MS: u64 = 20;
+/// Runs are short: what is not decided by then is counted.
+const BUDGET: Budget = Budget {
+    steps: 400_000,
+    bytes: 64 << 20,
+};
