@@ -18,8 +18,8 @@ mod fuzz;
 mod policy;
 mod process;
 mod setup;
-mod torture;
 mod sim;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;

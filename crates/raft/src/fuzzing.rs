@@ -79,7 +79,7 @@ pub fn peer_message(kind: u8, bytes: &[u8]) -> bool {
             let read = convert::from_append_reply(reply, TERM);
             read.is_ok_and(|result| {
                 let message = convert::append_reply(result);
-                let again = convert::from_append_reply(message.clone(), TERM);
+                let again = convert::from_append_reply(message, TERM);
                 assert!(again.is_ok_and(|again| convert::append_reply(again) == message));
                 true
             })
@@ -104,7 +104,7 @@ pub fn peer_message(kind: u8, bytes: &[u8]) -> bool {
             convert::from_transfer(message).is_ok_and(|request| {
                 let message = convert::transfer(&request);
                 assert!(
-                    convert::from_transfer(message.clone()).is_ok_and(|again| convert::transfer(&again) == message)
+                    convert::from_transfer(message).is_ok_and(|again| convert::transfer(&again) == message)
                 );
                 true
             })

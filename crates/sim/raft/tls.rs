@@ -84,7 +84,9 @@ fn hello(identity: &Identity) -> Hello {
 }
 
 pub(crate) fn check_identity(identity: &Identity) -> Result<(), TlsError> {
-    (!identity.key.expose().is_empty()).then_some(()).ok_or(TlsError::Unreadable)
+    (!identity.key.expose().is_empty())
+        .then_some(())
+        .ok_or(TlsError::Unreadable)
 }
 
 pub(crate) struct Connector {

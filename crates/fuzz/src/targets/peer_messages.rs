@@ -37,7 +37,7 @@ fn seeds() -> Vec<Vec<u8>> {
         payload: Some(payload(kind)),
     });
     let append = wire::AppendRequest {
-        vote: Some(vote.clone()),
+        vote: Some(vote),
         prev: Some(id(6)),
         entries: entries.collect(),
         committed: Some(id(5)),
@@ -47,13 +47,13 @@ fn seeds() -> Vec<Vec<u8>> {
         outcome: Some(wire::append_reply::Outcome::Matched(id(9))),
     };
     let request = wire::VoteRequest {
-        vote: Some(vote.clone()),
+        vote: Some(vote),
         last: Some(id(9)),
         leadership_transfer: true,
         acknowledged: 9,
     };
     let reply = wire::VoteReply {
-        vote: Some(vote.clone()),
+        vote: Some(vote),
         granted: true,
         last: Some(id(9)),
         acknowledged: 9,
@@ -62,7 +62,6 @@ fn seeds() -> Vec<Vec<u8>> {
         from: Some(vote),
         to: 2,
         last: Some(id(9)),
-        ..wire::TransferRequest::default()
     };
     vec![
         chosen(0, &append.encode_to_vec()),

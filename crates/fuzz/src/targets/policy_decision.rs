@@ -317,12 +317,12 @@ fn may_match_below(pattern: &str, directory: &str) -> bool {
         .map_or((pattern, false), |plain| (plain, true));
     let (wanted, found): (Vec<&str>, Vec<&str>) = (plain.split('/').collect(), directory.split('/').collect());
     let segments = found.len() - 1;
-    for at in 0..segments {
+    for (at, part_found) in found.iter().enumerate().take(segments) {
         let is_last = at + 1 == wanted.len();
         let fits = match wanted.get(at) {
             None => false,
-            Some(begin) if is_last && is_prefix => return found[at].starts_with(begin),
-            Some(part) => *part == found[at] || (*part == "+" && !found[at].is_empty()),
+            Some(begin) if is_last && is_prefix => return part_found.starts_with(begin),
+            Some(part) => part == part_found || (*part == "+" && !part_found.is_empty()),
         };
         if !fits {
             return false;

@@ -40,7 +40,7 @@ fn run(input: &[u8]) -> Verdict {
     in_directory(|directory| {
         let path = directory.join("small");
         fs::write(&path, input).expect("the file is written");
-        let file = SmallFile::new(path.clone());
+        let file = SmallFile::new(path);
         let Ok(read) = bounded(input, MEMORY, || file.read()) else {
             return Verdict::Refused;
         };
