@@ -193,9 +193,6 @@ fn one(scenario: &Scenario, seed: u64, below: &Path) -> Result<Report> {
             format!("{} {}\n", binary().display(), hash(&binary())?),
         )?,
     }
-    if report.outcome != Outcome::Passed {
-        tell(&format!("    kept: {}", directory.display()));
-    }
     Ok(report)
 }
 
