@@ -48,6 +48,7 @@ impl Given {
                 "--jobs" => given.jobs = usize::try_from(number()?).unwrap_or(1).max(1),
                 "--one" => given.one = Some(number()?),
                 "--show" => given.options.shown = true,
+                "--trace" => given.options.traced = true,
                 "--disks-lie" => given.options.mutation = Some(Mutation::DisksLie),
                 "--votes-forgotten" => given.options.mutation = Some(Mutation::VotesForgotten),
                 _ => return Err(HELP.to_owned()),
@@ -216,4 +217,7 @@ cargo xtask sim [--seeds N] [--from SEED] [--jobs N] [--show]
   --seeds N    how many runs (100); with 1 it is made in this process
   --from SEED  the seed of the first one (1); each next one has the next
   --jobs N     how many at a time (2)
-  --show       tell on standard error what happens (with one run)";
+  --show       tell on standard error what happens (with one run)
+  --trace      tell every event, to compare two runs (with one run)
+  --disks-lie, --votes-forgotten
+               put a fault into all disks that must be found";

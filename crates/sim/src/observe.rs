@@ -1,13 +1,14 @@
 //! What is looked at all the time, on every node: what must be the same is compared, and what must never be is noticed.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use aumbry_checker::invariants::{AuditHead, Leader, Observed, StateAt};
-use aumbry_sim_world::{HostId, now_ms};
-use aumbry_state::Consensus as _;
+use aumbry_checker::invariants::{AuditHead, Commit, Leader, Observed, StateAt};
+use aumbry_sim_world::{HostId, disk, now_ms};
+use aumbry_state::{Consensus as _, Status};
 use aumbry_types::hex;
 
+use crate::operator;
 use crate::process::door;
 
 /// What nodes have shown so far. It is judged at once, and again at the end by the checker.
@@ -19,6 +20,9 @@ pub(crate) struct Observer {
     leaders: BTreeMap<u64, u64>,
     /// The last index of each node that was looked at.
     last: BTreeMap<HostId, u64>,
+    /// What each node called committed.
+    committed: BTreeMap<HostId, u64>,
+    commits: BTreeSet<u64>,
     pub(crate) highest: u64,
     pub(crate) observed: Observed,
 }
@@ -66,6 +70,9 @@ impl Observer {
                     self.observed.leaders.push(leader);
                 }
             }
+            if member.raft.leadership().is_some() {
+                self.look_at_commit(*host, &status, hosts);
+            }
             let index = status.applied.0;
             self.highest = self.highest.max(index);
             if index == 0 || self.last.insert(*host, index) == Some(index) {
@@ -95,6 +102,30 @@ impl Observer {
     }
 }
 
+impl Observer {
+    /// Whether what a node calls committed is where it must be. While members change nobody but consensus knows who counts.
+    fn look_at_commit(&mut self, host: HostId, status: &Status, hosts: &[HostId]) {
+        let index = status.committed.0;
+        if operator::is_changing() || self.committed.insert(host, index).is_some_and(|last| last >= index) {
+            return;
+        }
+        // What stands in its own log at that place, with its term; the disk may be behind the memory.
+        let Some(beginning) = disk::beginning(host, index, ID_BYTES) else { return };
+        let voters: Vec<u64> = status.members.iter().filter(|member| member.voter).map(|member| member.id.0).collect();
+        let is_holder = |host: &&HostId| disk::holds(**host, index, &beginning);
+        let holders = hosts.iter().filter(is_holder).filter_map(|host| Some(operator::id_of(*host)?.0));
+        let holders: Vec<u64> = holders.collect();
+        if self.commits.insert(index) {
+            self.observed.commits.push(Commit {
+                index,
+                term: status.term.0,
+                voters: vec![voters],
+                holders,
+            });
+        }
+    }
+}
+
 /// The host whose node leads, if one does.
 pub(crate) fn leader(hosts: &[HostId]) -> Option<HostId> {
     let leads = |host: &HostId| {
@@ -103,3 +134,6 @@ pub(crate) fn leader(hosts: &[HostId]) -> Option<HostId> {
     };
     hosts.iter().filter_map(leads).max().map(|(_, host)| host)
 }
+
+/// An entry in the log begins with its format and its id: term, node, index.
+const ID_BYTES: usize = 25;

@@ -25,6 +25,8 @@ use crate::{audit, gateway, operator};
 pub struct Options {
     /// Whether everything of interest is shown on standard error.
     pub shown: bool,
+    /// Whether every single event is.
+    pub traced: bool,
     /// A fault of the code that is tried out on purpose; it must be found.
     pub mutation: Option<Mutation>,
 }
@@ -84,8 +86,8 @@ fn begin(seed: u64, options: Options) {
     gateway::reset();
     operator::reset();
     observe::reset();
-    if options.shown {
-        trace::show_all();
+    if options.shown || options.traced {
+        trace::show(options.traced);
     }
 }
 

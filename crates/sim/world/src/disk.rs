@@ -203,6 +203,22 @@ pub fn flip_a_bit(host: HostId, chance: u64) -> Option<u64> {
     })
 }
 
+/// How the entry at an index of the durable log of a host begins.
+#[must_use]
+pub fn beginning(host: HostId, index: u64, bytes: usize) -> Option<Bytes> {
+    disk(host, |disk| Some(disk.log.durable.entries.get(&index)?.slice(..bytes)))
+}
+
+/// Whether the durable log of a host has an entry that begins with these bytes at an index, or had it before it was purged.
+#[must_use]
+pub fn holds(host: HostId, index: u64, beginning: &[u8]) -> bool {
+    disk(host, |disk| {
+        let log = &disk.log.durable;
+        let entry = log.entries.get(&index);
+        entry.is_some_and(|entry| entry.starts_with(beginning)) || log.purged.is_some_and(|purged| purged >= index)
+    })
+}
+
 /// Forgets everything on a disk.
 pub fn wipe(host: HostId) {
     let old = with(|world| world.disks.insert(host, Disk::default()));

@@ -144,19 +144,3 @@ fn strike(host: HostId, name: &'static str) -> Option<Death> {
         Some(death)
     })
 }
-
-/// Lets a panic in a process's own code end that process, and says so nowhere else; one in the harness is told as ever.
-pub fn catch_panics() {
-    let tell = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        if info.payload().is::<Ended>() {
-            return;
-        }
-        let host = crate::current();
-        if host == 0 || host >= crate::CLIENTS {
-            tell(info);
-            return;
-        }
-        end(host, Death::Panicked(info.to_string()));
-    }));
-}

@@ -8,6 +8,7 @@ pub(crate) struct Trace {
     hash: u64,
     events: u64,
     shown: bool,
+    all_shown: bool,
 }
 
 impl Default for Trace {
@@ -16,6 +17,7 @@ impl Default for Trace {
             hash: 0xcbf2_9ce4_8422_2325,
             events: 0,
             shown: false,
+            all_shown: false,
         }
     }
 }
@@ -36,6 +38,9 @@ impl Trace {
         for number in numbers {
             self.add(&number.to_le_bytes());
         }
+        if self.all_shown {
+            print(now, host, &format!("{what} {numbers:?}"));
+        }
     }
 }
 
@@ -52,18 +57,21 @@ pub fn tell(what: &str) {
     note(what, &[]);
     let (now, host, shown) = with(|world| (world.now_ms, world.current, world.trace.shown));
     if shown {
-        show(now, host, what);
+        print(now, host, what);
     }
 }
 
 #[expect(clippy::print_stderr, reason = "it was asked for")]
-fn show(now: u64, host: u64, what: &str) {
+fn print(now: u64, host: u64, what: &str) {
     eprintln!("{:>7}.{:03}  {host:>4}  {what}", now / 1_000, now % 1_000);
 }
 
-/// Shows on standard error what is told from now on.
-pub fn show_all() {
-    with(|world| world.trace.shown = true);
+/// Shows on standard error what is told from now on; or every event, to compare two runs.
+pub fn show(are_all: bool) {
+    with(|world| {
+        world.trace.shown = true;
+        world.trace.all_shown = are_all;
+    });
 }
 
 /// The hash of everything so far, and the number of events.
