@@ -221,9 +221,12 @@ enum Outcome {
 
 /// Asks until there is an answer, at most so often, where asking again is safe.
 async fn try_for_long(client: HostId, work: &Arc<Work>, rng: &mut Rng, request: Call, is_write: bool) -> Outcome {
+    // The last reads are made when all other work has stopped, and must succeed.
+    let is_last = work.stops.load(Ordering::Relaxed);
+    let tries = if is_last { LAST_TRIES } else { TRIES };
     let is_safe = !is_write || !request.idempotency_key.is_empty();
     let mut may_be_done = false;
-    for _ in 0..TRIES {
+    for _ in 0..tries {
         let host = work.a_node(rng);
         if is_write && is_safe && rng.percent(DOUBLE_PERCENT) {
             // The same again, over another node: a network, or a client, that sends twice.
@@ -267,7 +270,7 @@ async fn try_for_long(client: HostId, work: &Arc<Work>, rng: &mut Rng, request: 
                 }
             }
         }
-        if work.stops.load(Ordering::Relaxed) {
+        if !is_last && work.stops.load(Ordering::Relaxed) {
             break;
         }
         sleep(Duration::from_millis(20 + rng.below(100))).await;
@@ -421,6 +424,8 @@ const PAUSE_MS: u64 = 60;
 /// What one try may take.
 const LIMIT: Duration = Duration::from_millis(1_500);
 const TRIES: u32 = 6;
+/// Some ten seconds of refusals.
+const LAST_TRIES: u32 = 100;
 const DOUBLE_PERCENT: u64 = 4;
 /// Of the tokens only the newest are used: old ones are gone as a rule.
 const TOKENS_USED: usize = 4;

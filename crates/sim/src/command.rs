@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use aumbry_sim_world::machine::real_ms;
+
 use crate::faults::{BY_ITSELF, Kind};
 use crate::run::{Mutation, Options, Report, run};
 
@@ -64,9 +66,9 @@ impl Given {
 /// Makes one run here.
 fn one(seed: u64, options: Options, print: &mut dyn FnMut(&str)) -> bool {
     crate::process::catch_panics(options.shown);
-    let began = Instant::now();
+    let began = real_ms();
     let report = run(seed, options);
-    let ms = began.elapsed().as_millis();
+    let ms = real_ms() - began;
     print(&line(seed, &report, ms));
     for violation in &report.violations {
         print(&format!("seed {seed}: {violation}"));
@@ -78,7 +80,7 @@ fn one(seed: u64, options: Options, print: &mut dyn FnMut(&str)) -> bool {
 }
 
 /// What a run tells its parent, and people.
-fn line(seed: u64, report: &Report, ms: u128) -> String {
+fn line(seed: u64, report: &Report, ms: u64) -> String {
     let strikes: Vec<String> = report.strikes.iter().map(|(kind, count)| format!("{kind}={count}")).collect();
     let facts: Vec<String> = report.facts.iter().map(|(name, count)| format!("{name}={count}")).collect();
     format!(

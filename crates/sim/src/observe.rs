@@ -106,7 +106,7 @@ impl Observer {
     /// Whether what a node calls committed is where it must be. While members change nobody but consensus knows who counts.
     fn look_at_commit(&mut self, host: HostId, status: &Status, hosts: &[HostId]) {
         let index = status.committed.0;
-        if operator::is_changing() || self.committed.insert(host, index).is_some_and(|last| last >= index) {
+        if !operator::is_ready() || operator::is_changing() || self.committed.insert(host, index).is_some_and(|last| last >= index) {
             return;
         }
         // What stands in its own log at that place, with its term; the disk may be behind the memory.

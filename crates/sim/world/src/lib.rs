@@ -8,6 +8,7 @@
 
 pub mod disk;
 pub mod host;
+pub mod machine;
 pub mod net;
 pub mod rng;
 pub mod strikes;
@@ -63,6 +64,8 @@ pub(crate) fn with<R>(look: impl FnOnce(&mut World) -> R) -> R {
 
 /// Begins a new world.
 pub fn begin(seed: u64) {
+    machine::set_now(0);
+    machine::set_chance(seed);
     let old = WORLD.replace(World::new(seed));
     // What it holds may look for the world when it goes.
     drop(old);
@@ -76,7 +79,11 @@ pub fn now_ms() -> u64 {
 
 /// Moves time on by a millisecond: what has arrived can be read, and what the disks have finished is told.
 pub fn tick() {
-    with(|world| world.now_ms += 1);
+    let now = with(|world| {
+        world.now_ms += 1;
+        world.now_ms
+    });
+    machine::set_now(now);
     net::deliver();
     disk::complete();
 }

@@ -52,9 +52,9 @@ pub fn note(what: &str, numbers: &[u64]) {
     });
 }
 
-/// Adds an event of people's interest to the trace, and shows it if that was asked for.
+/// Adds an event of people's interest to the trace, and shows it if that was asked for. Its words do not count: they can name files of the machine.
 pub fn tell(what: &str) {
-    note(what, &[]);
+    note("told", &[]);
     let (now, host, shown) = with(|world| (world.now_ms, world.current, world.trace.shown));
     if shown {
         print(now, host, what);
