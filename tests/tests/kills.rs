@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use aumbry_client::{Client, Error, v1};
 use aumbry_tests::{Cluster, equal_states, eventually, records};
 use aumbry_types::SecretBytes;
 
-/// What a writer knows of its secret: the versions that were acknowledged, with their values.
+/// What a writer knows of its secrets: which versions of each were acknowledged, with their values.
 #[derive(Default)]
 struct Ledger {
-    acknowledged: BTreeMap<u64, u64>,
+    acknowledged: BTreeMap<(usize, u64), u64>,
     requests: Vec<String>,
 }
 
@@ -107,35 +108,48 @@ async fn more_is_acknowledged(acknowledged: &AtomicU64) -> Result<()> {
 }
 
 async fn write(client: Client, writer: usize, stop: &AtomicBool, count: &AtomicU64) -> Result<Ledger> {
-    let path = format!("secret/writer{writer}");
-    let keep = v1::KvPutMetadataRequest {
-        path: path.clone(),
-        max_versions: Some(1_000),
-        ..Default::default()
-    };
-    client.call(keep).await?;
     let mut ledger = Ledger::default();
     let mut n = 0;
-    while !stop.load(Ordering::SeqCst) && ledger.acknowledged.len() < 900 {
-        n += 1;
-        let data = format!("{{\"n\":{n}}}");
-        let request = v1::KvPutRequest {
+    for secret in 0.. {
+        let path = path_of(writer, secret);
+        let keep = v1::KvPutMetadataRequest {
             path: path.clone(),
-            data: data.into(),
+            max_versions: Some(VERSIONS_KEPT),
             ..Default::default()
         };
-        // A write that failed may have been applied; its value then stands in a version that nobody acknowledged.
-        if let Ok(reply) = client.call(request).await {
-            let version = reply.version.unwrap_or_default().version;
-            ensure!(
-                ledger.acknowledged.insert(version, n).is_none(),
-                "version {version} was given twice"
-            );
-            ledger.requests.push(reply.header.unwrap_or_default().request_id);
-            count.fetch_add(1, Ordering::SeqCst);
+        // One that is lost in a kill is asked for again.
+        while client.call(keep.clone()).await.is_err() && !stop.load(Ordering::SeqCst) {}
+        let until = ledger.acknowledged.len() + VERSIONS_MAX;
+        while ledger.acknowledged.len() < until {
+            if stop.load(Ordering::SeqCst) {
+                return Ok(ledger);
+            }
+            n += 1;
+            let data = format!("{{\"n\":{n}}}");
+            let request = v1::KvPutRequest {
+                path: path.clone(),
+                data: data.into(),
+                ..Default::default()
+            };
+            // A write that failed may have been applied; its value then stands in a version that nobody acknowledged.
+            if let Ok(reply) = client.call(request).await {
+                let version = reply.version.unwrap_or_default().version;
+                ensure!(
+                    ledger.acknowledged.insert((secret, version), n).is_none(),
+                    "version {version} was given twice"
+                );
+                ledger.requests.push(reply.header.unwrap_or_default().request_id);
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            // All of them are read at the end.
+            tokio::time::sleep(REST).await;
         }
     }
     Ok(ledger)
+}
+
+fn path_of(writer: usize, secret: usize) -> String {
+    format!("secret/writer{writer}/{secret}")
 }
 
 /// What a reader was answered: the ids of its requests.
@@ -159,7 +173,7 @@ async fn read(client: Client, nobody: Client, reader: usize, stop: &AtomicBool) 
     let mut answers = Answers::default();
     while !stop.load(Ordering::SeqCst) {
         let get = v1::KvGetRequest {
-            path: format!("secret/writer{}", reader % WRITERS),
+            path: path_of(reader % WRITERS, 0),
             ..Default::default()
         };
         if let Ok(reply) = client.call(get.clone()).await {
@@ -175,43 +189,47 @@ async fn read(client: Client, nobody: Client, reader: usize, stop: &AtomicBool) 
 }
 
 async fn check(client: &Client, writer: usize, ledger: &Ledger) -> Result<()> {
-    let path = format!("secret/writer{writer}");
     let mut seen = BTreeMap::new();
-    let metadata = client
-        .call(v1::KvGetMetadataRequest {
-            path: path.clone(),
-            ..Default::default()
-        })
-        .await?;
-    for version in 1..=metadata.current_version {
-        let get = v1::KvGetRequest {
-            path: path.clone(),
-            version,
-            ..Default::default()
-        };
-        let item = client.call(get).await?.item.unwrap_or_default();
-        let value: serde_json::Value = serde_json::from_slice(&item.data)?;
-        let n = value["n"].as_u64().context("a value that nobody wrote")?;
-        ensure!(
-            seen.insert(n, version).is_none(),
-            "writer {writer}: value {n} was applied twice"
-        );
-        if let Some(expected) = ledger.acknowledged.get(&version) {
+    let secrets = ledger.acknowledged.keys().last().map_or(0, |(secret, _)| secret + 1);
+    for secret in 0..secrets {
+        let path = path_of(writer, secret);
+        let metadata = client
+            .call(v1::KvGetMetadataRequest {
+                path: path.clone(),
+                ..Default::default()
+            })
+            .await?;
+        for version in 1..=metadata.current_version {
+            let get = v1::KvGetRequest {
+                path: path.clone(),
+                version,
+                ..Default::default()
+            };
+            let item = client.call(get).await?.item.unwrap_or_default();
+            let value: serde_json::Value = serde_json::from_slice(&item.data)?;
+            let n = value["n"].as_u64().context("a value that nobody wrote")?;
             ensure!(
-                *expected == n,
-                "writer {writer}: version {version} holds {n}, acknowledged was {expected}"
+                seen.insert(n, (secret, version)).is_none(),
+                "writer {writer}: value {n} was applied twice"
             );
+            if let Some(expected) = ledger.acknowledged.get(&(secret, version)) {
+                ensure!(
+                    *expected == n,
+                    "writer {writer}: version {version} holds {n}, acknowledged was {expected}"
+                );
+            }
         }
+        let acknowledged = ledger.acknowledged.range((secret, 0)..=(secret, u64::MAX)).next_back();
+        let last = acknowledged.map_or(0, |((_, version), _)| *version);
+        ensure!(
+            last <= metadata.current_version,
+            "writer {writer}: acknowledged version {last} is lost"
+        );
     }
-    let values: Vec<u64> = seen.values().copied().collect();
+    let places: Vec<(usize, u64)> = seen.values().copied().collect();
     ensure!(
-        values.windows(2).all(|pair| pair[0] < pair[1]),
+        places.windows(2).all(|pair| pair[0] < pair[1]),
         "writer {writer}: versions are not in the order of the writes"
-    );
-    let last = ledger.acknowledged.keys().last().copied().unwrap_or(0);
-    ensure!(
-        last <= metadata.current_version,
-        "writer {writer}: acknowledged version {last} is lost"
     );
     Ok(())
 }
@@ -232,5 +250,9 @@ const WRITERS: usize = 8;
 const READERS: usize = 2;
 const KILLS: usize = 20;
 const KILLS_OF_ALL: usize = 5;
-/// 25 rounds of them stay below the versions that a secret keeps.
 const WRITES_BETWEEN: u64 = 80;
+/// Enough that some of eight writers always wait for an answer, and that what they write is read in half a minute.
+const REST: Duration = Duration::from_millis(10);
+/// Less than a secret keeps: those count as well of which nobody was told.
+const VERSIONS_MAX: usize = 900;
+const VERSIONS_KEPT: u32 = 1_000;
