@@ -14,7 +14,6 @@
 mod bench;
 mod checks;
 mod demo;
-mod fuzz;
 mod policy;
 mod process;
 mod setup;
@@ -33,7 +32,6 @@ fn main() -> ExitCode {
         ["demo", "--keep"] => demo::run(demo::Afterwards::Keep),
         ["bench", ref arguments @ ..] => bench::run(arguments),
         ["torture", ref arguments @ ..] => torture::run(arguments),
-        ["fuzz", ref arguments @ ..] => fuzz::run(arguments),
         ["sim", ref arguments @ ..] => sim::run(arguments),
         ["test"] => checks::test(),
         ["verify"] => checks::verify(),
@@ -66,7 +64,6 @@ cargo xtask <command>
   test           everything that must pass
   bench          measure three nodes; `bench --help` tells how
   torture        real clusters under faults and load, round after round; `torture --help` tells how
-  fuzz           every decoder against changed inputs, for as long as you like; `fuzz --help` tells how
   sim            simulate clusters under faults; `sim --help` tells how
   verify         what passes in a minute or two: `test` without real processes and documentation
   fix            format, apply the lints' own corrections, make the table of abuse cases anew

@@ -48,13 +48,6 @@ impl HttpConnection {
     }
 }
 
-/// Reads one answer that a stream holds.
-pub(crate) async fn read_answer(stream: Stream) -> Result<u16, Fault> {
-    let read = BytesMut::new();
-    let (code, _) = Open { stream, read }.exchange(b"").await?;
-    Ok(code)
-}
-
 /// What becomes of a connection after an answer.
 enum After {
     Keep,

@@ -11,8 +11,6 @@
 
 mod error;
 mod fault;
-#[doc(hidden)]
-pub mod fuzzing;
 mod http1;
 mod link;
 mod load;

@@ -267,12 +267,7 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self::read(&text))
-    }
-
-    /// Reads a text, as far as it can be read, and tells what in it cannot.
-    pub(crate) fn read(text: &str) -> (Option<Self>, Vec<Misread>) {
-        file::read(text)
+        Ok(file::read(&text))
     }
 
     /// Where clients reach the node.

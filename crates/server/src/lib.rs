@@ -10,8 +10,6 @@ mod check;
 pub mod config;
 mod convert;
 mod disk;
-#[doc(hidden)]
-pub mod fuzzing;
 mod gateway;
 mod harden;
 mod health;

@@ -14,7 +14,6 @@
 //! may stay on the disk until its file is used again.
 
 mod frame;
-pub(crate) mod fuzzing;
 mod image;
 mod preparer;
 mod scan;

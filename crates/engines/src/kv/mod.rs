@@ -3,8 +3,6 @@
 //! A secret is one metadata row and one row a version. Directories come with the first secret below them and vanish with the last.
 
 mod data;
-#[doc(hidden)]
-pub mod fuzzing;
 mod metadata;
 mod plan;
 mod request;

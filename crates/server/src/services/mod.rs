@@ -90,7 +90,7 @@ fn token(metadata: &MetadataMap) -> Result<SecretBytes, Status> {
 }
 
 /// The form of gRPC's timeouts: at most eight digits and a unit.
-pub(crate) fn parse_timeout(text: &str) -> Option<Duration> {
+fn parse_timeout(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let digits = &text[..text.len() - unit.len_utf8()];
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {

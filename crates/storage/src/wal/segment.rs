@@ -151,25 +151,18 @@ impl Segment {
     }
 
     fn header(&self) -> [u8; SECTOR_BYTES] {
-        header(self.number, self.salt, self.previous, self.bytes)
+        let mut header = [0; SECTOR_BYTES];
+        header[..8].copy_from_slice(MAGIC);
+        for (at, number) in [self.number, self.salt, self.previous, self.bytes]
+            .into_iter()
+            .enumerate()
+        {
+            header[8 + 8 * at..][..8].copy_from_slice(&number.to_be_bytes());
+        }
+        let checksum = crc32c::crc32c(&header[..40]);
+        header[40..44].copy_from_slice(&checksum.to_be_bytes());
+        header
     }
-}
-
-/// What a segment begins with.
-pub(super) fn header(number: u64, salt: u64, previous: u64, bytes: u64) -> [u8; SECTOR_BYTES] {
-    let mut header = [0; SECTOR_BYTES];
-    header[..8].copy_from_slice(MAGIC);
-    for (at, number) in [number, salt, previous, bytes].into_iter().enumerate() {
-        header[8 + 8 * at..][..8].copy_from_slice(&number.to_be_bytes());
-    }
-    mend(&mut header);
-    header
-}
-
-/// Sets the checksum of a header right.
-pub(super) fn mend(header: &mut [u8]) {
-    let checksum = crc32c::crc32c(&header[..40]);
-    header[40..44].copy_from_slice(&checksum.to_be_bytes());
 }
 
 /// The name of a segment.
