@@ -86,36 +86,60 @@ fn read(process: u32, search: &Search) -> Result<Searched> {
         unread: Vec::new(),
     };
     let overlap = search.longest() as u64;
-    let mut piece = vec![0; PIECE_BYTES];
+    let used = Used::open(process)?;
+    let mut piece = vec![0; PIECE_BYTES as usize + search.longest()];
     for mapping in mappings {
-        let mut at = mapping.start;
-        while at < mapping.end {
-            let wanted = usize::try_from(mapping.end - at)
-                .unwrap_or(PIECE_BYTES)
-                .min(PIECE_BYTES);
-            let Ok(count) = memory.read_at(&mut piece[..wanted], at) else {
+        for at in (mapping.start..mapping.end).step_by(PIECE_BYTES as usize) {
+            let end = mapping.end.min(at + PIECE_BYTES);
+            if !used.any(at, end)? {
+                continue;
+            }
+            // What began in the piece before is seen whole.
+            let begin = mapping.start.max(at.saturating_sub(overlap));
+            let piece = &mut piece[..usize::try_from(end - begin)?];
+            if memory.read_exact_at(piece, begin).is_err() {
                 searched.unread.push(mapping.name.clone());
                 break;
-            };
-            // Most of what is mapped was never written.
-            if piece[..count].iter().any(|byte| *byte != 0) {
-                let place = format!("{} at {at:x}", mapping.name);
-                searched.found.extend(search.look_in(&place, &piece[..count]));
             }
-            searched.bytes += count as u64;
-            let next = at + count as u64;
-            at = if next < mapping.end && count as u64 > overlap {
-                next - overlap
-            } else {
-                next
-            };
-            if count == 0 {
-                break;
+            searched.bytes += end - at;
+            if piece.iter().any(|byte| *byte != 0) {
+                let place = format!("{} at {at:x}", mapping.name);
+                searched.found.extend(search.look_in(&place, piece));
             }
         }
     }
     ensure!(searched.bytes > 0, "process {process} has no memory that can be read");
     Ok(searched)
+}
+
+/// Which pages of a process are in memory or in swap. The others were never written, or are those of a file: most of what is mapped.
+struct Used {
+    pages: File,
+    page_bytes: u64,
+}
+
+impl Used {
+    fn open(process: u32) -> Result<Self> {
+        let told = Command::new("getconf").arg("PAGESIZE").output()?.stdout;
+        Ok(Self {
+            pages: File::open(format!("/proc/{process}/pagemap"))?,
+            page_bytes: String::from_utf8(told)?.trim().parse()?,
+        })
+    }
+
+    /// Whether any page between these is.
+    fn any(&self, start: u64, end: u64) -> Result<bool> {
+        let mut entries = vec![0; usize::try_from((end - start).div_ceil(self.page_bytes) * 8)?];
+        let at = start / self.page_bytes * 8;
+        // What belongs to the kernel has no entry, and is looked at.
+        if self.pages.read_exact_at(&mut entries, at).is_err() {
+            return Ok(true);
+        }
+        // The highest bit is that of memory, the next one that of swap; both are in the last byte of eight.
+        Ok(entries
+            .chunks(8)
+            .any(|entry| entry.last().is_some_and(|last| last >> 6 != 0)))
+    }
 }
 
 /// A line of `/proc/PID/maps`, if the mapping can be read.
@@ -133,5 +157,5 @@ fn parse(line: &str) -> Option<Mapping> {
 }
 
 /// As large as a buffer, so that what is found in one buffer is found in a piece or two.
-const PIECE_BYTES: usize = 64 << 10;
+const PIECE_BYTES: u64 = 64 << 10;
 const CAP_SYS_PTRACE: u32 = 19;
