@@ -269,15 +269,16 @@ impl Run {
         self.end = work.now();
         self.cluster.spawn(client::read_all(CLIENT_HOSTS[1], work, Arc::clone(&done)));
         let mut is_read = self.wait(CONVERGE_MS, |_| done.load(Ordering::Relaxed));
+        let rest = now_ms() + SETTLE_MS;
+        while now_ms() < rest {
+            self.step();
+        }
+        // After the rest: what was under way when the clients stopped is answered by then, and on record.
         let rows = audit::read_all(&self.cluster);
         is_read &= self.wait(CONVERGE_MS, |_| audit::is_done(&rows));
         if !is_read {
             self.complain("progress after heal: the last reads were not answered");
             return;
-        }
-        let rest = now_ms() + SETTLE_MS;
-        while now_ms() < rest {
-            self.step();
         }
         if !self.wait(CONVERGE_MS, Self::is_same) {
             let shown = self.shown();

@@ -15,7 +15,7 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn a_fixed_set_of_seeds_passes() {
-    let (is_ok, output) = sim(&["--seeds", SEEDS, "--from", FROM]);
+    let (is_ok, output) = sim(&["--seeds", SEEDS, "--from", "1"]);
     assert!(is_ok, "{output}");
 }
 
@@ -47,8 +47,6 @@ fn trace(output: &str) -> String {
     word.expect("a run says its trace").to_owned()
 }
 
-/// A minute of two cores that have nothing else to do.
-const SEEDS: &str = "80";
-/// The first after seed 69, which is an open finding (`docs/status.md`): with it the set does not pass.
-const FROM: &str = "70";
-const FOUND: [u64; 0] = [];
+/// Two minutes of two cores that have nothing else to do, at the most.
+const SEEDS: &str = "150";
+const FOUND: [u64; 1] = [69];
