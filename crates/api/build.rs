@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use protox::prost::Message as _;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Relative to the package, which is where Cargo runs this: a path fixed at compile time would be that of another checkout when
     // two share a target directory.
@@ -14,6 +16,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo:rerun-if-changed={}", file.display());
     }
     let descriptors = protox::compile(&files, [root])?;
+    let mut of_clients = descriptors.clone();
+    of_clients.file.retain(|file| file.package() != "aumbry.peer.v1");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("aumbry.v1.bin"), of_clients.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".")
         .btree_map(".")

@@ -38,6 +38,8 @@ pub struct NodeEnv {
     pub peer: String,
     /// Where its metrics are.
     pub metrics: String,
+    /// Where clients of the HTTP interface reach it.
+    pub http: String,
     /// Its process.
     pub pid: u32,
     /// Its configuration.

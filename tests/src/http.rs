@@ -30,8 +30,23 @@ pub async fn ask(address: &str, method: &str, target: &str) -> Result<Answered> 
 }
 
 /// Asks on this connection, which is closed afterwards.
-pub async fn ask_on(mut stream: impl AsyncRead + AsyncWrite + Unpin, method: &str, target: &str) -> Result<Answered> {
-    let request = format!("{method} {target} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
+pub async fn ask_on(stream: impl AsyncRead + AsyncWrite + Unpin, method: &str, target: &str) -> Result<Answered> {
+    send_on(stream, method, target, &[], "").await
+}
+
+/// Sends headers and a body on this connection, which is closed afterwards.
+pub async fn send_on(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Answered> {
+    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;

@@ -6,6 +6,7 @@ mod canary;
 mod certificates;
 mod cluster;
 mod damage;
+mod development;
 mod disk;
 mod fleet;
 mod gate;
@@ -29,6 +30,7 @@ mod tls;
 pub mod torture;
 mod trio;
 mod volume;
+mod web;
 
 pub use canary::{Canaries, Form, Found, plant_everywhere, search};
 pub use certificates::{Authority, Pair};
@@ -37,10 +39,11 @@ pub use damage::{
     Dice, copy_directory, files_below, flip, flip_middle, flip_middle_of_log, is_clear, log_end, newest, operator,
     tell, used_bytes,
 };
+pub use development::Development;
 pub use disk::Disk;
 pub use fleet::Fleet;
 pub use gate::Gate;
-pub use http::{Answered, ask, ask_on};
+pub use http::{Answered, ask, ask_on, send_on};
 pub use lab::{Lab, in_mount_namespace, in_namespace};
 pub use load::{Ledger, Load};
 pub use memory::{Searched, can_read_memory, search_memory};
@@ -55,6 +58,7 @@ pub use server::{Certificates, Refusal, Server, Unusual};
 pub use share::{combine_shares, decode_share};
 pub use states::equal_states;
 pub use stubs::{Asked, EtcdStub, Stall, VaultStub};
-pub use tls::{Watch, connect, der, shown};
+pub use tls::{Watch, call_grpc, connect, der, shown};
 pub use trio::{Trio, get, put};
 pub use volume::{Volume, can_mount};
+pub use web::{WebAsked, WebReply, WebStub};

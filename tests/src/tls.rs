@@ -37,6 +37,39 @@ pub fn der(pem: &str) -> Result<Vec<u8>> {
     Ok(CertificateDer::from_pem_slice(pem.as_bytes())?.to_vec())
 }
 
+/// One message to a gRPC method, in its encoding: the status that ends the answer, and all that came before it.
+pub async fn call_grpc(address: &str, authority: &str, method: &str, message: &[u8]) -> Result<(String, Vec<u8>)> {
+    let stream = connect(address, authority, "h2").await?;
+    let (mut sender, connection) = h2::client::handshake(stream).await?;
+    tokio::spawn(connection);
+    let request = Request::post(format!("https://localhost{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())?;
+    let (answer, mut body) = sender.send_request(request, false)?;
+    let mut framed = vec![0];
+    framed.extend_from_slice(&u32::try_from(message.len())?.to_be_bytes());
+    framed.extend_from_slice(message);
+    body.send_data(framed.into(), true)?;
+    let answer = answer.await?;
+    let status = |headers: &http::HeaderMap| {
+        let status = headers.get("grpc-status").and_then(|status| status.to_str().ok());
+        status.map(str::to_owned)
+    };
+    if let Some(status) = status(answer.headers()) {
+        return Ok((status, Vec::new()));
+    }
+    let mut body = answer.into_body();
+    let mut read = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data?;
+        body.flow_control().release_capacity(data.len())?;
+        read.extend_from_slice(&data);
+    }
+    let trailers = body.trailers().await?.unwrap_or_default();
+    Ok((status(&trailers).context("no status")?, read))
+}
+
 /// Somebody who watches a service of the gRPC health service.
 pub struct Watch {
     body: RecvStream,

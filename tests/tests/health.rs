@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use aumbry_tests::{Answered, Cluster, Own, Watch, ask, eventually};
+use aumbry_tests::{Answered, Cluster, Own, Watch, ask, call_grpc, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -237,3 +237,33 @@ async fn the_listener_is_bounded() -> Result<()> {
 const SILENCE: Duration = Duration::from_secs(4);
 /// As the server has it.
 const PER_ADDRESS: usize = 16;
+
+/// Which services and messages there are is told where the configuration says so, and nowhere else; what nodes speak among themselves, never. Abuse cases: 77.
+#[tokio::test(flavor = "multi_thread")]
+async fn services_are_told_if_that_is_wanted() -> Result<()> {
+    const METHOD: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    // Field 7, the list of services; and field 4, the file that has a symbol.
+    let list = b"\x3a\x01*";
+    let own = Own::start().await?;
+    let (status, _) = call_grpc(&own.client, own.authority.pem(), METHOD, list).await?;
+    ensure!(status == "12", "it is not implemented by default: {status}");
+    let mut wanting = Own::make()?;
+    let text = std::fs::read_to_string(wanting.config())?;
+    std::fs::write(
+        wanting.config(),
+        text.replace("[client]", "[client]\nreflection = true"),
+    )?;
+    wanting.run().await?;
+    let (status, told) = call_grpc(&wanting.client, wanting.authority.pem(), METHOD, list).await?;
+    let told = String::from_utf8_lossy(&told).into_owned();
+    ensure!(status == "0", "{status}");
+    for service in ["aumbry.v1.KvService", "aumbry.v1.AuthService", "grpc.health.v1.Health"] {
+        ensure!(told.contains(service), "{service} is not in {told}");
+    }
+    ensure!(!told.contains("peer"), "{told}");
+    let symbol = [b"\x22\x16".as_slice(), b"aumbry.v1.KvPutRequest"].concat();
+    let (status, told) = call_grpc(&wanting.client, wanting.authority.pem(), METHOD, &symbol).await?;
+    let told = String::from_utf8_lossy(&told).into_owned();
+    ensure!(status == "0" && told.contains("aumbry/v1/kv.proto"), "{status} {told}");
+    Ok(())
+}

@@ -29,6 +29,9 @@ pub(crate) fn test() -> Result<(), String> {
     steps.run("simulated clusters", || {
         process::show(sim::cargo()?.args(SIMULATION), "the tests of the simulation")
     })?;
+    steps.run("simulated clusters with an old fault of openraft", || {
+        process::show(sim::cargo_reverted()?.args(SIMULATION), "the tests of the simulation")
+    })?;
     steps.finish();
     Ok(())
 }

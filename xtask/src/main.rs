@@ -13,7 +13,9 @@
 
 mod bench;
 mod checks;
+mod clients;
 mod demo;
+mod fuzz;
 mod policy;
 mod process;
 mod setup;
@@ -32,8 +34,11 @@ fn main() -> ExitCode {
         ["demo", "--keep"] => demo::run(demo::Afterwards::Keep),
         ["bench", ref arguments @ ..] => bench::run(arguments),
         ["torture", ref arguments @ ..] => torture::run(arguments),
+        ["fuzz", ref arguments @ ..] => fuzz::run(arguments),
         ["sim", ref arguments @ ..] => sim::run(arguments),
         ["test"] => checks::test(),
+        ["test", "--all"] => checks::test().and_then(|()| clients::run(&[])),
+        ["clients", ref names @ ..] => clients::run(names),
         ["verify"] => checks::verify(),
         ["fix"] => checks::fix(),
         ["advisories"] => policy::advisories(),
@@ -61,9 +66,11 @@ const HELP: &str = "\
 cargo xtask <command>
 
   demo [--keep]  start three nodes, use them, kill the leader, check what was promised
-  test           everything that must pass
+  test [--all]   everything that must pass; with --all also `clients`
+  clients        clients that others wrote, from their registries: hvac, node-vault, go, vaultrs
   bench          measure three nodes; `bench --help` tells how
   torture        real clusters under faults and load, round after round; `torture --help` tells how
+  fuzz           every decoder against changed inputs, for as long as you like; `fuzz --help` tells how
   sim            simulate clusters under faults; `sim --help` tells how
   verify         what passes in a minute or two: `test` without real processes and documentation
   fix            format, apply the lints' own corrections, make the table of abuse cases anew

@@ -21,6 +21,13 @@ pub(crate) fn cargo() -> Result<Command, String> {
     Ok(cargo)
 }
 
+/// Cargo in the workspace in which openraft has an old fault. What does not depend on that is compiled once for both.
+pub(crate) fn cargo_reverted() -> Result<Command, String> {
+    let mut cargo = cargo()?;
+    cargo.current_dir(workspace::root().join("crates").join("sim").join("reverted"));
+    Ok(cargo)
+}
+
 fn target() -> Result<PathBuf, String> {
     Ok(workspace::target_dir()?.join("sim"))
 }

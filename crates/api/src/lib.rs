@@ -11,6 +11,9 @@ pub use failure::{code_name, failure_in, failure_of, status_of};
 pub use operation::{Operation, Reply};
 pub use tries::Tries;
 
+/// What clients speak, as a set of file descriptors without those of what nodes speak among themselves.
+pub const FILE_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/aumbry.v1.bin"));
+
 /// What clients speak.
 #[allow(
     missing_docs,

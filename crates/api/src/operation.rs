@@ -123,6 +123,8 @@ operations! {
     TokenLookupRequest, TokenLookup => TokenLookupReply;
     TokenRenewRequest, TokenRenew => TokenRenewReply;
     TokenRevokeRequest, TokenRevoke => TokenRevokeReply;
+    AppRoleLoginRequest, AppRoleLogin => LoginReply;
+    UserpassLoginRequest, UserpassLogin => LoginReply;
     PolicyPutRequest, PolicyPut => PolicyPutReply;
     PolicyGetRequest, PolicyGet => PolicyGetReply;
     PolicyListRequest, PolicyList => PolicyListReply;
@@ -146,6 +148,7 @@ operations! {
     SnapshotReleaseRequest, SnapshotRelease => SnapshotReleaseReply;
     AuditReadRequest, AuditRead => AuditReadReply;
     AuditCheckpointRequest, AuditCheckpoint => AuditCheckpointReply;
+    LogicalRequest, Logical => LogicalReply;
 }
 
 replies! {
@@ -159,6 +162,7 @@ replies! {
     TokenLookupReply, TokenLookup;
     TokenRenewReply, TokenRenew;
     TokenRevokeReply, TokenRevoke;
+    LoginReply, Login;
     PolicyPutReply, PolicyPut;
     PolicyGetReply, PolicyGet;
     PolicyListReply, PolicyList;
@@ -182,4 +186,5 @@ replies! {
     SnapshotReleaseReply, SnapshotRelease;
     AuditReadReply, AuditRead;
     AuditCheckpointReply, AuditCheckpoint;
+    LogicalReply, Logical;
 }

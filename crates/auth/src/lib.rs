@@ -1,11 +1,33 @@
-//! Authentication methods, one folder each. A method turns evidence into a [`Caller`], through a [`aumbry_barrier::Txn`].
+//! Authentication methods, one folder each. A method turns evidence into a [`token::Login`], through a [`aumbry_barrier::Txn`], and a
+//! token turns into a [`Caller`].
 //!
-//! What it guarantees: a caller is who presented a token that stands in the state, is not expired or used up, and whose ancestors
-//! all still stand; and the plan that used it is refused if that changes before the plan is applied.
+//! What it guarantees: a caller is who presented a token that stands in the state, is not expired or used up, is shown from where it is
+//! bound to, and whose ancestors all still stand; and the plan that used it is refused if that changes before the plan is applied.
 //! What it does not do: decide what the caller may do.
 
+mod answer;
+pub mod approle;
+pub mod cert;
+pub mod cidr;
+pub mod cubbyhole;
+mod fields;
+pub mod identity;
+pub mod jwt;
+mod kept;
+pub mod kubernetes;
+mod listing;
+mod params;
 mod places;
+mod sweep;
 pub mod token;
+pub mod userpass;
 
-pub use places::{ACCESSORS, JOIN_TOKENS, MOUNTS, NAMESPACE_ROOT, ORPHANS, POLICIES};
+pub use answer::{Answer, Error, LoginError, canonical};
+pub use kept::Request as KeptRequest;
+pub use params::{OldNames, TokenParams, WantedType};
+pub use places::{
+    ACCESSORS, ALIASES, AUTH_MOUNTS, ENTITIES, GROUPS, JOIN_TOKENS, MFA_ENFORCEMENTS, MFA_METHODS, MOUNTS,
+    NAMESPACE_ROOT, ORPHANS, POLICIES, Place, QUOTAS, TOKEN_MOUNT, TOKEN_ROLES,
+};
+pub use sweep::{disable, expire, sweep};
 pub use token::Caller;

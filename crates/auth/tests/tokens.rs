@@ -3,9 +3,10 @@
 #[path = "../../barrier/tests/common/mod.rs"]
 mod common;
 
+use aumbry_auth::sweep;
 use aumbry_auth::token::{
-    Create, CreateError, Info, NewToken, Refusal, RenewError, TTL_S_DEFAULT, TTL_S_MAX, authenticate, create,
-    find_by_accessor, find_by_text, info, make_root, renew, revoke, sweep,
+    Create, CreateError, Info, NewToken, OrphanError, Refusal, RenewError, TTL_S_DEFAULT, TTL_S_MAX, authenticate,
+    create, find_by_accessor, find_by_text, info, make_root, renew, revoke, revoke_orphan,
 };
 use aumbry_barrier::Txn;
 use aumbry_state::{Outcome, View as _, key};
@@ -32,7 +33,7 @@ impl Tokens {
     /// Creates below the token with this text.
     fn create(&mut self, parent: &SecretBytes, wanted: Create) -> Result<NewToken, CreateError> {
         self.bed.run(|txn| {
-            let caller = authenticate(txn, parent.expose(), false).expect("the parent stands");
+            let caller = authenticate(txn, parent.expose(), false, "").expect("the parent stands");
             create(txn, &caller, false, wanted)
         })
     }
@@ -40,7 +41,7 @@ impl Tokens {
     fn is_valid(&mut self, token: &SecretBytes) -> bool {
         let (caller, command) = self
             .bed
-            .plan(|txn| authenticate(txn, token.expose(), false).map(|c| c.id));
+            .plan(|txn| authenticate(txn, token.expose(), false, "").map(|c| c.id));
         let outcome = self.bed.apply(&command);
         caller.is_ok() && outcome == Outcome::Ok
     }
@@ -122,7 +123,7 @@ fn a_child_never_has_more_policies_than_its_parent() {
     }
     // `sudo` gives any policy but root.
     let refused = tokens.bed.run(|txn| {
-        let caller = authenticate(txn, parent.expose(), false).expect("stands");
+        let caller = authenticate(txn, parent.expose(), false, "").expect("stands");
         assert!(create(txn, &caller, true, with(&["c"])).is_ok());
         create(txn, &caller, true, with(&["root"])).map(|new| new.info.policies)
     });
@@ -329,7 +330,11 @@ fn uses_are_counted_where_the_log_puts_them() {
         .map(|_| {
             tokens
                 .bed
-                .plan(|txn| authenticate(txn, token.expose(), false).map(|_| ()).expect("stands"))
+                .plan(|txn| {
+                    authenticate(txn, token.expose(), false, "")
+                        .map(|_| ())
+                        .expect("stands")
+                })
                 .1
         })
         .collect();
@@ -369,7 +374,11 @@ fn expiry_takes_the_children_along_by_the_logs_time() {
     // Planned in time and applied too late: refused where the log decides.
     let plan = tokens
         .bed
-        .plan(|txn| authenticate(txn, child.expose(), false).map(|_| ()).expect("stands"))
+        .plan(|txn| {
+            authenticate(txn, child.expose(), false, "")
+                .map(|_| ())
+                .expect("stands")
+        })
         .1;
     tokens.bed.now += 10_000;
     assert_eq!(tokens.bed.apply(&plan), Outcome::Expired);
@@ -401,7 +410,10 @@ fn an_accessor_names_a_token_and_is_none() {
         &new.token.expose()[1..],
     ] {
         for custom in [false, true] {
-            let refused = tokens.bed.plan(|txn| authenticate(txn, evidence, custom).map(|_| ())).0;
+            let refused = tokens
+                .bed
+                .plan(|txn| authenticate(txn, evidence, custom, "").map(|_| ()))
+                .0;
             assert_eq!(refused, Err(Refusal::Invalid));
         }
     }
@@ -446,6 +458,39 @@ fn revoking_takes_the_tree_at_once_and_the_sweep_leaves_no_row() {
     assert_eq!(tokens.rows(), before);
 }
 
+/// Children of a token that is revoked alone keep their uses, their time and what is below them, and nothing is left of it.
+#[test]
+fn a_token_that_is_revoked_alone_leaves_its_children() {
+    let mut tokens = Tokens::new();
+    let root = tokens.root.duplicate();
+    let before = tokens.rows();
+    let parent = tokens.create(&root, with(&["a"])).expect("root may").token;
+    let counted = Create {
+        num_uses: 3,
+        ttl_s: 100,
+        ..with(&[])
+    };
+    let counted = tokens.create(&parent, counted).expect("may").token;
+    let child = tokens.create(&parent, with(&[])).expect("may").token;
+    let grandchild = tokens.create(&child, with(&[])).expect("may").token;
+    assert!(tokens.is_valid(&counted));
+    let id = tokens.id(&parent);
+    tokens.bed.run(|txn| revoke_orphan(txn, id)).expect("may");
+    assert!(!tokens.is_valid(&parent));
+    tokens.sweep(10);
+    assert!(tokens.is_valid(&child) && tokens.is_valid(&grandchild));
+    let of_counted = tokens.id(&counted);
+    let told = tokens.bed.plan(|txn| info(txn, of_counted)).0.expect("is there");
+    assert_eq!((told.num_uses, told.orphan, told.ttl_s), (2, true, 100));
+    assert!(tokens.is_valid(&counted) && tokens.is_valid(&counted) && !tokens.is_valid(&counted));
+    assert_eq!(tokens.bed.run(|txn| revoke_orphan(txn, id)), Err(OrphanError::NotFound));
+    tokens.sweep(10);
+    tokens.revoke(&child);
+    tokens.sweep(10);
+    assert!(!tokens.is_valid(&grandchild));
+    assert_eq!(tokens.rows(), before);
+}
+
 /// A child that goes before its parent leaves the parent's counts behind; they go with the parent.
 #[test]
 fn a_parent_whose_children_are_gone_leaves_no_row() {
@@ -465,7 +510,7 @@ fn a_parent_whose_children_are_gone_leaves_no_row() {
 fn no_child_survives_a_revocation_that_it_raced() {
     let plan_child = |tokens: &Tokens, parent: &SecretBytes| {
         let planned = tokens.bed.plan(|txn: &mut Txn<'_>| {
-            let caller = authenticate(txn, parent.expose(), false).expect("stands");
+            let caller = authenticate(txn, parent.expose(), false, "").expect("stands");
             create(txn, &caller, false, Create::default()).expect("may").token
         });
         (planned.0, planned.1)

@@ -3,7 +3,8 @@
 #[path = "../../barrier/tests/common/mod.rs"]
 mod common;
 
-use aumbry_auth::token::{Create, authenticate, create, find_by_text, info, make_root, renew, revoke, sweep};
+use aumbry_auth::sweep;
+use aumbry_auth::token::{Create, authenticate, create, find_by_text, info, make_root, renew, revoke};
 use aumbry_barrier::Txn;
 use aumbry_state::{Command, Outcome, View as _, key};
 use aumbry_types::{ObjectId, SecretBytes};
@@ -39,7 +40,8 @@ impl Tokens {
     }
 
     fn plan_use(&self, token: &SecretBytes) -> (bool, Command) {
-        self.bed.plan(|txn| authenticate(txn, token.expose(), false).is_ok())
+        self.bed
+            .plan(|txn| authenticate(txn, token.expose(), false, "").is_ok())
     }
 
     fn is_valid(&mut self, token: &SecretBytes) -> bool {
@@ -71,7 +73,7 @@ impl Tokens {
 
 /// Creates a token below the one with this text; gives its text and when it expires.
 fn child(txn: &mut Txn<'_>, parent: &SecretBytes, wanted: Create) -> (SecretBytes, u64) {
-    let caller = authenticate(txn, parent.expose(), false).expect("the parent stands");
+    let caller = authenticate(txn, parent.expose(), false, "").expect("the parent stands");
     let new = create(txn, &caller, false, wanted).expect("may");
     (new.token, new.info.expires_at)
 }
@@ -100,7 +102,7 @@ fn a_token_with_a_number_of_uses_creates_none() {
     let token = tokens.counted(3);
     for orphan in [false, true] {
         let refused = tokens.bed.run(|txn| {
-            let caller = authenticate(txn, token.expose(), false).expect("stands");
+            let caller = authenticate(txn, token.expose(), false, "").expect("stands");
             let wanted = Create {
                 orphan,
                 num_uses: 1,
@@ -123,15 +125,15 @@ fn a_token_with_a_number_of_uses_creates_none() {
 fn the_last_use_may_be_for_the_token_itself() {
     let last_uses: [fn(&mut Txn<'_>, &SecretBytes, ObjectId); 3] = [
         |txn, token, id| {
-            authenticate(txn, token.expose(), false).expect("stands");
+            authenticate(txn, token.expose(), false, "").expect("stands");
             revoke(txn, id).expect("opens");
         },
         |txn, token, id| {
-            authenticate(txn, token.expose(), false).expect("stands");
+            authenticate(txn, token.expose(), false, "").expect("stands");
             let _ = renew(txn, id, 5);
         },
         |txn, token, _| {
-            authenticate(txn, token.expose(), false).expect("stands");
+            authenticate(txn, token.expose(), false, "").expect("stands");
             txn.abandon();
         },
     ];

@@ -90,6 +90,19 @@ impl Barrier {
         two_layer::open(key, &self.associated_data(row, kind), body).map_err(|_| DamagedRow)
     }
 
+    /// Seals what a token that is not stored holds, with a key of the current term.
+    #[must_use]
+    pub fn seal_token(&self, plaintext: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+        self.seal(NO_ROW, Kind::BatchToken, plaintext, entropy).1.into()
+    }
+
+    /// Opens what [`Self::seal_token`] sealed with a key of a term that is not retired.
+    #[must_use]
+    pub fn open_token(&self, sealed: &[u8]) -> Option<SecretBytes> {
+        self.open(NO_ROW, Kind::BatchToken, &Bytes::copy_from_slice(sealed))
+            .ok()
+    }
+
     fn current_key(&self, purpose: Purpose) -> &SecretKey {
         let key = self.keyring.data_key(purpose, self.keyring.term());
         key.expect("the keyring holds its current term")
@@ -99,6 +112,9 @@ impl Barrier {
         [&self.storage_id.as_bytes()[..], &[kind as u8], row].concat()
     }
 }
+
+/// No row's key is empty.
+const NO_ROW: &[u8] = b"";
 
 #[cfg(test)]
 mod tests {
@@ -131,7 +147,24 @@ mod tests {
                 kept.push(kind);
             }
         }
-        let expected = [Kind::Directory, Kind::Secret, Kind::Token, Kind::Policy, Kind::Mount];
+        let expected = [
+            Kind::Directory,
+            Kind::Secret,
+            Kind::Token,
+            Kind::Policy,
+            Kind::Mount,
+            Kind::TokenRole,
+            Kind::AppRole,
+            Kind::RoleId,
+            Kind::SecretId,
+            Kind::Entity,
+            Kind::Alias,
+            Kind::Group,
+            Kind::Quota,
+            Kind::MfaMethod,
+            Kind::MfaEnforcement,
+            Kind::MethodRole,
+        ];
         assert_eq!(kept, expected);
     }
 }

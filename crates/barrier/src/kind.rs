@@ -28,6 +28,40 @@ pub enum Kind {
     ClusterAuthority = 11,
     /// A seal that a key opens; clear.
     KeySeal = 12,
+    /// A role of tokens.
+    TokenRole = 20,
+    /// A role of AppRole.
+    AppRole = 21,
+    /// The name of such a role by its role id.
+    RoleId = 22,
+    /// A secret id.
+    SecretId = 23,
+    /// A user of userpass, with the hash of its password.
+    User = 24,
+    /// What a token keeps for itself.
+    Cubbyhole = 25,
+    /// A person or a program, as identity knows it.
+    Entity = 40,
+    /// As whom an auth method knows an entity.
+    Alias = 41,
+    /// A group of entities.
+    Group = 42,
+    /// A token that is not stored.
+    BatchToken = 43,
+    /// A rate limit.
+    Quota = 44,
+    /// A method of a second factor.
+    MfaMethod = 45,
+    /// An entity's secret of such a method.
+    MfaSecret = 46,
+    /// Who needs a second factor.
+    MfaEnforcement = 47,
+    /// A login that waits for its second factor.
+    PendingLogin = 48,
+    /// How an auth method is set up.
+    MethodConfig = 60,
+    /// A role of an auth method that has a row for each.
+    MethodRole = 61,
 }
 
 impl Kind {
@@ -47,6 +81,23 @@ impl Kind {
             10 => Self::Work,
             11 => Self::ClusterAuthority,
             12 => Self::KeySeal,
+            20 => Self::TokenRole,
+            21 => Self::AppRole,
+            22 => Self::RoleId,
+            23 => Self::SecretId,
+            24 => Self::User,
+            25 => Self::Cubbyhole,
+            40 => Self::Entity,
+            41 => Self::Alias,
+            42 => Self::Group,
+            43 => Self::BatchToken,
+            44 => Self::Quota,
+            45 => Self::MfaMethod,
+            46 => Self::MfaSecret,
+            47 => Self::MfaEnforcement,
+            48 => Self::PendingLogin,
+            60 => Self::MethodConfig,
+            61 => Self::MethodRole,
             _ => return None,
         })
     }
@@ -54,12 +105,18 @@ impl Kind {
     /// itself. Each kind is named, so that a new one is decided upon here.
     pub(crate) const fn stays_opened(self) -> bool {
         match self {
-            // Names, policies, a secret's metadata without its values, and what is known of a token but not the token.
+            // Names, policies, roles, a secret's metadata without its values, and what is known of a token or secret id but not it.
             Self::Directory | Self::Secret | Self::Token | Self::Policy | Self::Mount => true,
-            // Values and keys, and replies, which can hold a token.
+            Self::TokenRole | Self::AppRole | Self::RoleId | Self::SecretId => true,
+            Self::Entity | Self::Alias | Self::Group | Self::Quota => true,
+            Self::MfaMethod | Self::MfaEnforcement | Self::MethodRole => true,
+            // Values, keys and hashes of passwords, and replies, which can hold a token.
             Self::SecretVersion | Self::StoredReply | Self::JoinToken | Self::ClusterAuthority => false,
+            Self::User | Self::Cubbyhole | Self::MfaSecret | Self::PendingLogin | Self::MethodConfig => false,
             // Clear, or read by nobody.
             Self::Cluster | Self::Work | Self::KeySeal => false,
+            // It is no row.
+            Self::BatchToken => false,
         }
     }
 }

@@ -48,6 +48,13 @@ impl HttpConnection {
     }
 }
 
+/// Reads one answer that a stream holds.
+pub(crate) async fn read_answer(stream: Stream) -> Result<u16, Fault> {
+    let read = BytesMut::new();
+    let (code, _) = Open { stream, read }.exchange(b"").await?;
+    Ok(code)
+}
+
 /// What becomes of a connection after an answer.
 enum After {
     Keep,
@@ -132,7 +139,8 @@ impl Open {
             self.more().await?;
         };
         // No server that is measured sends trailers, so after the last chunk comes an empty line as after any other.
-        self.skip(line + 2 + size + 2).await?;
+        let whole = size.checked_add(line + 2 + 2).ok_or(Fault::MALFORMED)?;
+        self.skip(whole).await?;
         Ok(size)
     }
 

@@ -11,6 +11,8 @@
 
 mod error;
 mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http1;
 mod link;
 mod load;

@@ -72,10 +72,10 @@ fn threads(pid: u32) -> BTreeMap<u32, u64> {
 }
 
 /// User and system time in ticks, and the time of the start. The name in front may hold anything, a `)` too.
-fn parse_stat(stat: &str) -> Option<(u64, u64)> {
+pub(crate) fn parse_stat(stat: &str) -> Option<(u64, u64)> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field - FIRST_FIELD)?.parse::<u64>().ok();
-    Some((number(UTIME)? + number(STIME)?, number(STARTTIME)?))
+    Some((number(UTIME)?.checked_add(number(STIME)?)?, number(STARTTIME)?))
 }
 
 fn field(text: &str, name: &str) -> Option<u64> {

@@ -38,11 +38,15 @@ Reading the log is itself recorded.")]
         follow: bool,
     },
     /// Write the whole log with a signed checkpoint into a file that anybody can verify
+    #[command(after_help = "Example:
+  aumbry audit export monday.audit")]
     Export {
         /// The file; it must not exist
         file: PathBuf,
     },
     /// Verify an exported file, offline and without keys
+    #[command(after_help = "Example:
+  aumbry audit verify --fingerprint 5f1c... monday.audit")]
     Verify(Verify),
 }
 

@@ -91,7 +91,7 @@ fn plan(args: Bench, context: &Context) -> Result<Plan> {
     if args.duration.is_zero() && !args.prepare {
         return Err(usage("--duration 0 does nothing without --prepare"));
     }
-    let ca_pem = match &context.global.ca_cert {
+    let ca_pem = match &context.ca_cert() {
         Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
         None => Vec::new(),
     };

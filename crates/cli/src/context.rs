@@ -9,8 +9,8 @@ use aumbry_client::{Builder, Client, Dispatch, Error, v1};
 use aumbry_types::{RequestId, SecretBytes, SystemEntropy, parse_duration};
 use clap::Args;
 
-use crate::failure::{Failed, usage};
-use crate::output::Format;
+use crate::failure::{Failed, usage, warn};
+use crate::output::{Format, Output};
 
 /// Options of all commands.
 #[derive(Args, Clone)]
@@ -21,7 +21,7 @@ pub(crate) struct Global {
         long,
         global = true,
         env = "AUMBRY_ADDR",
-        default_value = "127.0.0.1:8200",
+        default_value = ADDRESS_DEFAULT,
         value_delimiter = ','
     )]
     pub(crate) address: Vec<String>,
@@ -29,10 +29,10 @@ pub(crate) struct Global {
     #[arg(long, global = true, alias = "ca", env = "AUMBRY_CACERT")]
     pub(crate) ca_cert: Option<PathBuf>,
     /// The form of the output
-    #[arg(long, global = true, value_enum, default_value_t)]
-    pub(crate) output: Format,
+    #[arg(long, global = true, value_enum, env = "AUMBRY_FORMAT", default_value_t = Output::usual())]
+    pub(crate) output: Output,
     /// How long a command may take, such as 10s or 1m
-    #[arg(long, global = true, default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, global = true, env = "AUMBRY_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Context {
     }
 
     pub(crate) const fn format(&self) -> Format {
-        self.global.output
+        self.global.output.format()
     }
 
     /// The first endpoint: what concerns one node goes there.
@@ -69,19 +69,30 @@ impl Context {
 
     /// Makes the client of these settings.
     pub(crate) fn build(&self, builder: Builder) -> Result<Caller> {
-        let client = builder.build().map_err(|error| match &self.global.ca_cert {
+        let client = builder.build().map_err(|error| match &self.ca_cert() {
             Some(file) if error.to_string().contains("AUMBRY_CACERT") => no_pem(file),
             _ => error.into(),
         })?;
         Ok(Caller(client))
     }
 
+    /// The authority that was named, or that Vault's own variable names.
+    pub(crate) fn ca_cert(&self) -> Option<PathBuf> {
+        let named = self.global.ca_cert.clone().filter(|file| !file.as_os_str().is_empty());
+        named.or_else(|| set("VAULT_CACERT").map(PathBuf::from))
+    }
+
     pub(crate) fn builder(&self) -> Result<Builder> {
         for address in &self.global.address {
             check_address(address)?;
         }
-        let file = self.global.ca_cert.as_ref();
+        refuse_namespace()?;
+        if self.global.address == [ADDRESS_DEFAULT] && std::env::var_os("VAULT_ADDR").is_some() {
+            warn(self.format(), VAULT_ADDR_UNUSED);
+        }
+        let file = self.ca_cert();
         let file = file
+            .as_ref()
             .ok_or_else(|| usage("name the authority of the nodes' certificates: --ca-cert FILE or AUMBRY_CACERT"))?;
         let ca = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         if !String::from_utf8_lossy(&ca).contains("-----BEGIN CERTIFICATE-----") {
@@ -111,6 +122,25 @@ impl Caller {
         answer.map_err(|error| failed::<O>(error, id))
     }
 
+    /// Makes a request by path.
+    pub(crate) async fn by_path(&self, asked: ByPath) -> Result<v1::LogicalReply, Failed> {
+        // Wrapping an answer writes, whatever is wrapped.
+        let is_read = matches!(asked.verb, v1::Verb::Read | v1::Verb::List) && asked.wrap_ttl_s == 0;
+        let mut request = v1::LogicalRequest {
+            verb: asked.verb as i32,
+            path: asked.path,
+            body: asked.body.into(),
+            wrap_ttl_s: asked.wrap_ttl_s,
+            ..Default::default()
+        };
+        let id = name(&mut request);
+        let answer = self.0.call(request).await;
+        answer.map_err(|error| {
+            let failed = failed::<v1::LogicalRequest>(error, id);
+            if is_read { failed.of_read() } else { failed }
+        })
+    }
+
     /// The seal of an endpoint.
     pub(crate) async fn seal_status(&self, endpoint: &str) -> Result<v1::SealStatusReply, Failed> {
         self.0.seal_status(Some(endpoint)).await.map_err(Failed::read)
@@ -119,6 +149,41 @@ impl Caller {
     /// The client itself, for what no other method is for.
     pub(crate) const fn sdk(&self) -> &Client {
         &self.0
+    }
+}
+
+/// A request by path.
+pub(crate) struct ByPath {
+    pub(crate) verb: v1::Verb,
+    /// The mount first, without a slash at its beginning.
+    pub(crate) path: String,
+    /// One JSON object; nothing is an empty one.
+    pub(crate) body: Vec<u8>,
+    /// 0 does not wrap.
+    pub(crate) wrap_ttl_s: u64,
+}
+
+impl ByPath {
+    /// With nothing but a verb and a path.
+    pub(crate) fn new(verb: v1::Verb, path: impl Into<String>) -> Self {
+        Self {
+            verb,
+            path: path.into(),
+            body: Vec::new(),
+            wrap_ttl_s: 0,
+        }
+    }
+
+    /// With this body.
+    pub(crate) fn with(mut self, body: &serde_json::Value) -> Self {
+        self.body = body.to_string().into_bytes();
+        self
+    }
+
+    /// With its answer wrapped for so long, if for any time.
+    pub(crate) const fn wrapped(mut self, ttl_s: u64) -> Self {
+        self.wrap_ttl_s = ttl_s;
+        self
     }
 }
 
@@ -173,6 +238,23 @@ fn check_address(address: &str) -> Result<()> {
     Ok(())
 }
 
+/// A request meant for a tenant must not end up in another place.
+fn refuse_namespace() -> Result<()> {
+    for variable in ["AUMBRY_NAMESPACE", "VAULT_NAMESPACE"] {
+        if set(variable).is_some_and(|name| !matches!(name.trim_matches('/'), "" | "root")) {
+            return Err(usage(format!(
+                "{variable} names a namespace, and there are none here yet: unset it"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A variable that is set and not empty.
+pub(crate) fn set(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
+}
+
 /// Where `aumbry login` keeps the token.
 pub(crate) fn token_file() -> Result<PathBuf> {
     let home = std::env::var_os("HOME").context("HOME is not set")?;
@@ -181,6 +263,16 @@ pub(crate) fn token_file() -> Result<PathBuf> {
 
 /// The token of the environment, or the one kept by `aumbry login`; empty if there is none.
 pub(crate) fn kept_token() -> Result<SecretBytes> {
+    if std::env::var_os("AUMBRY_TOKEN").is_none()
+        && let Some(token) = set("VAULT_TOKEN")
+    {
+        return Ok(SecretBytes::from(token));
+    }
+    own_token()
+}
+
+/// The same, without a look at Vault's variable.
+pub(crate) fn own_token() -> Result<SecretBytes> {
     if let Ok(token) = std::env::var("AUMBRY_TOKEN") {
         return Ok(SecretBytes::from(token));
     }
@@ -240,6 +332,9 @@ fn trimmed(mut bytes: Vec<u8>) -> SecretBytes {
     SecretBytes::new(bytes)
 }
 
+const ADDRESS_DEFAULT: &str = "127.0.0.1:8200";
+const VAULT_ADDR_UNUSED: &str =
+    "VAULT_ADDR is not used: it names the HTTP interface, and this program speaks gRPC; set AUMBRY_ADDR to host:port";
 /// More than any request may hold, so that the server says what is wrong with it.
 const STDIN_BYTES_MAX: u64 = 11 << 20;
 

@@ -27,6 +27,12 @@ impl Failed {
         Self { error, is_write: false }
     }
 
+    /// The same failure of what only reads.
+    pub(crate) const fn of_read(mut self) -> Self {
+        self.is_write = false;
+        self
+    }
+
     /// The same failure in other words.
     pub(crate) fn saying(mut self, message: &str) -> Self {
         if let Error::Failure(failure) = &mut self.error {
@@ -47,6 +53,11 @@ impl Failed {
     /// Whether it certainly changed nothing.
     pub(crate) fn is_not_applied(&self) -> bool {
         !self.is_unknown()
+    }
+
+    /// Whether what was asked for is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.exit_code() == NOT_FOUND
     }
 
     /// A write that may have been applied.
@@ -71,7 +82,7 @@ impl Failed {
         let failure = self.error.failure();
         match self.reason() {
             "SEALED" => SEALED,
-            "PERMISSION_DENIED" | "TOKEN_INVALID" => DENIED,
+            "PERMISSION_DENIED" | "TOKEN_INVALID" | "LOGIN_REFUSED" | "WRAPPING_TOKEN_GONE" => DENIED,
             "CAS_MISMATCH" => CONFLICT,
             _ if self.is_unknown() => UNKNOWN,
             _ if failure.is_some_and(|failure| failure.code == GRPC_NOT_FOUND) => NOT_FOUND,
@@ -112,6 +123,8 @@ pub(crate) enum Refused {
     NotIntact(String),
     /// All nodes that answer are sealed.
     Sealed(String),
+    /// All was done that can be, and a person has to see to the rest.
+    Remains(String),
 }
 
 impl Refused {
@@ -121,6 +134,7 @@ impl Refused {
             Self::NotFound(text) => (NOT_FOUND, "NOT_FOUND", "NOT_FOUND", text),
             Self::NotIntact(text) => (NOT_INTACT, "DATA_LOSS", "NOT_INTACT", text),
             Self::Sealed(text) => (SEALED, "UNAVAILABLE", "SEALED", text),
+            Self::Remains(text) => (REMAINS, "FAILED_PRECONDITION", "REMAINS", text),
         }
     }
 }
@@ -244,7 +258,8 @@ pub(crate) const EXIT_CODES: &str = "Exit codes:
   6  what was asked for is not there
   7  another version is current than --cas names
   8  audit verify, snapshot inspect: the file is not intact, or not of the key of --fingerprint
-     server, operator check, operator repair: the data directory is damaged";
+     server, operator check, operator repair: the data directory is damaged
+  9  migrate: all that can be read was moved, and the report names what remains to be done by hand";
 
 const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
@@ -254,6 +269,7 @@ const UNKNOWN: u8 = 5;
 const NOT_FOUND: u8 = 6;
 const CONFLICT: u8 = 7;
 const NOT_INTACT: u8 = 8;
+const REMAINS: u8 = 9;
 
 const GRPC_NOT_FOUND: u32 = 5;
 /// The reason of what no pipeline answered.

@@ -1,19 +1,21 @@
 //! `aumbry kv`: secrets.
 
+mod plain;
 mod show;
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use aumbry_client::v1;
-use aumbry_types::{SecretBytes, parse_duration};
+use aumbry_types::parse_duration;
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use crate::context::{Caller, Context, value};
-use crate::failure::{note, usage, warn};
-use crate::output::{Format, document, done, line, line_json};
+use crate::context::{ByPath, Caller, Context};
+use crate::failure::{Refused, warn};
+use crate::fields::{Repeated, data, split};
+use crate::logical::{Field, Wrap, call};
+use crate::output::{Format, document, document_or_field, done, line, line_json};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -24,19 +26,20 @@ pub(crate) enum Command {
   aumbry kv put --cas 3 secret/app @secret.json")]
     Put(Write),
     /// Change some keys of a secret; a key set to null in a JSON file is removed
+    #[command(after_help = "Examples:
+  aumbry kv patch secret/app user=other
+  echo '{\"password\":null}' | aumbry kv patch secret/app -")]
     Patch(Write),
     /// Read a secret
-    Get {
-        /// Which version; the current one by default
-        #[arg(long, default_value_t = 0)]
-        version: u64,
-        /// Print the value of this key alone: as it is, or with --output json as JSON
-        #[arg(long)]
-        field: Option<String>,
-        /// The secret, such as secret/app
-        path: String,
-    },
+    #[command(after_help = "Examples:
+  aumbry kv get secret/app
+  aumbry kv get --version 2 --field password secret/app
+  aumbry kv get --output yaml secret/app
+  aumbry kv get --wrap-ttl 5m secret/app      a token that gives it once, to `aumbry unwrap`")]
+    Get(Get),
     /// List the names below a directory
+    #[command(after_help = "Example:
+  aumbry kv list secret/team")]
     List {
         /// Only names greater than this
         #[arg(long, default_value = "")]
@@ -48,11 +51,28 @@ pub(crate) enum Command {
         path: String,
     },
     /// Delete the current version, or some, so that they can be restored
+    #[command(after_help = "Examples:
+  aumbry kv delete secret/app
+  aumbry kv delete --versions 1,2 secret/app")]
     Delete(Versions),
     /// Restore deleted versions
+    #[command(after_help = "Example:
+  aumbry kv undelete --versions 2 secret/app")]
     Undelete(Versions),
     /// Remove the data of versions for good
+    #[command(after_help = "Example:
+  aumbry kv destroy --versions 1 secret/app")]
     Destroy(Versions),
+    /// Make an older version current again, as a new one
+    #[command(after_help = "Example:
+  aumbry kv rollback --version 2 secret/app")]
+    Rollback {
+        /// Which version
+        #[arg(long)]
+        version: u64,
+        /// The secret
+        path: String,
+    },
     /// What is known of a secret beside its data
     #[command(subcommand)]
     Metadata(Metadata),
@@ -71,6 +91,19 @@ pub(crate) struct Write {
 }
 
 #[derive(Args)]
+pub(crate) struct Get {
+    /// Which version; the current one by default
+    #[arg(long, default_value_t = 0)]
+    version: u64,
+    #[command(flatten)]
+    field: Field,
+    #[command(flatten)]
+    wrap: Wrap,
+    /// The secret, such as secret/app
+    path: String,
+}
+
+#[derive(Args)]
 pub(crate) struct Versions {
     /// The secret
     path: String,
@@ -82,11 +115,15 @@ pub(crate) struct Versions {
 #[derive(Subcommand)]
 pub(crate) enum Metadata {
     /// Read it
+    #[command(after_help = "Example:
+  aumbry kv metadata get secret/app")]
     Get {
         /// The secret
         path: String,
     },
     /// Change settings
+    #[command(after_help = "Example:
+  aumbry kv metadata put --max-versions 5 --custom owner=ann secret/app")]
     Put {
         /// The secret
         path: String,
@@ -104,6 +141,8 @@ pub(crate) enum Metadata {
         custom: Vec<String>,
     },
     /// Remove the secret with all its versions
+    #[command(after_help = "Example:
+  aumbry kv metadata delete secret/app")]
     Delete {
         /// The secret
         path: String,
@@ -118,28 +157,17 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
             if let Some(text) = misplaced(&write.path) {
                 warn(format, &text);
             }
-            data(&write.data)?.expose().to_vec().into()
+            data(&write.data, Repeated::Refused)?.expose().to_vec()
         }
         _ => Default::default(),
     };
     let client = context.client()?;
     match command {
-        Command::Put(write) => {
-            let request = v1::KvPutRequest {
-                path: write.path,
-                data,
-                cas: write.cas,
-                ..Default::default()
-            };
-            document(
-                format,
-                &show::version(&client.call(request).await?.version.unwrap_or_default()),
-            )
-        }
+        Command::Put(write) => put(write, data, &client, format).await,
         Command::Patch(write) => {
             let request = v1::KvPatchRequest {
                 path: write.path,
-                data,
+                data: data.into(),
                 cas: write.cas,
                 ..Default::default()
             };
@@ -148,16 +176,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
                 &show::version(&client.call(request).await?.version.unwrap_or_default()),
             )
         }
-        Command::Get { version, field, path } => {
-            let reply = client
-                .call(v1::KvGetRequest {
-                    path: path.clone(),
-                    version,
-                    ..Default::default()
-                })
-                .await?;
-            show::secret(format, field.as_deref(), &path, &reply.item.unwrap_or_default())
-        }
+        Command::Get(get) => read(get, &client, format).await,
         Command::List { after, limit, path } => {
             let names = list(&client, &path, after, limit.unwrap_or(usize::MAX)).await?;
             match format {
@@ -166,15 +185,20 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
             }
         }
         Command::Delete(Versions { path, versions }) => {
-            client
-                .call(v1::KvDeleteRequest {
-                    path,
-                    versions,
-                    ..Default::default()
-                })
-                .await?;
+            let request = v1::KvDeleteRequest {
+                path: path.clone(),
+                versions: versions.clone(),
+                ..Default::default()
+            };
+            match client.call(request).await {
+                Err(error) if versions.is_empty() && plain::is_plain(&client, &error, &path).await => {
+                    plain::delete(&client, &path).await?;
+                }
+                answer => drop(answer?),
+            }
             done(format, "deleted")
         }
+        Command::Rollback { version, path } => rollback(version, path, &client, format).await,
         Command::Undelete(Versions { path, versions }) => {
             client
                 .call(v1::KvUndeleteRequest {
@@ -197,6 +221,78 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         }
         Command::Metadata(command) => metadata(command, &client, format).await,
     }
+}
+
+async fn put(write: Write, data: Vec<u8>, client: &Caller, format: Format) -> Result<()> {
+    let request = v1::KvPutRequest {
+        path: write.path.clone(),
+        data: data.clone().into(),
+        cas: write.cas,
+        ..Default::default()
+    };
+    match client.call(request).await {
+        Err(error) if write.cas.is_none() && plain::is_plain(client, &error, &write.path).await => {
+            plain::put(client, &write.path, &data).await?;
+            done(format, "written")
+        }
+        answer => document(format, &show::version(&answer?.version.unwrap_or_default())),
+    }
+}
+
+async fn read(get: Get, client: &Caller, format: Format) -> Result<()> {
+    let Get {
+        version,
+        field,
+        wrap,
+        path,
+    } = get;
+    let (field, ttl_s) = (field.field.as_deref(), wrap.ttl_s()?);
+    if ttl_s > 0 {
+        let data = plain::Place::of(client, &path).await?.data(&path);
+        let mut asked = ByPath::new(v1::Verb::Read, data).wrapped(ttl_s);
+        if version > 0 {
+            asked = asked.with(&json!({ "version": version }));
+        }
+        return call(client, asked).await?.show(format, field);
+    }
+    let request = v1::KvGetRequest {
+        path: path.clone(),
+        version,
+        ..Default::default()
+    };
+    match client.call(request).await {
+        Err(error) if version == 0 && plain::is_plain(client, &error, &path).await => {
+            document_or_field(format, field, &plain::get(client, &path).await?)
+        }
+        answer => show::secret(format, field, &path, &answer?.item.unwrap_or_default()),
+    }
+}
+
+/// The older version is written under the condition that nobody wrote another meanwhile.
+async fn rollback(version: u64, path: String, client: &Caller, format: Format) -> Result<()> {
+    let request = v1::KvGetMetadataRequest {
+        path: path.clone(),
+        ..Default::default()
+    };
+    let current = client.call(request).await?.current_version;
+    let request = v1::KvGetRequest {
+        path: path.clone(),
+        version,
+        ..Default::default()
+    };
+    let item = client.call(request).await?.item.unwrap_or_default();
+    if !item.has_data {
+        let text = format!("version {version} is deleted or destroyed: there is nothing to go back to");
+        return Err(Refused::NotFound(text).into());
+    }
+    let request = v1::KvPutRequest {
+        path,
+        data: item.data,
+        cas: Some(current),
+        ..Default::default()
+    };
+    let written = client.call(request).await?.version.unwrap_or_default();
+    document(format, &show::version(&written))
 }
 
 async fn metadata(command: Metadata, client: &Caller, format: Format) -> Result<()> {
@@ -249,11 +345,18 @@ async fn list(client: &Caller, path: &str, after: String, limit: usize) -> Resul
         let page = u32::try_from((limit - names.len()).min(1_000))?;
         let request = v1::KvListRequest {
             path: path.to_owned(),
-            after,
+            after: after.clone(),
             limit: page,
             ..Default::default()
         };
-        let reply = client.call(request).await?;
+        let reply = match client.call(request).await {
+            Err(error) if plain::is_plain(client, &error, path).await => {
+                let page = plain::list(client, path, &after, limit - names.len()).await?;
+                names.extend(page);
+                break;
+            }
+            reply => reply?,
+        };
         after = reply.names.last().cloned().unwrap_or_default();
         names.extend(reply.names);
         if !reply.more {
@@ -261,43 +364,6 @@ async fn list(client: &Caller, path: &str, after: String, limit: usize) -> Resul
         }
     }
     Ok(names)
-}
-
-/// One JSON object from the arguments.
-fn data(arguments: &[String]) -> Result<SecretBytes> {
-    if let [single] = arguments
-        && (single == "-" || single.starts_with('@'))
-    {
-        tell_of_stdin(single == "-", "the secret's JSON object");
-        return value(single);
-    }
-    let mut object = Map::new();
-    for argument in arguments {
-        let (key, text) = split(argument)?;
-        tell_of_stdin(text == "-", &format!("the value of {key}"));
-        let bytes = value(text)?;
-        let text = bytes
-            .expose_str()
-            .with_context(|| format!("the value of {key} is not UTF-8; encode it, such as with base64"))?;
-        if object.insert(key.to_owned(), Value::String(text.to_owned())).is_some() {
-            return Err(usage(format!("the key {key} is there twice")));
-        }
-    }
-    Ok(SecretBytes::new(serde_json::to_vec(&object)?))
-}
-
-/// A pair of the form key=value. The value is never repeated in an error.
-pub(crate) fn split(pair: &str) -> Result<(&str, &str)> {
-    pair.split_once('=')
-        .filter(|(key, _)| !key.is_empty())
-        .ok_or_else(|| usage("data is key=value, key=@file, key=-, or one @file.json"))
-}
-
-/// At a terminal nobody sees that the program waits.
-fn tell_of_stdin(is_read: bool, what: &str) {
-    if is_read && std::io::stdin().is_terminal() {
-        note(&format!("reading {what} from standard input; end it with Ctrl-D"));
-    }
 }
 
 /// What is wrong with a path of Vault's HTTP interface, if it is one.
@@ -314,31 +380,6 @@ fn misplaced(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn arguments_become_one_object() {
-        let check = |arguments: &[&str]| {
-            let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-            data(&arguments)
-                .ok()
-                .and_then(|data| data.expose_str().map(str::to_owned))
-        };
-        assert_eq!(check(&["a=b", "c=d=e"]).as_deref(), Some(r#"{"a":"b","c":"d=e"}"#));
-        assert_eq!(check(&["a=", "b=@/dev/null"]).as_deref(), Some(r#"{"a":"","b":""}"#));
-        assert_eq!(check(&["a="]).as_deref(), Some(r#"{"a":""}"#));
-        for bad in [&["a"][..], &["=b"], &["a=1", "a=2"], &["a=@/no/such/file"]] {
-            assert_eq!(check(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_pair_without_a_value_is_wrong_usage() {
-        for bad in [&["foo"][..], &["=b"], &["a=1", "a=2"]] {
-            let arguments: Vec<String> = bad.iter().map(|a| (*a).to_owned()).collect();
-            let error = data(&arguments).err().unwrap();
-            assert_eq!(crate::failure::exit_code(&error), 2, "{error}");
-        }
-    }
 
     #[test]
     fn a_path_of_the_http_interface_is_noticed() {

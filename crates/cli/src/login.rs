@@ -1,29 +1,89 @@
-//! `aumbry login`: checks a token and keeps it.
+//! `aumbry login`: gets a token by one of the auth methods, or takes one that is there, and keeps it.
+//!
+//! What it guarantees: no token, password or secret id is taken from the command line; the file with the token is never readable by others, and
+//! appears whole or not at all.
 
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Error, Result};
-use aumbry_client::v1;
-use serde_json::json;
+use aumbry_client::v1::{self, Verb};
+use aumbry_types::SecretBytes;
+use serde_json::{Map, Value, json};
 
-use crate::context::{Context, ask, read_stdin, token_file};
+use crate::answer::Answer;
+use crate::context::{ByPath, Context, ask, read_stdin, set, token_file};
 use crate::failure::{usage, warn};
-use crate::output::document;
-use crate::token::{TOKEN_AS_ARGUMENT, shown};
+use crate::fields::{Repeated, object, split};
+use crate::logical::{Field, Wrap};
+use crate::output::document_or_field;
+use crate::token::{TOKEN_AS_ARGUMENT, shown, shown_auth};
 
-/// Checks a token and keeps it in ~/.aumbry/token for later commands.
+/// Logs in and keeps the token in ~/.aumbry/token for later commands.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  aumbry login                                          asks for a token
+  aumbry login --method userpass username=ann           asks for the password
+  aumbry login --method approle role_id=@role-id <secret-id.txt
+  aumbry login --method userpass --path people username=ann password=@password.txt
+  aumbry login --method jwt role=ci jwt=@token.jwt
+  aumbry login --no-store --field token --method approle role_id=@role-id secret_id=@secret-id")]
 pub(crate) struct Args {
-    /// `-` reads the token from standard input; by default it is asked for
-    token: Option<String>,
+    /// token, approle, userpass, or the name of another method
+    #[arg(long, default_value = "token")]
+    method: String,
+    /// Where the method is mounted; as its name by default
+    #[arg(long)]
+    path: Option<String>,
+    /// Do not keep the token: print it
+    #[arg(long)]
+    no_store: bool,
+    #[command(flatten)]
+    field: Field,
+    #[command(flatten)]
+    wrap: Wrap,
+    /// What the method asks for, key=value, key=@file or key=-, secrets never as key=value; for a token, - reads it from standard input
+    fields: Vec<String>,
 }
 
 pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
-    let token = match args.token.as_deref() {
-        None => ask("Token: ")?,
-        Some("-") => read_stdin()?,
-        Some(_) => return Err(usage(TOKEN_AS_ARGUMENT)),
+    if args.method == "token" {
+        return by_token(args, context).await;
+    }
+    let (path, body) = request(args)?;
+    let ttl_s = args.wrap.ttl_s()?;
+    let asked = ByPath::new(Verb::Write, path).with(&Value::Object(body)).wrapped(ttl_s);
+    let reply = context
+        .anonymous()?
+        .by_path(asked)
+        .await
+        .map_err(|error| match error.reason() {
+            "NO_HANDLER" | "PERMISSION_DENIED" => error.saying(NO_METHOD),
+            _ => error,
+        })?;
+    let answer = Answer::of(reply)?;
+    let format = context.format();
+    let field = args.field.field.as_deref();
+    let Some(token) = answer.auth["client_token"].as_str() else {
+        // It was wrapped: whoever opens it has the token.
+        return answer.show(format, field);
+    };
+    let mut told = shown_auth(&answer.auth);
+    if args.no_store || field == Some("token") {
+        told["token"] = json!(token);
+    }
+    if !args.no_store {
+        told["kept_in"] = json!(keep(&SecretBytes::from(token.to_owned()), context)?);
+    }
+    document_or_field(format, field, &told)
+}
+
+async fn by_token(args: &Args, context: &Context) -> Result<()> {
+    let token = match &args.fields[..] {
+        [] => ask("Token: ")?,
+        [dash] if dash == "-" => read_stdin()?,
+        _ => return Err(usage(TOKEN_AS_ARGUMENT)),
     };
     let client = context.build(context.builder()?.token(token.duplicate()))?;
     let reply = client.call(v1::TokenLookupRequest::default()).await;
@@ -33,6 +93,80 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
         }
         _ => error.into(),
     })?;
+    let mut told = shown(&reply.info.unwrap_or_default());
+    if !args.no_store {
+        told["kept_in"] = json!(keep(&token, context)?);
+    }
+    document_or_field(context.format(), args.field.field.as_deref(), &told)
+}
+
+/// Where the method takes its evidence, and what it is shown. What is missing and secret is asked for.
+fn request(args: &Args) -> Result<(String, Map<String, Value>)> {
+    let mount = args.path.as_deref().unwrap_or(&args.method).trim_matches('/');
+    let mount = mount.strip_prefix("auth/").unwrap_or(mount);
+    for field in &args.fields {
+        let (key, value) = split(field)?;
+        if SECRET.contains(&key) && value != "-" && !value.starts_with('@') {
+            return Err(usage(format!(
+                "a {key} on the command line would stay in the shell's history: give {key}=@file or {key}=-, or leave it out to be asked"
+            )));
+        }
+    }
+    let mut fields = object(&args.fields, Repeated::Refused)?;
+    for key in SECRET {
+        // Files end in a line feed, which no secret of a login does.
+        if let Some(Value::String(text)) = fields.get_mut(key) {
+            text.truncate(text.trim_end_matches(['\n', '\r']).len());
+        }
+    }
+    let missing = |key: &str| usage(format!("--method {} needs {key}=...", args.method));
+    match args.method.as_str() {
+        "approle" => {
+            if !fields.contains_key("role_id") {
+                return Err(missing("role_id"));
+            }
+            trim(&mut fields, "role_id");
+            add_asked(&mut fields, "secret_id", "Secret id: ")?;
+            Ok((format!("auth/{mount}/login"), fields))
+        }
+        "userpass" | "ldap" | "radius" => {
+            let user = fields.remove("username");
+            let user = user
+                .as_ref()
+                .and_then(Value::as_str)
+                .ok_or_else(|| missing("username"))?;
+            add_asked(&mut fields, "password", "Password: ")?;
+            Ok((format!("auth/{mount}/login/{user}"), fields))
+        }
+        _ if fields.is_empty() => Err(usage(format!(
+            "say what the method {} is to be shown: key=value, secrets as key=@file or key=-",
+            args.method
+        ))),
+        _ => Ok((format!("auth/{mount}/login"), fields)),
+    }
+}
+
+fn trim(fields: &mut Map<String, Value>, key: &str) {
+    if let Some(Value::String(text)) = fields.get_mut(key) {
+        *text = text.trim().to_owned();
+    }
+}
+
+/// Asks for what was not given; nothing is taken for none.
+fn add_asked(fields: &mut Map<String, Value>, key: &str, prompt: &str) -> Result<()> {
+    if fields.contains_key(key) {
+        return Ok(());
+    }
+    let secret = ask(prompt)?;
+    if !secret.is_empty() {
+        let text = secret.expose_str().with_context(|| format!("the {key} is not UTF-8"))?;
+        fields.insert(key.to_owned(), json!(text));
+    }
+    Ok(())
+}
+
+/// Keeps a token for later commands.
+fn keep(token: &SecretBytes, context: &Context) -> Result<PathBuf> {
     let file = token_file()?;
     let directory = file.parent().context("HOME is not set")?;
     std::fs::DirBuilder::new()
@@ -40,21 +174,63 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
-    let mut kept = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&file)
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    kept.write_all(token.expose())?;
-    if std::env::var_os("AUMBRY_TOKEN").is_some() {
-        warn(
-            context.format(),
-            "AUMBRY_TOKEN is set, and stands before the token that was kept",
-        );
+    // A new file with the mode 0600 takes the place of the old one, whatever mode that had.
+    let write = || -> std::io::Result<()> {
+        let mut kept = tempfile::NamedTempFile::new_in(directory)?;
+        kept.write_all(token.expose())?;
+        kept.persist(&file)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", file.display()))?;
+    for variable in ["AUMBRY_TOKEN", "VAULT_TOKEN"] {
+        if set(variable).is_some() {
+            let text = format!("{variable} is set, and stands before the token that was kept");
+            warn(context.format(), &text);
+        }
     }
-    let mut shown = shown(&reply.info.unwrap_or_default());
-    shown["kept_in"] = json!(file);
-    document(context.format(), &shown)
+    Ok(file)
+}
+
+/// What is never taken from the command line.
+const SECRET: [&str; 5] = ["password", "secret_id", "jwt", "token", "passcode"];
+const NO_METHOD: &str = "no auth method takes this login; ask where it is mounted, and say so with --path";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(method: &str, path: Option<&str>, fields: &[&str]) -> Result<(String, Map<String, Value>)> {
+        request(&Args {
+            method: method.to_owned(),
+            path: path.map(str::to_owned),
+            no_store: false,
+            field: Field { field: None },
+            wrap: Wrap::none(),
+            fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+        })
+    }
+
+    #[test]
+    fn a_method_is_asked_where_it_is_mounted() {
+        let (path, body) = check("userpass", None, &["username=ann", "password=@/dev/null"]).unwrap();
+        assert_eq!((path.as_str(), body.len()), ("auth/userpass/login/ann", 1));
+        let (path, _) = check("approle", Some("auth/apps/"), &["role_id=r", "secret_id=@/dev/null"]).unwrap();
+        assert_eq!(path, "auth/apps/login");
+        let (path, body) = check("jwt", None, &["role=ci", "jwt=@/dev/null"]).unwrap();
+        assert_eq!((path.as_str(), &body["role"]), ("auth/jwt/login", &json!("ci")));
+    }
+
+    #[test]
+    fn no_secret_is_taken_from_the_command_line_or_repeated() {
+        for (method, field) in [("userpass", "password"), ("approle", "secret_id"), ("jwt", "jwt")] {
+            let given = format!("{field}=s3cret");
+            let error = check(method, None, &["username=ann", "role_id=r", &given])
+                .err()
+                .unwrap();
+            assert_eq!(crate::failure::exit_code(&error), 2);
+            assert!(!format!("{error:#}").contains("s3cret"), "{error:#}");
+        }
+        let error = check("jwt", None, &[]).err().unwrap();
+        assert_eq!(crate::failure::exit_code(&error), 2);
+    }
 }

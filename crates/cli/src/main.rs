@@ -3,13 +3,21 @@
 //! What it guarantees: a secret is never required on the command line; core dumps are off in every command; what comes from a server
 //! is escaped before it reaches a terminal; exit codes say what happened.
 
+mod answer;
 mod audit;
+mod auth;
 mod bench;
 mod context;
 mod dev;
 mod failure;
+mod fields;
+mod identity;
 mod kv;
+mod logical;
 mod login;
+mod man;
+mod migrate;
+mod mounts;
 mod operator;
 mod output;
 mod policy;
@@ -19,6 +27,7 @@ mod snapshot;
 mod status;
 mod token;
 mod usage;
+mod yaml;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -49,6 +58,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a node, or check whether one could run
+    #[command(after_help = "Examples:
+  aumbry server --config /etc/aumbry/aumbry.toml
+  aumbry server --check --config /etc/aumbry/aumbry.toml
+  aumbry server --dev --dev-root-token-id root")]
     Server(server::Args),
     /// Run a local cluster, for trying things out
     Dev(dev::DevArgs),
@@ -58,29 +71,56 @@ enum Command {
     /// Read and write secrets
     #[command(subcommand)]
     Kv(kv::Command),
-    /// Enable and disable secrets engines
+    /// Read what stands at any path
+    Read(logical::Read),
+    /// Write to any path
+    Write(logical::Write),
+    /// List the names below any path
+    List(logical::List),
+    /// Delete what stands at any path
+    Delete(logical::Delete),
+    /// Change a part of what stands at any path
+    Patch(logical::Patch),
+    /// Give what was wrapped, once
+    Unwrap(logical::Unwrap),
+    /// Enable, tune and disable secrets engines
     #[command(subcommand)]
     Secrets(secrets::Command),
+    /// Enable, tune and disable auth methods
+    #[command(subcommand)]
+    Auth(auth::Command),
     /// Write and read policies
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Entities, their aliases, and groups
+    #[command(subcommand)]
+    Identity(identity::Command),
     /// Create, renew and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
     /// Read, export and verify the audit log
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Move what another server keeps into Aumbry
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     /// Measure how many requests servers answer, how fast, and at what cost
     Bench(bench::Bench),
     /// Tell the seal and health of every endpoint; needs no token, but names the nodes only with one. Fails if no node serves
+    #[command(after_help = "Example:
+  aumbry status --address n1.example.com:8200,n2.example.com:8200")]
     Status,
-    /// Check a token and keep it for later commands
+    /// Log in and keep the token for later commands
     Login(login::Args),
     /// Write a completion script for a shell
+    #[command(after_help = "Example:
+  aumbry completion bash >~/.local/share/bash-completion/completions/aumbry")]
     Completion {
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages into a directory
+    Man(man::Args),
 }
 
 fn main() -> ExitCode {
@@ -97,7 +137,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE));
         }
     };
-    let format = cli.global.output;
+    let format = cli.global.output.settle();
     let result = aumbry_server::harden()
         .map_err(anyhow::Error::from)
         .and_then(|()| run(cli));
@@ -114,18 +154,24 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let global = cli.global;
+    let format = global.output.format();
     match cli.command {
-        Command::Server(args) => server::run(&args, global.output),
-        Command::Dev(args) => dev::run(args, global.output),
+        Command::Server(args) => server::run(&args, format),
+        Command::Dev(args) => dev::run(args, format),
+        Command::Man(args) => man::run(&args, &Cli::command()),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "aumbry", &mut script);
             output::raw(&script)
         }
         // Verifying needs no cluster.
-        Command::Audit(audit::Command::Verify(verify)) => audit::verify(&verify, global.output),
-        Command::Operator(command) => match operator::run_offline(command, global.output)? {
+        Command::Audit(audit::Command::Verify(verify)) => audit::verify(&verify, format),
+        Command::Operator(command) => match operator::run_offline(command, format)? {
             Some(command) => run_online(Command::Operator(command), global),
+            None => Ok(()),
+        },
+        Command::Policy(command) => match policy::run_offline(command, format)? {
+            Some(command) => run_online(Command::Policy(command), global),
             None => Ok(()),
         },
         command => run_online(command, global),
@@ -141,14 +187,24 @@ async fn call(command: Command, context: Context) -> anyhow::Result<()> {
     match command {
         Command::Operator(command) => operator::run(command, &context).await,
         Command::Kv(command) => kv::run(command, &context).await,
+        Command::Read(args) => logical::read(args, &context).await,
+        Command::Write(args) => logical::write(args, &context).await,
+        Command::List(args) => logical::list(args, &context).await,
+        Command::Delete(args) => logical::delete(args, &context).await,
+        Command::Patch(args) => logical::patch(args, &context).await,
+        Command::Unwrap(args) => logical::unwrap(args, &context).await,
         Command::Secrets(command) => secrets::run(command, &context).await,
+        Command::Auth(command) => auth::run(command, &context).await,
         Command::Policy(command) => policy::run(command, &context).await,
+        Command::Identity(command) => identity::run(command, &context).await,
         Command::Token(command) => token::run(command, &context).await,
         Command::Audit(command) => audit::run(command, &context).await,
+        Command::Migrate(command) => migrate::run(command, &context).await,
         Command::Bench(args) => bench::run(args, &context).await,
         Command::Status => status::run(&context).await,
         Command::Login(args) => login::run(&args, &context).await,
-        Command::Server(_) | Command::Dev(_) | Command::Completion { .. } => Ok(()),
+        // They are run without a cluster.
+        Command::Server(_) | Command::Dev(_) | Command::Completion { .. } | Command::Man(_) => Ok(()),
     }
 }
 
@@ -160,10 +216,16 @@ const EXAMPLES: &str = "Examples:
   aumbry dev                                    a local cluster of three nodes
   echo -n s3cret | aumbry kv put secret/app password=-
   aumbry kv get --output json secret/app
+  aumbry login --method userpass username=ann   asks for the password
+  aumbry read auth/token/lookup-self
   aumbry operator unseal                        asks for a key share
   aumbry operator unseal -  <share.txt";
 
 const ENVIRONMENT: &str = "Environment:
   AUMBRY_ADDR    the nodes, host:port, separated by commas
   AUMBRY_CACERT  the file with the authority of the nodes' certificates (PEM)
-  AUMBRY_TOKEN   the token; else the one that `aumbry login` kept";
+  AUMBRY_TOKEN   the token; else VAULT_TOKEN, else the one that `aumbry login` kept
+  AUMBRY_FORMAT, AUMBRY_TIMEOUT, AUMBRY_WRAP_TTL
+                 what --output, --timeout and --wrap-ttl say if they are not given
+  VAULT_CACERT, VAULT_FORMAT, VAULT_WRAP_TTL
+                 as those of Aumbry, which go first. VAULT_ADDR is not used: it names the HTTP interface";

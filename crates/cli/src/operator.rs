@@ -38,21 +38,32 @@ pub(crate) enum Command {
         out_dir: Option<PathBuf>,
     },
     /// Show one key share to the first endpoint
+    #[command(after_help = "Examples:
+  aumbry operator unseal                    asks for a key share
+  aumbry operator unseal --file share-1")]
     Unseal(seal::Unseal),
     /// Seal the first endpoint: it wipes its keys
+    #[command(after_help = "Example:
+  aumbry operator seal --all")]
     Seal {
         /// Seal every endpoint
         #[arg(long)]
         all: bool,
     },
     /// Tell the seal of the first endpoint; needs no token
+    #[command(after_help = "Example:
+  aumbry operator seal-status")]
     SealStatus,
     /// Seals beside the shares: make a key, add, list, remove
     #[command(subcommand)]
     Seals(seals::Command),
     /// Tell of the first endpoint: index, state digest, audit root, members
+    #[command(after_help = "Example:
+  aumbry operator status")]
     Status,
     /// Make a token with which one node can join
+    #[command(after_help = "Example:
+  aumbry operator join-token --ttl 10m >join-token.txt")]
     JoinToken {
         /// For how long it is valid
         #[arg(long, default_value = "10m", value_parser = parse_duration)]
@@ -67,24 +78,34 @@ pub(crate) enum Command {
         ca: Option<PathBuf>,
     },
     /// List the members
+    #[command(after_help = "Example:
+  aumbry operator members")]
     Members,
     /// Make a learner a voter; learners that have caught up become voters by themselves
+    #[command(after_help = "Example:
+  aumbry operator promote 4")]
     Promote {
         /// The node
         id: u64,
     },
     /// Remove a member; its id is never used again
+    #[command(after_help = "Example:
+  aumbry operator remove 4")]
     Remove {
         /// The node
         id: u64,
     },
     /// Hand leadership to a member
+    #[command(after_help = "Example:
+  aumbry operator transfer 2")]
     Transfer {
         /// The node; the one that is most up to date by default
         #[arg(default_value_t = 0)]
         id: u64,
     },
     /// Make the leader hand over to another node
+    #[command(after_help = "Example:
+  aumbry operator step-down")]
     StepDown,
     /// Lost quorum: make a new cluster of the last survivor, offline, confirmed by key shares
     Recover(recover::Recover),
@@ -169,7 +190,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
                 file => SecretBytes::new(std::fs::read(file).with_context(|| format!("cannot read {file}"))?),
             };
             let ca = ca
-                .or_else(|| context.global.ca_cert.clone())
+                .or_else(|| context.ca_cert())
                 .ok_or_else(|| usage("name the members' authority: --ca FILE"))?;
             let ca = std::fs::read(&ca).with_context(|| format!("cannot read {}", ca.display()))?;
             let request = v1::JoinClusterRequest {

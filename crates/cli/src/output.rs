@@ -1,23 +1,64 @@
 //! What commands print.
 
 use std::io::{ErrorKind, Write as _};
+use std::sync::OnceLock;
 
 use anyhow::Result;
 pub(crate) use aumbry_audit::text::time;
 use aumbry_audit::text::{escape, json};
 use serde_json::Value;
 
-use crate::failure::Closed;
+use crate::failure::{Closed, Refused};
+use crate::yaml;
 
-/// The form of the output.
-#[derive(Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+/// The form of the output that was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For programs and people
+    Yaml,
+}
+
+/// For whom the output is.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// For people.
-    #[default]
     Table,
-    /// For programs.
+    /// For programs: one document.
     Json,
 }
+
+impl Output {
+    /// What is usual here: as Vault's own variable says, or for people.
+    pub(crate) fn usual() -> Self {
+        match std::env::var("VAULT_FORMAT").as_deref() {
+            Ok("json") => Self::Json,
+            Ok("yaml" | "yml") => Self::Yaml,
+            _ => Self::Table,
+        }
+    }
+
+    /// For whom that is.
+    pub(crate) const fn format(self) -> Format {
+        match self {
+            Self::Table => Format::Table,
+            Self::Json | Self::Yaml => Format::Json,
+        }
+    }
+
+    /// Settles in which syntax documents are printed. It is one for the whole program, as it is one choice of whoever started it: handing it to every
+    /// place that prints would say nothing more.
+    pub(crate) fn settle(self) -> Format {
+        // It is settled once, at the start.
+        let _ = OUTPUT.set(self);
+        self.format()
+    }
+}
+
+static OUTPUT: OnceLock<Output> = OnceLock::new();
 
 /// Prints a line, escaped for terminals.
 pub(crate) fn line(text: &str) -> Result<()> {
@@ -84,9 +125,29 @@ fn aligned(columns: &[&str], rows: &[Value]) -> Vec<String> {
     lines.iter().map(print).collect()
 }
 
-/// Prints a JSON value in one line.
+/// Prints a document for programs: JSON in one line, or YAML.
 pub(crate) fn line_json(value: &Value) -> Result<()> {
-    escaped_line(json(value)?)
+    match OUTPUT.get() {
+        Some(Output::Yaml) => raw(yaml::document(value).as_bytes()),
+        _ => escaped_line(json(value)?),
+    }
+}
+
+/// Prints the value of one key alone: a text as it is, unless programs read it.
+pub(crate) fn field(format: Format, name: &str, value: Option<&Value>) -> Result<()> {
+    let missing = || Refused::NotFound(format!("the answer has no field {name}"));
+    match (format, value.ok_or_else(missing)?) {
+        (Format::Table, Value::String(text)) => raw(text.as_bytes()),
+        (_, other) => line_json(other),
+    }
+}
+
+/// Prints a document, or one of its values.
+pub(crate) fn document_or_field(format: Format, name: Option<&str>, value: &Value) -> Result<()> {
+    match name {
+        Some(name) => field(format, name, value.get(name)),
+        None => document(format, value),
+    }
 }
 
 /// Prints that something was done.

@@ -1,6 +1,9 @@
 //! `aumbry policy`.
 
+mod explain;
 mod hints;
+mod lint;
+mod test;
 
 use std::io::IsTerminal as _;
 
@@ -24,35 +27,48 @@ pub(crate) enum Command {
         file: String,
     },
     /// Print a policy
+    #[command(after_help = "Example:
+  aumbry policy read app")]
     Read {
         /// Its name
         name: String,
     },
     /// List the policies
+    #[command(after_help = "Example:
+  aumbry policy list")]
     List,
     /// Delete a policy
+    #[command(after_help = "Example:
+  aumbry policy delete app")]
     Delete {
         /// Its name
         name: String,
     },
+    /// Say which rule decides on an access, and what would allow it
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::Explain),
+    /// Look for what policies probably do not mean; needs no cluster
+    #[command(after_help = lint::EXAMPLES)]
+    Lint(lint::Lint),
+    /// Check what policies allow and refuse against files of expectations; needs no cluster
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::Test),
+}
+
+/// Runs what needs no cluster, and gives back what does.
+pub(crate) fn run_offline(command: Command, format: Format) -> Result<Option<Command>> {
+    match command {
+        Command::Lint(arguments) => lint::run(&arguments, format).map(|()| None),
+        Command::Test(arguments) => test::run(&arguments, format).map(|()| None),
+        command => Ok(Some(command)),
+    }
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     let client = context.client()?;
     match command {
         Command::Write { name, file } => {
-            let policy = match file.as_str() {
-                "-" => {
-                    if std::io::stdin().is_terminal() {
-                        note("reading the policy from standard input; end it with Ctrl-D");
-                    }
-                    read_stdin()?
-                        .expose_str()
-                        .context("the policy is not UTF-8")?
-                        .to_owned()
-                }
-                file => std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?,
-            };
+            let policy = read(&file)?;
             let paths = hints::paths(&policy);
             client
                 .call(v1::PolicyPutRequest {
@@ -93,7 +109,22 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
                 .await?;
             done(context.format(), "deleted")
         }
+        Command::Explain(arguments) => explain::run(&arguments, context).await,
+        // They are run offline.
+        Command::Lint(_) | Command::Test(_) => Ok(()),
     }
+}
+
+/// The text of a file, or of standard input for `-`.
+fn read(file: &str) -> Result<String> {
+    if file != "-" {
+        return std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"));
+    }
+    if std::io::stdin().is_terminal() {
+        note("reading from standard input; end it with Ctrl-D");
+    }
+    let text = read_stdin()?;
+    Ok(text.expose_str().context("standard input is not UTF-8")?.to_owned())
 }
 
 /// Warns of rules that allow nothing because they leave out `data/` or `metadata/`.
@@ -137,6 +168,7 @@ const PATHS: &str = "Paths that commands need, with MOUNT such as secret; `sudo`
   secrets disable                  delete            sys/mounts/MOUNT
   policy list                      list              sys/policies/acl
   policy read, write, delete       read, update, delete  sys/policies/acl/NAME
+  policy explain                   update, sudo      sys/policies/explain
   token create                     update            auth/token/create
   token create --orphan            update, sudo      auth/token/create-orphan
   token lookup; login              read              auth/token/lookup-self

@@ -31,6 +31,8 @@ Example:
         file: PathBuf,
     },
     /// Check a saved file, offline and without keys, and tell what it is
+    #[command(after_help = "Example:
+  aumbry operator snapshot inspect --fingerprint 5f1c... monday.backup")]
     Inspect {
         /// The file
         file: PathBuf,
@@ -55,6 +57,8 @@ Example:
         fingerprint: Option<String>,
     },
     /// End the quarantine of a restored cluster: all tokens are served again
+    #[command(after_help = "Example:
+  aumbry operator snapshot release")]
     Release,
 }
 

@@ -1,13 +1,13 @@
 //! The client.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aumbry_api::v1::cluster_service_client::ClusterServiceClient;
 use aumbry_api::v1::sys_service_client::SysServiceClient;
 use aumbry_api::v1::{self, Failure, OutcomeClass};
-use aumbry_api::{Tries, failure_of};
+use aumbry_api::{Reply as _, Tries, failure_of};
 use aumbry_types::{Entropy as _, RequestId, SecretBytes, SystemEntropy};
 use prost::bytes::Bytes;
 use tokio::time::Instant;
@@ -15,7 +15,12 @@ use tonic::{Request, Status};
 
 use crate::connection::{Authorized, Connections};
 use crate::dispatch::Dispatch;
+use crate::session::Keeper;
 use crate::{Builder, Error};
+
+/// A place in the log of a cluster, to be handed from who wrote to who reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(pub u64);
 
 /// A client of a cluster. Clones share its connections.
 #[derive(Clone)]
@@ -26,6 +31,21 @@ pub struct Client {
     timeout: Duration,
     retries: bool,
     idempotency_key: Option<String>,
+    /// What is known of the token, by all clones that show it.
+    standing: Arc<Standing>,
+    /// Logs in again when the token is no longer taken.
+    keeper: Option<Arc<Keeper>>,
+    /// Reads reflect at least this, and need be no newer.
+    reads_at: Option<Position>,
+}
+
+/// What the answers to a token's holder have shown.
+#[derive(Default)]
+struct Standing {
+    /// How often the token was found to be none.
+    denials: AtomicU64,
+    /// The furthest place in the log that an answer told.
+    index: AtomicU64,
 }
 
 impl Client {
@@ -41,6 +61,9 @@ impl Client {
             timeout,
             retries,
             idempotency_key,
+            standing: Arc::default(),
+            keeper: None,
+            reads_at: None,
         }
     }
 
@@ -56,12 +79,71 @@ impl Client {
         self.connections.addresses().map(str::to_owned).collect()
     }
 
-    /// Makes a request of any node. Any node will do: it hands the request to the leader.
+    /// A client of the same nodes by the same connections, with this token.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if it can be none.
+    pub fn with_token(&self, token: &SecretBytes) -> Result<Self, Error> {
+        Ok(Self {
+            connections: self.connections.with_token(token)?,
+            standing: Arc::default(),
+            keeper: None,
+            ..self.clone()
+        })
+    }
+
+    /// How far the log is, as far as the answers to this client and its clones have told. What it has written stands at or before it.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position(self.standing.index.load(Ordering::Relaxed))
+    }
+
+    /// A clone whose reads reflect at least this position, instead of everything that was acknowledged before they began: whoever was told of a write,
+    /// with its position, sees it, and no node has to ask others for that.
+    #[must_use]
+    pub fn reading_at(&self, position: Position) -> Self {
+        Self {
+            reads_at: Some(position),
+            ..self.clone()
+        }
+    }
+
+    /// Makes a request of any node. Any node will do: it hands the request to the leader. The client of a [`crate::Session`] logs in again, once, if its
+    /// token is no longer taken.
     ///
     /// # Errors
     /// [`Error::Failure`] says whether anything changed.
     pub async fn call<O: Dispatch>(&self, mut request: O) -> Result<O::Reply, Error> {
         self.complete(&mut request);
+        let Some(keeper) = &self.keeper else {
+            return self.call_as_it_is(request).await;
+        };
+        let generation = keeper.generation();
+        match self.call_as_it_is(request.clone()).await {
+            Err(error) if is_refused(&error) => {
+                keeper.log_in_again(generation).await?;
+                self.call_as_it_is(request).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn call_as_it_is<O: Dispatch>(&self, request: O) -> Result<O::Reply, Error> {
+        let answer = self.try_all(request).await;
+        match &answer {
+            Ok(reply) => {
+                let index = reply.header().map_or(0, |header| header.index);
+                self.standing.index.fetch_max(index, Ordering::Relaxed);
+            }
+            Err(error) if error.reason() == TOKEN_INVALID => {
+                self.standing.denials.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+
+    async fn try_all<O: Dispatch>(&self, request: O) -> Result<O::Reply, Error> {
         let deadline = Instant::now() + self.timeout;
         let is_safe = !O::IS_WRITE || !request.header().is_none_or(|header| header.idempotency_key.is_empty());
         let mut position = self.preferred.load(Ordering::Relaxed);
@@ -102,7 +184,7 @@ impl Client {
     /// [`Error`]
     pub async fn call_on<O: Dispatch>(&self, endpoint: &str, mut request: O) -> Result<O::Reply, Error> {
         self.complete(&mut request);
-        let position = self.position(Some(endpoint))?;
+        let position = self.place_of(Some(endpoint))?;
         let answer = self.try_at(position, &request, Instant::now() + self.timeout).await;
         answer.map_err(|failure| Error::Failure(Box::new(failure)))
     }
@@ -166,8 +248,24 @@ impl Client {
         endpoint: Option<&str>,
         request: v1::JoinClusterRequest,
     ) -> Result<v1::JoinClusterReply, Error> {
-        let mut service = ClusterServiceClient::new(self.connections.at(self.position(endpoint)?));
+        let mut service = ClusterServiceClient::new(self.connections.at(self.place_of(endpoint)?));
         self.once(service.join_cluster(self.timed(request))).await
+    }
+
+    /// How often the token was found to be none. Whoever keeps what it was given for the token looks whether this has changed.
+    pub(crate) fn denials(&self) -> u64 {
+        self.standing.denials.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn replace_token(&self, token: &SecretBytes) -> Result<(), Error> {
+        self.connections.replace_token(token)
+    }
+
+    pub(crate) fn kept_by(self, keeper: Arc<Keeper>) -> Self {
+        Self {
+            keeper: Some(keeper),
+            ..self
+        }
     }
 
     pub(crate) const fn timeout(&self) -> Duration {
@@ -175,7 +273,7 @@ impl Client {
     }
 
     pub(crate) fn connection(&self, endpoint: Option<&str>) -> Result<Authorized, Error> {
-        Ok(self.connections.at(self.position(endpoint)?))
+        Ok(self.connections.at(self.place_of(endpoint)?))
     }
 
     /// The next request does not begin with a node that could not serve this one. One that takes requests and answers none of them uses up all
@@ -191,10 +289,10 @@ impl Client {
     }
 
     fn sys(&self, endpoint: Option<&str>) -> Result<SysServiceClient<Authorized>, Error> {
-        Ok(SysServiceClient::new(self.connections.at(self.position(endpoint)?)))
+        Ok(SysServiceClient::new(self.connections.at(self.place_of(endpoint)?)))
     }
 
-    fn position(&self, endpoint: Option<&str>) -> Result<usize, Error> {
+    fn place_of(&self, endpoint: Option<&str>) -> Result<usize, Error> {
         let Some(endpoint) = endpoint else { return Ok(0) };
         let position = self.connections.position(endpoint);
         position.ok_or_else(|| Error::Configuration("the endpoint is not one of the client's".to_owned()))
@@ -205,6 +303,13 @@ impl Client {
         let header = request.header_mut();
         if header.request_id.is_empty() {
             header.request_id = RequestId::make(&SystemEntropy).to_string();
+        }
+        if let Some(Position(index)) = self.reads_at
+            && !O::IS_WRITE
+            && header.min_index == 0
+        {
+            header.min_index = index;
+            header.set_consistency(v1::Consistency::AtIndex);
         }
         if O::IS_WRITE && header.idempotency_key.is_empty() {
             match &self.idempotency_key {
@@ -260,13 +365,20 @@ fn may_retry(failure: &Failure, is_safe: bool) -> bool {
     may_help && (is_safe || failure.outcome() == OutcomeClass::NotApplied)
 }
 
+/// Whether the token is none any more, and the request certainly changed nothing.
+fn is_refused(error: &Error) -> bool {
+    let failure = error.failure();
+    failure.is_some_and(|failure| failure.reason == TOKEN_INVALID && failure.outcome() == OutcomeClass::NotApplied)
+}
+
 /// A pause of half to all of this, so that clients that failed together do not come back together.
-fn jittered(pause: Duration) -> Duration {
+pub(crate) fn jittered(pause: Duration) -> Duration {
     let mut byte = [0];
     SystemEntropy.fill(&mut byte);
     pause / 2 + pause / 2 * u32::from(byte[0]) / 255
 }
 
+const TOKEN_INVALID: &str = "TOKEN_INVALID";
 /// A longer hint says that waiting within a request is of no use: the caller is told why.
 const HINT_MS_MAX: u64 = 1_000;
 const PAUSE_MIN: Duration = Duration::from_millis(20);

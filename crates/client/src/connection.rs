@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -42,31 +42,47 @@ pub(crate) struct Connections {
     authorize: Authorize,
 }
 
-/// Puts the token onto each call.
+/// Puts the token onto each call. Clones show one token, whichever it is at the moment.
 #[derive(Clone)]
-pub struct Authorize(Option<MetadataValue<Ascii>>);
+pub struct Authorize(Arc<RwLock<Option<MetadataValue<Ascii>>>>);
+
+impl Authorize {
+    fn new(token: &SecretBytes) -> Result<Self, Error> {
+        Ok(Self(Arc::new(RwLock::new(header(token)?))))
+    }
+
+    /// Shows another token from now on.
+    pub(crate) fn replace(&self, token: &SecretBytes) -> Result<(), Error> {
+        let value = header(token)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
+        Ok(())
+    }
+}
 
 impl Interceptor for Authorize {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
+        let token = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = &*token {
             request.metadata_mut().insert("authorization", token.clone());
         }
         Ok(request)
     }
 }
 
+fn header(token: &SecretBytes) -> Result<Option<MetadataValue<Ascii>>, Error> {
+    let wrong = || Error::Configuration("the token holds characters that no token has".to_owned());
+    let text = match token.expose() {
+        [] => return Ok(None),
+        bytes => core::str::from_utf8(bytes).map_err(|_| wrong())?,
+    };
+    let mut value: MetadataValue<Ascii> = format!("Bearer {text}").parse().map_err(|_| wrong())?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
 impl Connections {
     pub(crate) fn new(endpoints: Vec<String>, tls: Arc<ClientConfig>, token: &SecretBytes) -> Result<Self, Error> {
-        let authorize = match token.expose() {
-            [] => None,
-            bytes => {
-                let wrong = || Error::Configuration("the token holds characters that no token has".to_owned());
-                let text = core::str::from_utf8(bytes).map_err(|_| wrong())?;
-                let mut value: MetadataValue<Ascii> = format!("Bearer {text}").parse().map_err(|_| wrong())?;
-                value.set_sensitive(true);
-                Some(value)
-            }
-        };
+        let authorize = Authorize::new(token)?;
         let reach = Arc::new(Reach {
             endpoints: endpoints.len(),
             outage: Mutex::default(),
@@ -84,8 +100,21 @@ impl Connections {
         let nodes = endpoints.into_iter().enumerate().map(connect);
         Ok(Self {
             nodes: Arc::new(nodes.collect::<Result<Vec<_>, Error>>()?),
-            authorize: Authorize(authorize),
+            authorize,
         })
+    }
+
+    /// The same connections, with a token of their own.
+    pub(crate) fn with_token(&self, token: &SecretBytes) -> Result<Self, Error> {
+        Ok(Self {
+            nodes: Arc::clone(&self.nodes),
+            authorize: Authorize::new(token)?,
+        })
+    }
+
+    /// Shows another token from now on, in all clones.
+    pub(crate) fn replace_token(&self, token: &SecretBytes) -> Result<(), Error> {
+        self.authorize.replace(token)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -5,8 +5,10 @@ use std::future::Future;
 use aumbry_api::Operation;
 use aumbry_api::v1;
 use aumbry_api::v1::audit_service_client::AuditServiceClient;
+use aumbry_api::v1::auth_service_client::AuthServiceClient;
 use aumbry_api::v1::cluster_service_client::ClusterServiceClient;
 use aumbry_api::v1::kv_service_client::KvServiceClient;
+use aumbry_api::v1::logical_service_client::LogicalServiceClient;
 use aumbry_api::v1::mount_service_client::MountServiceClient;
 use aumbry_api::v1::policy_service_client::PolicyServiceClient;
 use aumbry_api::v1::sys_service_client::SysServiceClient;
@@ -62,6 +64,10 @@ dispatch! {
         TokenRenewRequest, renew, true;
         TokenRevokeRequest, revoke, true;
     }
+    AuthServiceClient {
+        AppRoleLoginRequest, app_role_login, true;
+        UserpassLoginRequest, userpass_login, true;
+    }
     PolicyServiceClient {
         PolicyPutRequest, put, true;
         PolicyGetRequest, get, false;
@@ -88,6 +94,10 @@ dispatch! {
         RemoveRequest, remove, true;
         TransferRequest, transfer, true;
         SnapshotReleaseRequest, snapshot_release, true;
+    }
+    // Some of them only read; all are treated with the care that a write takes.
+    LogicalServiceClient {
+        LogicalRequest, call, true;
     }
     AuditServiceClient {
         AuditReadRequest, read, false;

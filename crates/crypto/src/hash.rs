@@ -44,6 +44,27 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     primitives::sha256(parts)
 }
 
+/// The hashes of FIPS 180-4 that are computed for others. Aumbry itself has no use for any but [`sha256`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashKind {
+    /// SHA-224.
+    Sha224,
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+impl HashKind {
+    /// The hash of these bytes.
+    #[must_use]
+    pub fn hash(self, bytes: &[u8]) -> Vec<u8> {
+        primitives::hash(self, bytes)
+    }
+}
+
 /// Whether the bytes are equal, in a time that depends on the lengths alone.
 #[must_use]
 pub fn equal(a: &[u8], b: &[u8]) -> bool {

@@ -18,15 +18,18 @@ mod primitives;
 mod shamir;
 
 pub mod envelope;
+pub mod jws;
 pub mod keyring;
 pub mod lthash;
+pub mod password;
 pub mod seal;
 pub mod share;
 pub mod signature;
 pub mod token;
+pub mod totp;
 pub mod two_layer;
 
-pub use hash::{derive_key, equal, mac, mac16, sha256};
+pub use hash::{HashKind, derive_key, equal, mac, mac16, sha256};
 
 #[cfg(test)]
 mod testing;

@@ -3,15 +3,25 @@
 //! What it guarantees: the functions of the standards, tested against their published vectors, with nothing added. What
 //! it does not do: any framing. A caller separates domains and parts before it comes here.
 
+use crate::HashKind;
 use aes_gcm::aead::AeadInOut as _;
 use aes_gcm::{Aes256Gcm, KeyInit as _};
 use aws_lc_rs::cipher::{AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::iv::FixedLength;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac as _};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha224, Sha256, Sha384, Sha512};
 
 /// SHA-256 (FIPS 180-4) of the parts, one after the other.
+pub(crate) fn hash(kind: HashKind, bytes: &[u8]) -> Vec<u8> {
+    match kind {
+        HashKind::Sha224 => Sha224::digest(bytes).to_vec(),
+        HashKind::Sha256 => Sha256::digest(bytes).to_vec(),
+        HashKind::Sha384 => Sha384::digest(bytes).to_vec(),
+        HashKind::Sha512 => Sha512::digest(bytes).to_vec(),
+    }
+}
+
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));

@@ -36,11 +36,12 @@ macro_rules! assert_lacks {
 #[test]
 fn secrets_cannot_be_shown_copied_or_compared() {
     use crate::keyring::Keyring;
+    use crate::password::PasswordHash;
     use crate::seal::{StaticKey, Submitted, Unseal};
     use crate::share::Share;
     use crate::signature::SigningKey;
 
-    assert_lacks!(Keyring, Share, SigningKey, StaticKey, Submitted, Unseal; core::fmt::Debug);
-    assert_lacks!(Keyring, Share, SigningKey, StaticKey, Submitted, Unseal; Clone);
-    assert_lacks!(Keyring, Share, SigningKey, StaticKey, Submitted, Unseal; PartialEq);
+    assert_lacks!(Keyring, PasswordHash, Share, SigningKey, StaticKey, Submitted, Unseal; core::fmt::Debug);
+    assert_lacks!(Keyring, PasswordHash, Share, SigningKey, StaticKey, Submitted, Unseal; Clone);
+    assert_lacks!(Keyring, PasswordHash, Share, SigningKey, StaticKey, Submitted, Unseal; PartialEq);
 }

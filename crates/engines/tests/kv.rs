@@ -4,7 +4,7 @@
 mod common;
 
 use aumbry_barrier::CHILDREN_MAX;
-use aumbry_engines::kv::{Error, MetadataChange, Reply, Request, plan};
+use aumbry_engines::kv::{Config, Error, MetadataChange, Reply, Request, plan};
 use aumbry_state::{Command, ContainerState, Outcome, key};
 use aumbry_types::{ObjectId, SecretBytes, SecretPath};
 use common::Bed;
@@ -106,7 +106,7 @@ fn told(reply: &Result<Reply, Error>) -> String {
 /// Plans as the pipeline does: what failed writes nothing.
 fn make(bed: &Bed, ask: &Ask) -> (String, Command) {
     bed.plan(|txn| {
-        let reply = plan(txn, ROOT, &ask.request());
+        let reply = plan(txn, ROOT, &Config::default(), &ask.request());
         if reply.is_err() {
             txn.abandon();
         }
@@ -136,7 +136,7 @@ fn seen(bed: &Bed) -> Vec<String> {
     for path in PATHS {
         let path = SecretPath::parse(path).expect("is a path");
         seen.push(
-            bed.plan(|txn| told(&plan(txn, ROOT, &Request::ReadMetadata { path })))
+            bed.plan(|txn| told(&plan(txn, ROOT, &Config::default(), &Request::ReadMetadata { path })))
                 .0,
         );
     }
@@ -255,7 +255,7 @@ fn with_versions(count: u64) -> Bed {
 
 fn run(bed: &mut Bed, request: &Request) -> Result<Reply, Error> {
     bed.run(|txn| {
-        let reply = plan(txn, ROOT, request);
+        let reply = plan(txn, ROOT, &Config::default(), request);
         if reply.is_err() {
             txn.abandon();
         }
@@ -390,13 +390,14 @@ fn no_name_and_no_value_stands_in_any_row() {
         data: SecretBytes::from(data.to_owned()),
         cas: None,
     };
-    bed.run(|txn| plan(txn, ROOT, &put).map(drop)).expect("is good");
+    bed.run(|txn| plan(txn, ROOT, &Config::default(), &put).map(drop))
+        .expect("is good");
     let change = MetadataChange {
         custom: Some([("canary-name".to_owned(), "canary-text".to_owned())].into()),
         ..MetadataChange::default()
     };
     let path = SecretPath::parse(path).expect("is a path");
-    bed.run(|txn| plan(txn, ROOT, &Request::WriteMetadata { path, change }).map(drop))
+    bed.run(|txn| plan(txn, ROOT, &Config::default(), &Request::WriteMetadata { path, change }).map(drop))
         .expect("is good");
     for (row_key, row) in bed.view.rows() {
         let bytes = [row_key, row].concat();

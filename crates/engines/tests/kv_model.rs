@@ -5,7 +5,7 @@ mod common;
 
 use aumbry_checker::model::{Kv, Model as _};
 use aumbry_checker::{Budget, Content, End, Event, Fate, History, Operation, Verdict, check, oracle};
-use aumbry_engines::kv::{Error, MetadataChange, Reply, Request, plan};
+use aumbry_engines::kv::{Config, Error, MetadataChange, Reply, Request, plan};
 use aumbry_state::Outcome;
 use aumbry_types::{ObjectId, SecretBytes, SecretPath};
 use common::Bed;
@@ -181,7 +181,7 @@ fn run(asks: &[Ask]) -> History {
     let ask = |(place, ask): (u64, &Ask)| {
         let operation = ask.operation(place + 1);
         let (reply, command) = bed.plan(|txn| {
-            let reply = plan(txn, ROOT, &request(&operation));
+            let reply = plan(txn, ROOT, &Config::default(), &request(&operation));
             if reply.is_err() {
                 txn.abandon();
             }

@@ -19,6 +19,13 @@ pub struct Connection<I, S = TlsStream<TcpStream>> {
     pub(crate) _places: (OwnedSemaphorePermit, Place),
 }
 
+impl<I, S> Connection<I, S> {
+    /// What is known of the other end.
+    pub const fn info(&self) -> &I {
+        &self.info
+    }
+}
+
 impl<I: Clone + Send + Sync + 'static, S> Connected for Connection<I, S> {
     type ConnectInfo = I;
 

@@ -9,7 +9,7 @@ mod listener;
 mod share;
 
 pub use connection::Connection;
-pub use listener::{Bounds, Incoming, accept, accept_plain};
+pub use listener::{Bounds, Incoming, accept, accept_plain, accept_plain_as};
 #[doc(hidden)]
 pub use share::shares_for_tests;
 pub use share::{Held, Memory, Share};

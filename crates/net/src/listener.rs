@@ -55,6 +55,15 @@ pub fn accept<I: Send + 'static>(
 
 /// Accepts connections without TLS, for what everybody may know. Each knows the address of its other end.
 pub fn accept_plain(listener: TcpListener, bounds: Bounds) -> Incoming<SocketAddr, TcpStream> {
+    accept_plain_as(listener, bounds, |address, _| address)
+}
+
+/// As [`accept_plain`], with what `identify` makes of the other end.
+pub fn accept_plain_as<I: Send + 'static>(
+    listener: TcpListener,
+    bounds: Bounds,
+    identify: impl Fn(SocketAddr, &Arc<Share>) -> I + Send + Sync + 'static,
+) -> Incoming<I, TcpStream> {
     let (sender, accepted) = mpsc::channel(ACCEPTED_MAX);
     let task = tokio::spawn(async move {
         let open = Arc::new(Semaphore::new(bounds.connections));
@@ -71,9 +80,11 @@ pub fn accept_plain(listener: TcpListener, bounds: Bounds) -> Incoming<SocketAdd
             let Some(place) = Place::take(&share, |share| &share.connections, bounds.connections_per_address) else {
                 continue;
             };
+            // Small replies must not wait for more bytes; a socket that cannot say so still works.
+            let _ = stream.set_nodelay(true);
             let connection = Connection {
                 stream,
-                info: address,
+                info: identify(address, &share),
                 _places: (permit, place),
             };
             if sender.send(Ok(connection)).await.is_err() {

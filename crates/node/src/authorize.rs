@@ -1,12 +1,16 @@
 //! Which capability on which path each operation needs, in the forms that Vault's policies use.
 
+use aumbry_auth::identity;
+use aumbry_auth::token::Create;
 use aumbry_barrier::Txn;
 use aumbry_engines::kv;
-use aumbry_types::Capability;
+use aumbry_types::{Capability, MountPath};
 
-use crate::mounts::{AuthCache, Mount};
+use crate::look::{Guard, Look};
+use crate::method::{Asked, MethodAsk, Unwrapping};
+use crate::mounts::{AuthCache, Mount, MountTable};
 use crate::operation::{Operation, TokenName};
-use crate::{Class, Failure, record};
+use crate::{Class, Failure, ops, record};
 
 /// One thing that must be allowed.
 pub(crate) struct Need {
@@ -20,14 +24,52 @@ pub(crate) struct Need {
 pub(crate) struct Needs {
     pub(crate) all: Vec<Need>,
     pub(crate) kv: Option<Result<(Mount, kv::Request), Failure>>,
+    pub(crate) plain: Option<Result<(Mount, kv::PlainRequest), Failure>>,
+}
+
+impl Needs {
+    /// Nothing but a token.
+    const fn none() -> Self {
+        Self {
+            all: Vec::new(),
+            kv: None,
+            plain: None,
+        }
+    }
 }
 
 /// Finds out what must be allowed. Reads the directory, as writing needs `create` or `update` by what is there.
 pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operation) -> Result<Needs, Failure> {
-    if let Operation::Kv(request) = operation {
-        return kv_needs(txn, auth, request);
+    match operation {
+        Operation::Kv(request) => return kv_needs(txn, auth, request),
+        Operation::PlainKv(request) => return plain_needs(txn, auth, request),
+        Operation::Method(ask) => return method_needs(txn, auth, ask),
+        _ => {}
     }
     let (path, capability, sudo) = match operation {
+        Operation::NoRoute(no_route) => (no_route.path.clone(), no_route.verb.capability(), false),
+        Operation::Capabilities { token, .. } => {
+            let path = match token {
+                TokenName::Own => "sys/capabilities-self",
+                TokenName::Text(_) => "sys/capabilities",
+                TokenName::Accessor(_) => "sys/capabilities-accessor",
+            };
+            (path.to_owned(), Capability::Update, false)
+        }
+        Operation::TokenList { .. } => ("auth/token/accessors/".to_owned(), Capability::List, true),
+        Operation::TokenCreate(Create { role: Some(role), .. }) => {
+            let path = format!("auth/token/create/{}", role.as_str());
+            (path, Capability::Update, false)
+        }
+        Operation::Wrapped(ask) => {
+            let path = match ask.what {
+                Unwrapping::Open => "sys/wrapping/unwrap",
+                Unwrapping::Lookup => "sys/wrapping/lookup",
+                Unwrapping::Rewrap => "sys/wrapping/rewrap",
+            };
+            (path.to_owned(), Capability::Update, false)
+        }
+        Operation::WrapData => ("sys/wrapping/wrap".to_owned(), Capability::Update, false),
         Operation::TokenCreate(create) if create.orphan => {
             ("auth/token/create-orphan".to_owned(), Capability::Update, true)
         }
@@ -35,13 +77,39 @@ pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operati
         Operation::TokenLookup(name) => (token_path("lookup", name), lookup_capability(name), false),
         Operation::TokenRenew(name, _) => (token_path("renew", name), Capability::Update, false),
         Operation::TokenRevoke(name) => (token_path("revoke", name), Capability::Update, false),
+        Operation::TokenOrphan(_) => ("auth/token/revoke-orphan".to_owned(), Capability::Update, true),
+        Operation::TokenTidy => ("auth/token/tidy".to_owned(), Capability::Update, true),
+        Operation::Lease(ask) => {
+            let (capability, guard) = ask.needs();
+            (ask.path.clone(), capability, guard == Guard::Sudo)
+        }
+        Operation::Look(Look {
+            guard: Guard::Token, ..
+        }) => return Ok(Needs::none()),
+        Operation::Look(look) => (look.path.clone(), look.capability, look.guard == Guard::Sudo),
+        Operation::MountMove { .. } => ("sys/remount".to_owned(), Capability::Update, true),
         Operation::PolicyWrite(name, _) => (policy_path(name.as_str()), Capability::Update, false),
         Operation::PolicyRead(name) => (policy_path(name.as_str()), Capability::Read, false),
         Operation::PolicyDelete(name) => (policy_path(name.as_str()), Capability::Delete, false),
+        // It tells of policies that the caller may not read, and of tokens that are not its own.
+        Operation::PolicyExplain(_) => ("sys/policies/explain".to_owned(), Capability::Update, true),
         Operation::PolicyList => ("sys/policies/acl".to_owned(), Capability::List, false),
-        Operation::MountEnable { path, .. } => (format!("sys/mounts/{}", path.as_str()), Capability::Update, false),
-        Operation::MountDisable(path) => (format!("sys/mounts/{}", path.as_str()), Capability::Delete, false),
-        Operation::MountList => return Ok(mounts_needs(None)),
+        Operation::MountEnable { table, path, .. } => {
+            // As in Vault: whoever enables an auth method decides who gets in.
+            (mount_path(*table, path), Capability::Update, *table == MountTable::Auth)
+        }
+        Operation::MountDisable(table, path, _) => {
+            (mount_path(*table, path), Capability::Delete, *table == MountTable::Auth)
+        }
+        Operation::MountTune(table, path, _) => {
+            let path = format!("{}/tune", mount_path(*table, path));
+            (path, Capability::Update, *table == MountTable::Auth)
+        }
+        Operation::MountRead(table, path) => (mount_path(*table, path), Capability::Read, false),
+        Operation::MountRows(MountTable::Auth) => ("sys/auth".to_owned(), Capability::Read, false),
+        Operation::KvConfigRead(path) => (format!("{}/config", path.as_str()), Capability::Read, false),
+        Operation::KvConfigWrite(path, _) => (format!("{}/config", path.as_str()), Capability::Update, false),
+        Operation::MountList | Operation::MountRows(MountTable::Secrets) => return Ok(mounts_needs(None)),
         Operation::Status => ("sys/status".to_owned(), Capability::Read, false),
         Operation::Seal => ("sys/seal".to_owned(), Capability::Update, true),
         Operation::SealAdd { .. } => ("sys/seals".to_owned(), Capability::Update, true),
@@ -58,11 +126,21 @@ pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operati
         Operation::SnapshotSave => ("sys/storage/raft/snapshot".to_owned(), Capability::Read, true),
         Operation::SnapshotRelease => ("sys/storage/raft/snapshot-release".to_owned(), Capability::Update, true),
         // A joining node shows its join token instead; a KV request was handled above.
-        Operation::Join(_) | Operation::Kv(_) => return Err(Failure::denied()),
+        Operation::Join(_)
+        | Operation::Kv(_)
+        | Operation::PlainKv(_)
+        | Operation::Method(_)
+        | Operation::Login(_)
+        | Operation::Logical(_) => {
+            return Err(Failure::denied());
+        }
+        // What they show is what the caller may do anyway.
+        Operation::MountOf(_) | Operation::MountsSeen => return Ok(Needs::none()),
     };
     Ok(Needs {
         all: vec![Need { path, capability, sudo }],
         kv: None,
+        plain: None,
     })
 }
 
@@ -70,12 +148,22 @@ pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operati
 pub(crate) fn audit_path(operation: &Operation) -> String {
     match operation {
         Operation::Kv(request) => request.paths().join(","),
+        Operation::PlainKv(request) => request.path().map_or_else(String::new, |path| path.as_str().to_owned()),
+        Operation::NoRoute(no_route) => no_route.path.clone(),
+        Operation::Lease(ask) => ask.path.clone(),
+        Operation::Look(look) => look.path.clone(),
+        Operation::MountMove { table, from, .. } => mount_path(*table, from),
+        Operation::MountOf(path) => path.clone(),
+        Operation::Method(ask) => ask.path.clone(),
+        Operation::Login(ask) => ask.path.clone(),
         Operation::PolicyWrite(name, _) | Operation::PolicyRead(name) | Operation::PolicyDelete(name) => {
             policy_path(name.as_str())
         }
-        Operation::MountEnable { path, .. } | Operation::MountDisable(path) => {
-            format!("sys/mounts/{}", path.as_str())
-        }
+        Operation::MountEnable { table, path, .. }
+        | Operation::MountDisable(table, path, _)
+        | Operation::MountTune(table, path, _)
+        | Operation::MountRead(table, path) => mount_path(*table, path),
+        Operation::KvConfigRead(path) | Operation::KvConfigWrite(path, _) => format!("{}/config", path.as_str()),
         Operation::SealAdd { key, .. } => format!("sys/seals/{}", key.id()),
         Operation::SealRemove(key) => format!("sys/seals/{key}"),
         Operation::Promote(node) | Operation::Remove(node) => format!("node/{node}"),
@@ -96,6 +184,7 @@ fn kv_needs(txn: &mut Txn<'_>, auth: &mut AuthCache, request: &kv::Request) -> R
         kv::Request::BatchGet { paths } => paths.iter().collect(),
         kv::Request::Put { path, .. }
         | kv::Request::Get { path, .. }
+        | kv::Request::Subkeys { path, .. }
         | kv::Request::Patch { path, .. }
         | kv::Request::Delete { path, .. }
         | kv::Request::Undelete { path, .. }
@@ -116,6 +205,12 @@ fn kv_needs(txn: &mut Txn<'_>, auth: &mut AuthCache, request: &kv::Request) -> R
         mount = Some(found);
     }
     let mount = mount.ok_or_else(|| Failure::invalid("name a path that begins with a mount, such as secret/app"))?;
+    // Its policies speak of other paths: one secret must not have two ways to it.
+    if mount.options.version != 2 {
+        return Ok(mounts_needs(Some(Failure::invalid(
+            "the mount is a kv engine of version 1, which has no versions; read and write its paths as they are",
+        ))));
+    }
     let inner = match request.below(&mount.path) {
         Ok(inner) => inner,
         Err(error) => return Ok(mounts_needs(Some(Failure::invalid(error.to_string())))),
@@ -130,6 +225,59 @@ fn kv_needs(txn: &mut Txn<'_>, auth: &mut AuthCache, request: &kv::Request) -> R
     Ok(Needs {
         all: all.collect(),
         kv: Some(Ok((mount, inner))),
+        plain: None,
+    })
+}
+
+fn method_needs(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -> Result<Needs, Failure> {
+    let mut capability = ask.verb.capability();
+    // What is wrong with a request is told once it is allowed.
+    if capability == Capability::Update && ops::method_exists(txn, auth, ask) == Ok(false) {
+        capability = Capability::Create;
+    }
+    let mut all = vec![Need {
+        path: ask.path.clone(),
+        capability,
+        sudo: false,
+    }];
+    // Who gives an alias to an entity, or makes two one, gives somebody what the entity may do. What is malformed changes nothing.
+    if let Asked::Identity(request) = &ask.asked {
+        let touched = identity::touched(txn, request).unwrap_or_default();
+        all.extend(touched.into_iter().map(|path| Need {
+            path,
+            capability: Capability::Update,
+            sudo: false,
+        }));
+    }
+    Ok(Needs {
+        all,
+        kv: None,
+        plain: None,
+    })
+}
+
+fn plain_needs(txn: &mut Txn<'_>, auth: &mut AuthCache, request: &kv::PlainRequest) -> Result<Needs, Failure> {
+    let path = request
+        .path()
+        .ok_or_else(|| Failure::invalid("name a path that begins with a mount"))?;
+    let Some(mount) = auth.mount_of(txn, path)?.filter(|mount| mount.options.version == 1) else {
+        let text = "no kv engine of version 1 holds this path; see `aumbry secrets list`";
+        return Ok(mounts_needs(Some(Failure::new(Class::NotFound, "NOT_FOUND", text))));
+    };
+    let inner = match request.below(&mount.path) {
+        Ok(inner) => inner,
+        Err(error) => return Ok(mounts_needs(Some(Failure::invalid(error.to_string())))),
+    };
+    let (path, capability) = kv::plain_access(txn, mount.root, &inner)
+        .map_err(|_| Failure::new(Class::Internal, "DAMAGED_ROW", "a stored row is damaged"))?;
+    Ok(Needs {
+        all: vec![Need {
+            path: format!("{}/{path}", mount.path.as_str()),
+            capability,
+            sudo: false,
+        }],
+        kv: None,
+        plain: Some(Ok((mount, inner))),
     })
 }
 
@@ -142,8 +290,17 @@ fn mounts_needs(failure: Option<Failure>) -> Needs {
             capability: Capability::Read,
             sudo: false,
         }],
-        kv: failure.map(Err),
+        kv: failure.clone().map(Err),
+        plain: failure.map(Err),
     }
+}
+
+fn mount_path(table: MountTable, path: &MountPath) -> String {
+    let table = match table {
+        MountTable::Secrets => "mounts",
+        MountTable::Auth => "auth",
+    };
+    format!("sys/{table}/{}", path.as_str())
 }
 
 fn policy_path(name: &str) -> String {

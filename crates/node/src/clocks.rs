@@ -110,6 +110,13 @@ impl Clocks {
 }
 
 impl Node {
+    /// How long ago a peer was heard (ms); none if that is too long to count on it.
+    #[must_use]
+    pub fn silence_ms(&self, peer: NodeId) -> Option<u64> {
+        let (_, heard) = *self.clocks.lock().peers.get(&peer)?;
+        Some(self.clock.boottime_ms().saturating_sub(heard))
+    }
+
     /// How far this node's clock is ahead of the median of the voters' clocks (ms), if those of a majority are known.
     #[must_use]
     pub fn clock_offset_ms(&self) -> Option<i64> {

@@ -1,14 +1,16 @@
 //! Exactly once: the reply to an idempotency key is stored with the change, sealed, and given again to a retry.
 
-use aumbry_auth::Caller;
+use aumbry_auth::token::{FirstInfo, NewToken};
+use aumbry_barrier::record::UnreadableRecord;
 use aumbry_barrier::{Kind, ObjectOptions, Txn, record};
+use aumbry_engines::kv;
 use aumbry_state::{Counters, key};
-use aumbry_types::{ObjectId, SecretBytes};
+use aumbry_types::{ObjectId, SecretBytes, exposed};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::record::fingerprint;
-use crate::{Failure, Reply, Request};
+use crate::{Failure, Joined, Reply, Request};
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -16,9 +18,68 @@ struct Stored {
     reply: Reply,
 }
 
-/// The stored reply, if the same caller made the same request under this key before.
-pub(crate) fn find(txn: &mut Txn<'_>, request: &Request, caller: &Caller) -> Result<Option<Reply>, Failure> {
-    let Some(row) = row_key(txn, request, caller) else {
+/// The first layout: less was told of tokens.
+#[derive(Deserialize)]
+struct First {
+    fingerprint: [u8; 16],
+    reply: FirstReply,
+}
+
+/// Replies as they were then. Those that are never stored only keep the places of the others.
+#[derive(Deserialize)]
+enum FirstReply {
+    Kv(kv::Reply),
+    NewToken(FirstNewToken),
+    Token(FirstInfo),
+    Policy,
+    Names,
+    Mounts,
+    JoinToken(#[serde(with = "exposed")] SecretBytes),
+    Joined(Joined),
+    Audit,
+    Checkpoint,
+    Done,
+}
+
+#[derive(Deserialize)]
+struct FirstNewToken {
+    #[serde(with = "exposed")]
+    token: SecretBytes,
+    info: FirstInfo,
+}
+
+impl FirstReply {
+    fn into_reply(self) -> Option<Reply> {
+        Some(match self {
+            Self::Kv(reply) => Reply::Kv(reply),
+            Self::NewToken(new) => Reply::NewToken(NewToken {
+                token: new.token,
+                info: new.info.into(),
+            }),
+            Self::Token(info) => Reply::Token(info.into()),
+            Self::JoinToken(secret) => Reply::JoinToken(secret),
+            Self::Joined(joined) => Reply::Joined(joined),
+            Self::Done => Reply::Done,
+            Self::Policy | Self::Names | Self::Mounts | Self::Audit | Self::Checkpoint => return None,
+        })
+    }
+}
+
+impl Stored {
+    fn decode(plain: &[u8]) -> Result<Self, UnreadableRecord> {
+        if plain.first() != Some(&VERSION_FIRST) {
+            return record::decode(VERSION, plain);
+        }
+        let First { fingerprint, reply } = record::decode(VERSION_FIRST, plain)?;
+        let reply = reply.into_reply().ok_or(UnreadableRecord)?;
+        Ok(Self { fingerprint, reply })
+    }
+}
+
+/// The stored reply, if the same request was made under this key before. Keys belong to the token of their caller; those of requests that take no token,
+/// to the namespace: their fingerprint has what they show instead.
+pub(crate) fn find(txn: &mut Txn<'_>, request: &Request, owner: ObjectId) -> Result<Option<Reply>, Failure> {
+    let Some(row) = row_key(txn, request, owner) else {
         return Ok(None);
     };
     let Some(object) = txn.read_sealed(&row, Kind::StoredReply)? else {
@@ -27,7 +88,7 @@ pub(crate) fn find(txn: &mut Txn<'_>, request: &Request, caller: &Caller) -> Res
     if object.expires_at <= txn.now().0 {
         return Ok(None);
     }
-    let stored: Stored = record::decode(VERSION, object.plain.expose())
+    let stored = Stored::decode(object.plain.expose())
         .map_err(|_| Failure::internal("a stored reply cannot be read by this build"))?;
     if stored.fingerprint != fingerprint(txn.barrier().keyring().fields(), &request.operation) {
         return Err(Failure::invalid(
@@ -38,8 +99,8 @@ pub(crate) fn find(txn: &mut Txn<'_>, request: &Request, caller: &Caller) -> Res
 }
 
 /// Stores the reply.
-pub(crate) fn keep(txn: &mut Txn<'_>, request: &Request, caller: &Caller, reply: &Reply) {
-    let Some(row) = row_key(txn, request, caller) else {
+pub(crate) fn keep(txn: &mut Txn<'_>, request: &Request, owner: ObjectId, reply: &Reply) {
+    let Some(row) = row_key(txn, request, owner) else {
         return;
     };
     let fingerprint = fingerprint(txn.barrier().keyring().fields(), &request.operation);
@@ -57,27 +118,27 @@ fn encode(fingerprint: [u8; 16], reply: &Reply) -> SecretBytes {
     record::encode(VERSION, &(fingerprint, reply))
 }
 
-fn row_key(txn: &Txn<'_>, request: &Request, caller: &Caller) -> Option<Bytes> {
+fn row_key(txn: &Txn<'_>, request: &Request, owner: ObjectId) -> Option<Bytes> {
     if request.idempotency_key.is_empty() || !request.operation.is_write() {
         return None;
     }
     let digest = txn
         .barrier()
-        .hash_idempotency_key(caller.id.as_bytes(), &request.idempotency_key);
+        .hash_idempotency_key(owner.as_bytes(), &request.idempotency_key);
     Some(key::dedup(digest))
 }
 
-const VERSION: u8 = 1;
+const VERSION_FIRST: u8 = 1;
+const VERSION: u8 = 2;
 /// Ten minutes of log time: longer than any client retries.
 const KEPT_MS: u64 = 600_000;
 
 #[cfg(test)]
 mod tests {
-    use aumbry_auth::token::{Info, NewToken};
-    use aumbry_engines::kv;
+    use aumbry_auth::token::Info;
+    use aumbry_types::hex;
 
     use super::*;
-    use crate::Joined;
 
     #[test]
     fn what_is_stored_can_be_read() {
@@ -122,9 +183,33 @@ mod tests {
         ];
         for reply in replies {
             let bytes = encode([9; 16], &reply);
-            let stored: Stored = record::decode(VERSION, bytes.expose()).expect("decodes");
+            let stored = Stored::decode(bytes.expose()).expect("decodes");
             assert_eq!(stored.fingerprint, [9; 16]);
             assert_eq!(encode(stored.fingerprint, &stored.reply).expose(), bytes.expose());
         }
+    }
+
+    /// What the builds before this one stored.
+    #[test]
+    fn frozen_bytes_of_the_first_layout() {
+        let check = |bytes: &str, is_expected: fn(&Reply) -> bool| {
+            let bytes = hex::decode_all(bytes).expect("is hex");
+            let stored = Stored::decode(&bytes).expect("decodes");
+            assert_eq!(stored.fingerprint, [9; 16]);
+            assert!(is_expected(&stored.reply));
+        };
+        let info = "0161010161000000070000000001000170";
+        let stored = |reply: &str| format!("01{}{reply}", "09".repeat(16));
+        check(&stored(&format!("02{info}")), |reply| match reply {
+            Reply::Token(info) => info.accessor == "a" && info.expires_at == 7 && info.orphan && info.path == "p",
+            _ => false,
+        });
+        let is_new = |reply: &Reply| matches!(reply, Reply::NewToken(new) if new.token.expose() == b"abc");
+        check(&stored(&format!("0103616263{info}")), is_new);
+        check(
+            &stored("060178"),
+            |reply| matches!(reply, Reply::JoinToken(secret) if secret.expose() == b"x"),
+        );
+        check(&stored("0a"), |reply| matches!(reply, Reply::Done));
     }
 }

@@ -257,6 +257,7 @@ mod tests {
             sign_node: Box::new(|_, _, _, _, _| Ok(String::new())),
             ask_peer: Box::new(|_| Box::pin(async { None })),
             room: Box::new(|| Room::Ample),
+            ask_web: crate::no_web(),
             cluster: aumbry_types::ClusterId::from_bytes([7; 16]),
             region: String::new(),
         };

@@ -1,8 +1,8 @@
 //! Rows whose time is over, and what waits for the sweep: planned a piece at a time. A damaged row stops nothing but itself.
 
-use aumbry_auth::token;
 use aumbry_barrier::{Kind, Txn};
-use aumbry_state::{Row, Write, key};
+use aumbry_engines::kv;
+use aumbry_state::{Row, key};
 use bytes::Bytes;
 
 /// What a pass over the index of expiry did.
@@ -50,15 +50,12 @@ pub(crate) fn expire(txn: &mut Txn<'_>, after: Option<&[u8]>, is_loud: bool) -> 
         };
         removed += 1;
         last = Some(entry);
-        match key::parse_id(&row_key) {
-            Some(id) if row.kind == Kind::Token as u8 => damaged += usize::from(!token::force_revoke(txn, id)),
-            _ => txn.write(Write::Delete(row_key)),
-        }
+        damaged += usize::from(!aumbry_auth::expire(txn, row_key, row.kind));
     }
     if damaged > 0 {
         tracing::warn!(
             damaged,
-            "expired tokens have damaged rows and are removed; compare `aumbry operator status` of the nodes"
+            "expired tokens or secret ids have damaged rows and are removed; compare `aumbry operator status` of the nodes"
         );
     }
     if stuck > 0 && is_loud {
@@ -70,25 +67,48 @@ pub(crate) fn expire(txn: &mut Txn<'_>, after: Option<&[u8]>, is_loud: bool) -> 
     Expired { removed, last }
 }
 
-/// Removes what is used up, and children of what was revoked. True if there was something.
+/// Removes what is used up, children of what was revoked, and what mounts that are gone held. True if there was something.
 pub(crate) fn sweep(txn: &mut Txn<'_>) -> bool {
+    let mut total = kv::Swept::default();
+    let mut is_any = false;
     for (row_key, row) in txn.scan_rows(&key::work_prefix(), None, WORK_MAX) {
         // As above: a row that cannot be removed is passed over.
         let Some(id) = key::parse_id(&row_key).filter(|_| Row::decode(&row).is_ok()) else {
             continue;
         };
-        let Some(damaged) = token::sweep(txn, id, SWEEP_MAX) else {
+        if is_of_engine(txn, &row_key) {
+            // A directory often has few names: one entry takes several.
+            let swept = kv::sweep(txn, id, SWEEP_MAX - total.rows);
+            total.rows += swept.rows;
+            total.damaged += swept.damaged;
+            is_any = true;
+            if total.rows >= SWEEP_MAX {
+                break;
+            }
             continue;
-        };
-        if damaged > 0 {
-            tracing::warn!(
-                damaged,
-                "rows of revoked tokens are damaged and were passed over; compare `aumbry operator status` of the nodes"
-            );
         }
-        return true;
+        if is_any {
+            continue;
+        }
+        if let Some(damaged) = aumbry_auth::sweep(txn, id, SWEEP_MAX) {
+            total.damaged += damaged;
+            is_any = true;
+            break;
+        }
     }
-    false
+    if total.damaged > 0 {
+        tracing::warn!(
+            damaged = total.damaged,
+            "rows of what was revoked or disabled are damaged and were passed over; compare `aumbry operator status` of the nodes"
+        );
+    }
+    is_any
+}
+
+/// Whether work is what a mount of an engine left, and not a token's or an auth method's. What cannot be read is taken for the latter, as it always was.
+fn is_of_engine(txn: &mut Txn<'_>, row_key: &Bytes) -> bool {
+    let work = txn.read_sealed(row_key, Kind::Work).ok().flatten();
+    work.is_some_and(|work| work.plain.expose() == kv::SWEEP_LABEL)
 }
 
 /// Rows that one entry removes; a token takes about four.
@@ -105,7 +125,7 @@ mod tests {
     use std::sync::Arc;
 
     use aumbry_auth::Caller;
-    use aumbry_auth::token::{Create, authenticate, create, make_root};
+    use aumbry_auth::token::{self, Create, authenticate, create, make_root};
     use aumbry_barrier::{Barrier, DamagedRow, ListCache};
     use aumbry_crypto::keyring::Keyring;
     use aumbry_state::{At, MemoryView, Outcome, Overlay, View, execute};
@@ -149,7 +169,7 @@ mod tests {
         /// A token for so many seconds; gives its id.
         fn token(&mut self, root: &SecretBytes, ttl_s: u64) -> ObjectId {
             self.run(|txn| {
-                let caller: Caller = authenticate(txn, root.expose(), false).expect("stands");
+                let caller: Caller = authenticate(txn, root.expose(), false, "").expect("stands");
                 let wanted = Create {
                     ttl_s,
                     ..Create::default()

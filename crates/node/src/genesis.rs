@@ -16,7 +16,7 @@ use aumbry_types::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, RestoredFrom, ops, record, seal};
+use crate::{Failure, MountOptions, MountTable, RestoredFrom, ops, record, seal};
 
 /// What to initialise with.
 pub struct InitOptions {
@@ -161,7 +161,17 @@ fn prepare(
     let token = make_root(&mut txn, options.root_token).map_err(Failure::from)?;
     ops::enter_policy(&mut txn, &parse_name("default")?, DEFAULT_POLICY)?;
     let mount = MountPath::parse("secret").map_err(|error| Failure::internal(error.to_string()))?;
-    ops::enter_mount(&mut txn, &mount, "key/value secrets")?;
+    let options = MountOptions {
+        version: 2,
+        ..MountOptions::default()
+    };
+    ops::enter_mount(
+        &mut txn,
+        MountTable::Secrets,
+        &mount,
+        ("kv", "key/value secrets"),
+        options,
+    )?;
 
     let record = record::internal("sys.init", leader.node.0, "", RequestId::make(entropy));
     let header = EntryHeader {
@@ -298,4 +308,11 @@ const DEFAULT_POLICY: &str = r#"# What every token may do unless it was made wit
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self"  { capabilities = ["update"] }
 path "auth/token/revoke-self" { capabilities = ["update"] }
+path "sys/capabilities-self"  { capabilities = ["update"] }
+
+# A token's own cubbyhole, and replies that are wrapped for it.
+path "cubbyhole/*"            { capabilities = ["create", "read", "update", "delete", "list"] }
+path "sys/wrapping/wrap"      { capabilities = ["update"] }
+path "sys/wrapping/lookup"    { capabilities = ["update"] }
+path "sys/wrapping/unwrap"    { capabilities = ["update"] }
 "#;

@@ -9,8 +9,10 @@
 //! What it does not do: know gRPC, RocksDB or openraft. Start reading at `pipeline.rs`.
 
 mod admission;
+mod allow;
 mod audit_log;
 mod authorize;
+mod beside;
 mod checkpoints;
 mod clocks;
 mod dedup;
@@ -18,6 +20,11 @@ mod duties;
 mod expiry;
 mod failure;
 mod genesis;
+mod identity;
+mod logins;
+pub mod look;
+mod looks;
+pub mod method;
 mod mounts;
 mod node;
 mod operation;
@@ -25,6 +32,7 @@ mod ops;
 mod outside;
 mod pipeline;
 mod planner;
+pub mod quotas;
 mod record;
 mod recovered;
 mod refusals;
@@ -33,19 +41,25 @@ mod request;
 mod restored;
 mod rooms;
 mod seal;
+mod sent;
 mod sequencer;
 mod time;
+mod vouchers;
 
 pub use audit_log::AuditRow;
 pub use duties::{run as run_duties, step_aside};
 pub use failure::{Class, Failure, OutcomeClass, Position};
 pub use genesis::{GenesisFacts, InitError, InitOptions, Initialised, genesis_facts, initialise};
-pub use mounts::MountInfo;
+pub use mounts::{MountInfo, MountOptions, MountRow, MountTable};
 pub use node::Node;
-pub use operation::{Operation, TokenName};
-pub use outside::{AskPeer, JoinRequest, Outside, OwnRoom, PeerState, SignNode};
+pub use operation::{Contents, ExplainAsk, LogicalAsk, MountChange, NoRoute, Operation, TokenName, Whose};
+pub use ops::auth_methods;
+pub use outside::{
+    AskPeer, AskWeb, JoinRequest, Outside, OwnRoom, PeerState, SignNode, WebAnswer, WebError, WebRequest, no_web,
+};
 pub use recovered::{Discontinuity, OfflineSeal, Quarantine};
 pub use reply::{Answer, Joined, Reply};
 pub use request::{Consistency, Evidence, Request};
 pub use restored::{NewIdentity, RestoredFrom};
 pub use seal::{KeyUnsealError, SealInfo, SealStatus, UnsealError, is_confirmed};
+pub use sent::Sent;

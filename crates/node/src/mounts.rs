@@ -4,12 +4,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aumbry_auth::{MOUNTS, NAMESPACE_ROOT, POLICIES};
-use aumbry_barrier::{DamagedRow, Kind, Txn, record};
+use aumbry_auth::identity::mfa::Enforcements;
+use aumbry_auth::identity::{Groups, Who};
+use aumbry_auth::{AUTH_MOUNTS, MOUNTS, NAMESPACE_ROOT, POLICIES};
+use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn, record};
+use aumbry_engines::kv;
 use aumbry_policy::{Policy, PolicySet};
 use aumbry_types::{MountPath, ObjectId, SecretPath};
 use serde::{Deserialize, Serialize};
 
+use crate::identity::WhoKey;
+use crate::quotas::Quotas;
 use crate::{genesis, restored};
 
 /// One mount.
@@ -25,12 +30,88 @@ pub struct MountInfo {
     pub accessor: String,
 }
 
-/// One mount with the container that holds its secrets.
+/// The two tables of mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountTable {
+    /// Secrets engines.
+    Secrets,
+    /// Auth methods. Their paths are below `auth/`, which is left out.
+    Auth,
+}
+
+/// What a mount is set to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountOptions {
+    /// The version of a KV engine, 1 or 2; 0 for what has no versions.
+    pub version: u8,
+    /// For how many seconds its tokens and leases live if nothing else is said; 0 is the system's default.
+    pub default_lease_ttl_s: u64,
+    /// For how many seconds they live at most; 0 is the system's limit.
+    pub max_lease_ttl_s: u64,
+    /// The settings of a KV engine of version 2.
+    pub kv: kv::Config,
+    /// What clients may be shown of it without a token: `unauth`, `hidden` or nothing. Kept for them, and not acted upon.
+    pub listing_visibility: String,
+}
+
+/// One mount with its settings.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MountRow {
+    /// What it is.
+    pub info: MountInfo,
+    /// What it is set to.
+    pub options: MountOptions,
+    /// Its own id, as hexadecimal digits.
+    pub id: String,
+}
+
+/// One mount with the container that holds what is its own.
 #[derive(Clone)]
 pub(crate) struct Mount {
     pub(crate) path: MountPath,
     pub(crate) root: ObjectId,
     pub(crate) info: MountInfo,
+    pub(crate) options: MountOptions,
+}
+
+impl Mount {
+    /// As it is told.
+    pub(crate) fn row(&self) -> MountRow {
+        MountRow {
+            info: self.info.clone(),
+            options: self.options.clone(),
+            id: self.root.to_string(),
+        }
+    }
+
+    /// Stores it whole.
+    pub(crate) fn write(&self, txn: &mut Txn<'_>) {
+        let plain = record::encode(MOUNT_VERSION, &(&self.info, &self.options));
+        txn.put_object(self.root, Kind::Mount, plain.expose(), ObjectOptions::default());
+    }
+
+    /// Reads what is stored of one, in any version.
+    fn read(txn: &Txn<'_>, root: ObjectId) -> Result<Self, DamagedRow> {
+        let object = txn.peek_object(root, Kind::Mount)?.ok_or(DamagedRow)?;
+        let plain = object.plain.expose();
+        let (info, options) = record::decode::<(MountInfo, MountOptions)>(MOUNT_VERSION, plain)
+            .or_else(|_| {
+                // Before there were settings, every mount was a KV engine of version 2.
+                let options = MountOptions {
+                    version: 2,
+                    ..MountOptions::default()
+                };
+                record::decode::<MountInfo>(MOUNT_VERSION_PLAIN, plain).map(|info| (info, options))
+            })
+            .map_err(|_| DamagedRow)?;
+        let path = MountPath::parse(&info.path).map_err(|_| DamagedRow)?;
+        Ok(Self {
+            path,
+            root,
+            info,
+            options,
+        })
+    }
 }
 
 /// What authorisation needs, as of one generation.
@@ -40,7 +121,15 @@ pub(crate) struct AuthCache {
     custom_tokens: Option<bool>,
     quarantined: Option<bool>,
     mounts: Option<Arc<Vec<Mount>>>,
+    auth_mounts: Option<Arc<Vec<Mount>>>,
     policies: BTreeMap<Vec<String>, Arc<PolicySet>>,
+    /// What depends on who asks, for those who have an entity; see `identity.rs`.
+    pub(crate) sets_of: BTreeMap<(Vec<String>, WhoKey), Arc<PolicySet>>,
+    pub(crate) whos: BTreeMap<WhoKey, Arc<Who>>,
+    pub(crate) groups: Option<Arc<Groups>>,
+    pub(crate) enforcements: Option<Arc<Enforcements>>,
+    pub(crate) quotas: Option<Arc<Quotas>>,
+    pub(crate) parsed: BTreeMap<String, Option<Arc<Policy>>>,
 }
 
 impl AuthCache {
@@ -77,22 +166,35 @@ impl AuthCache {
         Ok(matching.max_by_key(|mount| mount.path.as_str().len()).cloned())
     }
 
+    /// The mounts of a table, in order of their paths.
+    pub(crate) fn table(&mut self, txn: &mut Txn<'_>, table: MountTable) -> Result<Arc<Vec<Mount>>, DamagedRow> {
+        match table {
+            MountTable::Secrets => self.mounts(txn),
+            MountTable::Auth => self.auth_mounts(txn),
+        }
+    }
+
+    pub(crate) fn quotas(&mut self, txn: &mut Txn<'_>) -> Result<Arc<Quotas>, DamagedRow> {
+        match &self.quotas {
+            Some(quotas) => Ok(Arc::clone(quotas)),
+            None => Ok(Arc::clone(self.quotas.insert(Arc::new(Quotas::read(txn)?)))),
+        }
+    }
+
     pub(crate) fn mounts(&mut self, txn: &mut Txn<'_>) -> Result<Arc<Vec<Mount>>, DamagedRow> {
-        if let Some(mounts) = &self.mounts {
-            return Ok(Arc::clone(mounts));
+        match &self.mounts {
+            Some(mounts) => Ok(Arc::clone(mounts)),
+            None => Ok(Arc::clone(self.mounts.insert(Arc::new(read_table(txn, MOUNTS)?)))),
         }
-        let mut mounts = Vec::new();
-        for child in txn.list(MOUNTS)?.iter() {
-            let object = txn.peek_object(child.id, Kind::Mount)?.ok_or(DamagedRow)?;
-            let info: MountInfo = record::decode(MOUNT_VERSION, object.plain.expose()).map_err(|_| DamagedRow)?;
-            let path = MountPath::parse(&info.path).map_err(|_| DamagedRow)?;
-            mounts.push(Mount {
-                path,
-                root: child.id,
-                info,
-            });
+    }
+
+    pub(crate) fn auth_mounts(&mut self, txn: &mut Txn<'_>) -> Result<Arc<Vec<Mount>>, DamagedRow> {
+        match &self.auth_mounts {
+            Some(mounts) => Ok(Arc::clone(mounts)),
+            None => Ok(Arc::clone(
+                self.auth_mounts.insert(Arc::new(read_table(txn, AUTH_MOUNTS)?)),
+            )),
         }
-        Ok(Arc::clone(self.mounts.insert(Arc::new(mounts))))
     }
 
     /// The compiled policies with these names; one that does not exist grants nothing.
@@ -120,6 +222,11 @@ impl AuthCache {
     }
 }
 
+fn read_table(txn: &mut Txn<'_>, container: ObjectId) -> Result<Vec<Mount>, DamagedRow> {
+    let children = txn.list(container)?;
+    children.iter().map(|child| Mount::read(txn, child.id)).collect()
+}
+
 /// The text of a policy.
 pub(crate) fn read_policy(txn: &mut Txn<'_>, name: &str) -> Result<Option<String>, DamagedRow> {
     let Some(child) = txn.lookup(POLICIES, name)? else {
@@ -133,7 +240,10 @@ pub(crate) fn read_policy(txn: &mut Txn<'_>, name: &str) -> Result<Option<String
         .ok_or(DamagedRow)
 }
 
-pub(crate) const MOUNT_VERSION: u8 = 1;
+/// With settings.
+const MOUNT_VERSION: u8 = 2;
+/// Without.
+const MOUNT_VERSION_PLAIN: u8 = 1;
 /// Distinct combinations of policies among the tokens in use.
 const POLICY_SETS_MAX: usize = 1_024;
 

@@ -10,13 +10,16 @@ use aumbry_types::{Clock, Entropy};
 use crate::admission::Admission;
 use crate::checkpoints::Checkpoints;
 use crate::clocks::Clocks;
+use crate::logins::Hashing;
 use crate::outside::Outside;
 use crate::planner::Planner;
+use crate::quotas::Measures;
 use crate::refusals::Refusals;
 use crate::request::IDEMPOTENCY_KEY_BYTES_MAX;
 use crate::rooms::Rooms;
 use crate::seal::{KeyUnsealError, Seal, SealStatus, UnsealError};
 use crate::sequencer::Sequencer;
+use crate::vouchers::Vouchers;
 use crate::{Failure, Request};
 
 /// One node above consensus.
@@ -29,10 +32,13 @@ pub struct Node {
     pub(crate) seal: Seal,
     pub(crate) lists: ListCache,
     pub(crate) refusals: Refusals,
+    pub(crate) measures: Measures,
     pub(crate) clocks: Clocks,
     pub(crate) rooms: Rooms,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) admission: Admission,
+    pub(crate) hashing: Hashing,
+    pub(crate) vouchers: Vouchers,
 }
 
 impl Node {
@@ -54,10 +60,13 @@ impl Node {
             seal: Seal::default(),
             lists: ListCache::default(),
             refusals: Refusals::default(),
+            measures: Measures::default(),
             clocks: Clocks::default(),
             rooms: Rooms::default(),
             checkpoints: Checkpoints::default(),
             admission: Admission::new(),
+            hashing: Hashing::default(),
+            vouchers: Vouchers::default(),
         })
     }
 

@@ -46,6 +46,55 @@ pub type AskPeer = Box<dyn Fn(NodeId) -> BoxFuture<'static, Option<PeerState>> +
 /// Tells how much room this node's disk has, as it was measured last.
 pub type OwnRoom = Box<dyn Fn() -> Room + Send + Sync>;
 
+/// A question to a service outside of the cluster, by HTTPS.
+pub struct WebRequest {
+    /// The whole address.
+    pub url: String,
+    /// Certificates in PEM, of which one must have signed the service's; nothing for those that the machine trusts.
+    pub authority_pem: String,
+    /// The token of who asks, if it takes one.
+    pub bearer: Option<SecretBytes>,
+    /// JSON that is posted; without it, something is fetched.
+    pub body: Option<SecretBytes>,
+}
+
+/// What a service answered.
+pub struct WebAnswer {
+    /// The code.
+    pub code: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Why a service did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    /// The address cannot be asked.
+    #[error("the address is none that can be asked: https, a host, and if need be a port and a path")]
+    Address,
+    /// The certificates cannot be used to verify the service's.
+    #[error("no authority for the service's certificate: configure one in PEM, or install the machine's")]
+    Authority,
+    /// It cannot be reached, or its certificate is not of the authority.
+    #[error("the service cannot be reached: {0}")]
+    Unreachable(String),
+    /// It took too long.
+    #[error("the service did not answer in time")]
+    Late,
+    /// Its answer is over the bound.
+    #[error("the service's answer is too long")]
+    TooLong,
+}
+
+/// Asks a service outside of the cluster: by HTTPS alone, without following anybody elsewhere, and within bounds of time and length.
+pub type AskWeb = Box<dyn Fn(WebRequest) -> BoxFuture<'static, Result<WebAnswer, WebError>> + Send + Sync>;
+
+/// For a node that reaches nobody.
+#[must_use]
+pub fn no_web() -> AskWeb {
+    Box::new(|_| Box::pin(async { Err(WebError::Unreachable("there is no network".to_owned())) }))
+}
+
 /// The node's surroundings.
 pub struct Outside {
     /// Signs certificates of joining nodes.
@@ -54,6 +103,8 @@ pub struct Outside {
     pub ask_peer: AskPeer,
     /// Tells how much room this node's disk has.
     pub room: OwnRoom,
+    /// Asks a service outside of the cluster.
+    pub ask_web: AskWeb,
     /// The cluster that this node belongs to.
     pub cluster: ClusterId,
     /// This node's region, for audit records.

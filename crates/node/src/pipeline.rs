@@ -4,15 +4,15 @@
 //! reply. The steps from authentication to the queue happen under one lock, on one state: the order of plans is the order in the log.
 
 use aumbry_audit::{Outcome, commitment};
-use aumbry_auth::token::{Refusal, authenticate};
+use aumbry_auth::token::{Refusal, authenticate, is_batch};
 use aumbry_auth::{Caller, NAMESPACE_ROOT};
 use aumbry_barrier::{Barrier, Txn};
-use aumbry_policy::Access;
 use aumbry_state::{Precondition, ProposeError, Reads};
-use aumbry_types::{Capability, LeaderId, LogTime, RequestId};
+use aumbry_types::{LeaderId, LogTime, RequestId};
 use tokio::sync::oneshot;
 
-use crate::authorize::Needs;
+use crate::allow::{Allowed, allow};
+use crate::logins::{self, Verified};
 use crate::mounts::AuthCache;
 use crate::operation::Operation;
 use crate::ops::Effect;
@@ -20,7 +20,8 @@ use crate::planner::{Placed, Planner, Queued};
 use crate::record::{self, Facts};
 use crate::time::Timekeeper;
 use crate::{
-    Answer, Class, Consistency, Failure, Node, Position, Reply, Request, authorize, dedup, genesis, ops, restored,
+    Answer, Class, Consistency, Failure, Node, Position, Reply, Request, authorize, dedup, genesis, ops, quotas,
+    restored,
 };
 
 pub(crate) type Waiter = oneshot::Receiver<Result<Placed, ProposeError>>;
@@ -38,13 +39,25 @@ impl Node {
     /// # Errors
     /// [`Failure`]; what it says of the outcome can be relied on.
     pub async fn serve(&self, request: &Request) -> Result<Answer, Failure> {
-        let Some(_place) = self.admission.admit(&*self.clock) else {
+        let Some(place) = self.admission.admit(&*self.clock) else {
             return Err(Failure::overloaded());
         };
         self.check(request)?;
         ops::wait_before(self, request).await;
         for attempt in 1..=ATTEMPTS_MAX {
-            let Planned { result, waiter, effect } = self.plan(request, attempt)?;
+            // Before the view is taken: a leadership that ended and began again in between proves nothing of it.
+            let leader = self.consensus.leadership();
+            let verified = self.verify(request).await?;
+            let Planned { result, waiter, effect } = match self.plan(request, attempt, &verified) {
+                Err(failure) if failure.reason == STALE => continue,
+                Err(failure) if failure.reason == UNRECORDED => {
+                    // Who floods with bad tokens takes no place from others while it waits.
+                    drop(place);
+                    self.prove_leadership(leader, request.deadline).await?;
+                    return Err(refusal_of(&request.operation));
+                }
+                planned => planned?,
+            };
             let placed = self.wait(request, waiter).await?;
             let position = Position {
                 index: placed.index,
@@ -64,7 +77,7 @@ impl Node {
                 }
                 // The token went, or was used up, between plan and apply.
                 Outcome::Expired | Outcome::Exhausted => {
-                    return Err(Failure::unauthenticated().at(position));
+                    return Err(refusal_of(&request.operation).at(position));
                 }
                 Outcome::Conflict => {}
                 Outcome::Rejected | Outcome::Clear => {
@@ -76,7 +89,7 @@ impl Node {
     }
 
     /// Makes a plan and queues it, all on one state.
-    fn plan(&self, request: &Request, attempt: u32) -> Result<Planned, Failure> {
+    fn plan(&self, request: &Request, attempt: u32, verified: &Verified) -> Result<Planned, Failure> {
         let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
         let mut guard = self.sequencer.lock();
         let planner = &mut *guard;
@@ -84,7 +97,7 @@ impl Node {
         self.check_room(&request.operation)?;
         self.confirm(planner, &barrier, leader, now)?;
         let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
-        let made = self.decide(&mut txn, &mut planner.auth, request)?;
+        let made = self.decide(&mut txn, &mut planner.auth, request, verified)?;
         if made.result.is_err() {
             txn.abandon();
         }
@@ -96,6 +109,7 @@ impl Node {
                 caller: made.caller.as_ref(),
                 policies: made.policies,
                 rule: made.rule,
+                needed: made.needed,
                 result: made.result.as_ref(),
                 replayed: made.replayed,
                 leader: leader.node.0,
@@ -114,7 +128,13 @@ impl Node {
     }
 
     /// Authenticates, decides and plans. Fails only where no record is to be made.
-    fn decide(&self, txn: &mut Txn<'_>, auth: &mut AuthCache, request: &Request) -> Result<Made, Failure> {
+    fn decide(
+        &self,
+        txn: &mut Txn<'_>,
+        auth: &mut AuthCache,
+        request: &Request,
+        verified: &Verified,
+    ) -> Result<Made, Failure> {
         let generation = auth.enter(txn)?;
         txn.fence(Precondition::AuthGen(NAMESPACE_ROOT, generation));
         if let Operation::Join(join) = &request.operation {
@@ -124,19 +144,31 @@ impl Node {
                     made.effect = effect;
                     made.result = Ok(reply);
                 }
-                Err(failure) => {
-                    self.count_refusal(request)?;
-                    made.result = Err(failure);
-                }
+                Err(_) if self.count_refusal(request).is_err() => return Err(unrecorded()),
+                Err(failure) => made.result = Err(failure),
             }
             return Ok(made);
         }
+        if let Operation::Login(ask) = &request.operation {
+            return self.decide_login(txn, auth, request, ask, verified);
+        }
+        if let Operation::Wrapped(ask) = &request.operation
+            && aumbry_auth::token::is_wrapping(request.evidence.token.expose())
+        {
+            return self.decide_wrapped(txn, auth, request, ask);
+        }
         let custom = auth.allows_custom_tokens(txn);
-        let caller = match authenticate(txn, request.evidence.token.expose(), custom) {
+        let evidence = &request.evidence;
+        let caller = match authenticate(txn, evidence.token.expose(), custom, &evidence.client_address) {
             Ok(caller) => caller,
             Err(Refusal::Damaged(damaged)) => return Err(damaged.into()),
             Err(Refusal::Invalid) => {
-                self.count_refusal(request)?;
+                let text = request.evidence.token.expose();
+                if let Err(refused) = self.count_refusal(request) {
+                    // What can be no token is none on any node. What can be one may be known to another leader, if this one leads no more.
+                    let can_be_one = custom || aumbry_crypto::token::parse(text).is_ok() || is_batch(text);
+                    return Err(if can_be_one { unrecorded() } else { refused });
+                }
                 return Ok(Made {
                     result: Err(Failure::unauthenticated()),
                     ..Made::default()
@@ -148,6 +180,10 @@ impl Node {
             Ok((reply, effect)) => {
                 made.result = Ok(reply);
                 made.effect = effect;
+            }
+            // Of a flood the first are recorded one by one, and the rest by their number.
+            Err(failure) if failure.reason == quotas::EXCEEDED && !self.is_single(quotas::EXCEEDED, request) => {
+                return Err(failure);
             }
             Err(failure) => made.result = Err(failure),
         }
@@ -168,17 +204,29 @@ impl Node {
             return Err(restored::quarantined());
         }
         self.check_index(request)?;
-        let stored = dedup::find(txn, request, caller)?;
+        let stored = dedup::find(txn, request, caller.id)?;
         made.replayed = stored.is_some();
+        let needs = authorize::needs(txn, auth, operation)?;
+        if let Some(need) = needs.all.first() {
+            let address = &request.evidence.client_address;
+            quotas::check(self, txn, auth, &need.path, None, Some(caller), address)?;
+        }
         // What was allowed then may not be allowed now: a stored reply can hold a token.
-        let (needs, privileged) = allow(txn, auth, operation, caller, made)?;
+        let Allowed {
+            needs,
+            privileged,
+            limit,
+        } = allow(txn, auth, request, needs, caller, made)?;
         if let Some(reply) = stored {
             return Ok((reply, Effect::None));
         }
-        let (reply, effect) = ops::plan(txn, auth, operation, needs, caller, privileged)?;
+        let (mut reply, effect) = ops::plan(txn, auth, operation, needs, caller, privileged)?;
+        if let Some(limit) = limit {
+            ops::cut(&mut reply, limit)?;
+        }
         // What follows the record may fail, and does no harm if it is done again: only what is done with the record is done once.
         if matches!(effect, Effect::None) {
-            dedup::keep(txn, request, caller, &reply);
+            dedup::keep(txn, request, caller.id, &reply);
         }
         Ok((reply, effect))
     }
@@ -209,11 +257,14 @@ impl Node {
         let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
         let auth = &mut planner.auth;
         let custom = auth.enter(&txn).is_ok() && auth.allows_custom_tokens(&txn);
-        let Ok(caller) = authenticate(&mut txn, request.evidence.token.expose(), custom) else {
+        let evidence = &request.evidence;
+        let Ok(caller) = authenticate(&mut txn, evidence.token.expose(), custom, &evidence.client_address) else {
             return false;
         };
         let is_current = auth.enter(&txn).is_ok();
-        is_current && allow(&mut txn, auth, &request.operation, &caller, &mut Made::default()).is_ok()
+        let needs = authorize::needs(&mut txn, auth, &request.operation);
+        let may = |needs| allow(&mut txn, auth, request, needs, &caller, &mut Made::default()).is_ok();
+        is_current && needs.is_ok_and(may)
     }
 
     /// Before anything else in a leadership: the first entry can no more be repeated. A repetition removes every row, so nothing may
@@ -236,16 +287,18 @@ impl Node {
     }
 
     /// Counts a refusal before authentication. Fails, without a record, once there were many.
-    fn count_refusal(&self, request: &Request) -> Result<(), Failure> {
-        let source = source_of(&request.evidence.client_address);
-        let is_single = self
-            .refusals
-            .count(request.operation.name(), source, self.clock.boottime_ms());
-        if is_single {
+    pub(crate) fn count_refusal(&self, request: &Request) -> Result<(), Failure> {
+        if self.is_single(request.operation.name(), request) {
             Ok(())
         } else {
             Err(Failure::unauthenticated())
         }
+    }
+
+    /// Counts a refusal. True if it is to be recorded by itself.
+    pub(crate) fn is_single(&self, name: &'static str, request: &Request) -> bool {
+        let source = source_of(&request.evidence.client_address);
+        self.refusals.count(name, source, self.clock.boottime_ms())
     }
 
     /// Queues what the leader does by itself: a plan with a record of its own.
@@ -312,7 +365,7 @@ impl Node {
     }
 
     /// Makes the planner's state that of this node's present leadership.
-    fn enter_leadership(&self, planner: &mut Planner) -> Result<(LeaderId, LogTime), Failure> {
+    pub(crate) fn enter_leadership(&self, planner: &mut Planner) -> Result<(LeaderId, LogTime), Failure> {
         let present = self.consensus.leadership();
         if planner.leadership != present || present.is_none() {
             planner.reset();
@@ -345,7 +398,7 @@ impl Node {
     }
 
     /// Waits for the outcome of a queued command, at most until the caller's deadline.
-    async fn wait(&self, request: &Request, waiter: Waiter) -> Result<Placed, Failure> {
+    pub(crate) async fn wait(&self, request: &Request, waiter: Waiter) -> Result<Placed, Failure> {
         let is_write = request.operation.is_write();
         let uncertain = |class, message: &str| {
             if is_write {
@@ -376,13 +429,15 @@ impl Node {
 }
 
 /// What deciding gave, for the record and the reply.
-struct Made {
-    caller: Option<Caller>,
-    policies: Vec<String>,
-    rule: String,
-    result: Result<Reply, Failure>,
-    effect: Effect,
-    replayed: bool,
+pub(crate) struct Made {
+    pub(crate) caller: Option<Caller>,
+    pub(crate) policies: Vec<String>,
+    pub(crate) rule: String,
+    /// What was refused, as a capability and a path.
+    pub(crate) needed: String,
+    pub(crate) result: Result<Reply, Failure>,
+    pub(crate) effect: Effect,
+    pub(crate) replayed: bool,
 }
 
 impl Default for Made {
@@ -391,47 +446,12 @@ impl Default for Made {
             caller: None,
             policies: Vec::new(),
             rule: String::new(),
+            needed: String::new(),
             result: Err(Failure::denied()),
             effect: Effect::None,
             replayed: false,
         }
     }
-}
-
-/// Decides by the caller's policies. Gives what the operation needs, and whether the caller could do it with `sudo` as well.
-fn allow(
-    txn: &mut Txn<'_>,
-    auth: &mut AuthCache,
-    operation: &Operation,
-    caller: &Caller,
-    made: &mut Made,
-) -> Result<(Needs, bool), Failure> {
-    let needs = authorize::needs(txn, auth, operation)?;
-    let policies = auth.policies(txn, &caller.policies)?;
-    let mut privileged = caller.is_root();
-    for need in &needs.all {
-        let access = Access {
-            path: &need.path,
-            capability: need.capability,
-            sudo: need.sudo,
-        };
-        let mut decision = policies.decide(&access);
-        // The first time the secret may not have been there yet.
-        if made.replayed && !decision.allowed && need.capability == Capability::Update {
-            let capability = Capability::Create;
-            decision = policies.decide(&Access { capability, ..access });
-        }
-        made.policies.extend(decision.policies);
-        made.rule = decision.rule.unwrap_or_default();
-        if !decision.allowed {
-            return Err(Failure::denied());
-        }
-        let with_sudo = Access { sudo: true, ..access };
-        privileged |= policies.decide(&with_sudo).allowed;
-    }
-    made.policies.sort_unstable();
-    made.policies.dedup();
-    Ok((needs, privileged))
 }
 
 /// The node was sealed while the request was on its way: from then on nothing of the store leaves it.
@@ -445,11 +465,28 @@ fn sealed_meanwhile(request: &Request) -> Failure {
     Failure::sealed()
 }
 
+/// What whoever showed nothing that counts is told.
+fn refusal_of(operation: &Operation) -> Failure {
+    match operation {
+        Operation::Login(ask) => logins::refusal(ask),
+        Operation::Wrapped(_) => Failure::invalid("wrapping token is not valid or does not exist"),
+        _ => Failure::unauthenticated(),
+    }
+}
+
+/// A refusal of which there is no record, and which may not be told before it is certain that this node leads.
+pub(crate) fn unrecorded() -> Failure {
+    Failure::new(Class::Unauthenticated, UNRECORDED, "a refusal that is only counted")
+}
+
 /// The address without its port: a flood comes from many ports.
-fn source_of(client_address: &str) -> &str {
+pub(crate) fn source_of(client_address: &str) -> &str {
     client_address.rsplit_once(':').map_or(client_address, |(host, _)| host)
 }
 
+/// Says that what was verified before a plan is not what stands any more.
+pub(crate) const STALE: &str = "STALE";
+const UNRECORDED: &str = "UNRECORDED";
 /// Commands that wait for a place in an entry.
 const QUEUE_MAX: usize = 4_096;
 /// Races that one request may lose. A race needs a change of leader, so one or two is the rule.

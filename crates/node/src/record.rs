@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use aumbry_audit::{Decision, Field, Principal, Record, redact};
 use aumbry_auth::Caller;
+use aumbry_auth::token::TokenType;
 use aumbry_crypto::seal::KeyKind;
 use aumbry_engines::kv;
-use aumbry_types::{Name, ObjectId, SecretKey, SecretPath};
+use aumbry_types::{MountPath, Name, ObjectId, SecretKey, SecretPath, hex};
 
-use crate::operation::{Operation, TokenName};
-use crate::{Failure, Reply, Request, authorize};
+use crate::method::{Said, Shown};
+use crate::mounts::MountTable;
+use crate::operation::{Contents, Operation, TokenName};
+use crate::{Failure, Reply, Request, authorize, quotas};
 
 /// What is known when the record is made.
 pub(crate) struct Facts<'a> {
@@ -18,6 +21,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) caller: Option<&'a Caller>,
     pub(crate) policies: Vec<String>,
     pub(crate) rule: String,
+    /// The capability and the path that were refused, for who asks why.
+    pub(crate) needed: String,
     pub(crate) result: Result<&'a Reply, &'a Failure>,
     pub(crate) replayed: bool,
     pub(crate) leader: u64,
@@ -36,6 +41,11 @@ pub(crate) fn make(key: &SecretKey, facts: Facts<'_>) -> Record {
             _ => (Decision::Failed, failure.reason),
         },
     };
+    let mut fields = fields(key, &request.operation, facts.result.ok());
+    if !facts.needed.is_empty() {
+        // At the front, as a record with too many leaves out the last.
+        fields.insert(0, ("needed".to_owned(), Field::Clear(facts.needed)));
+    }
     Record {
         request_id: request.id,
         attempt: facts.attempt,
@@ -45,7 +55,7 @@ pub(crate) fn make(key: &SecretKey, facts: Facts<'_>) -> Record {
             accessor: caller.accessor.to_string(),
             display_name: caller.display_name.clone(),
             policies: caller.policies.clone(),
-            entity: None,
+            entity: caller.entity,
         }),
         decision,
         reason: reason.to_owned(),
@@ -56,7 +66,7 @@ pub(crate) fn make(key: &SecretKey, facts: Facts<'_>) -> Record {
         node: request.evidence.received_by.0,
         leader: facts.leader,
         region: facts.region.to_owned(),
-        fields: fields(key, &request.operation, facts.result.ok()),
+        fields,
         response: facts.result.ok().and_then(|reply| digest(key, reply)),
         count: 1,
     }
@@ -78,7 +88,10 @@ pub(crate) fn aggregate(
         path: String::new(),
         principal: None,
         decision: Decision::Unauthenticated,
-        reason: "TOKEN_INVALID".to_owned(),
+        reason: match operation {
+            quotas::EXCEEDED => operation.to_owned(),
+            _ => "TOKEN_INVALID".to_owned(),
+        },
         deciding_policies: Vec::new(),
         rule: String::new(),
         client,
@@ -129,6 +142,9 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
             }
             kv::Request::Get {
                 version: Some(version), ..
+            }
+            | kv::Request::Subkeys {
+                version: Some(version), ..
             } => clear("version", version.to_string()),
             kv::Request::Delete { versions, .. }
             | kv::Request::Undelete { versions, .. }
@@ -154,17 +170,138 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
             clear("explicit_max_ttl_s", create.explicit_max_ttl_s.to_string());
             clear("renewable", create.renewable.to_string());
             clear("no_default_policy", create.no_default_policy.to_string());
+            // Only if they are asked for, so that a request has the fingerprint that it always had.
+            if create.period_s > 0 {
+                clear("period_s", create.period_s.to_string());
+            }
+            if let Some(role) = &create.role {
+                clear("role", role.as_str().to_owned());
+            }
+            let cidrs: Vec<String> = create.bound_cidrs.iter().map(ToString::to_string).collect();
+            for part in pack(cidrs.iter().map(String::as_str), ',') {
+                clear("bound_cidrs", part);
+            }
+            if let Some(token_type) = create.token_type.filter(|kind| *kind != TokenType::default()) {
+                clear("token_type", token_type.name().to_owned());
+            }
+            if let Some(alias) = &create.entity_alias {
+                fields.push(("entity_alias".to_owned(), redact(key, alias.as_bytes())));
+            }
+            if let Some(id) = &create.id {
+                fields.push(("id".to_owned(), redact(key, id.expose())));
+            }
             fields.push(("display_name".to_owned(), redact(key, create.display_name.as_bytes())));
             push_pairs(key, &mut fields, "metadata", &create.metadata);
         }
-        Operation::TokenLookup(name) | Operation::TokenRevoke(name) => token_field(key, &mut fields, name),
+        Operation::TokenLookup(name) | Operation::TokenRevoke(name) | Operation::TokenOrphan(name) => {
+            token_field(key, &mut fields, name);
+        }
+        // What is no accessor at its end may be a token that was put into the wrong place.
+        Operation::Lease(ask) => fields.push(("lease_id".to_owned(), redact(key, ask.lease.as_bytes()))),
+        Operation::Look(look) => {
+            for said in look.said.iter().take(SAID_MAX) {
+                fields.push(said.field(key));
+            }
+        }
+        Operation::MountDisable(MountTable::Secrets, _, Contents::Gone) => clear("contents", "gone".to_owned()),
+        Operation::MountMove { table, to, .. } => clear("to", mount_name(*table, to)),
         Operation::TokenRenew(name, increment) => {
             clear("increment_s", increment.to_string());
             token_field(key, &mut fields, name);
         }
-        Operation::MountEnable { kind, description, .. } => {
+        Operation::MountEnable {
+            kind,
+            description,
+            options,
+            ..
+        } => {
+            if options.version != 0 {
+                clear("version", options.version.to_string());
+            }
             fields.push(("type".to_owned(), redact(key, kind.as_bytes())));
             fields.push(("description".to_owned(), redact(key, description.as_bytes())));
+        }
+        Operation::MountTune(_, _, change) | Operation::KvConfigWrite(_, change) => {
+            let mut setting = |name: &str, value: Option<String>| {
+                if let Some(value) = value {
+                    clear(name, value);
+                }
+            };
+            setting("version", change.version.map(|n| n.to_string()));
+            setting("default_lease_ttl_s", change.default_lease_ttl_s.map(|n| n.to_string()));
+            setting("max_lease_ttl_s", change.max_lease_ttl_s.map(|n| n.to_string()));
+            setting("max_versions", change.kv_max_versions.map(|n| n.to_string()));
+            setting("cas_required", change.kv_cas_required.map(|n| n.to_string()));
+            setting(
+                "delete_version_after_s",
+                change.kv_delete_version_after_s.map(|n| n.to_string()),
+            );
+            if let Some(description) = &change.description {
+                fields.push(("description".to_owned(), redact(key, description.as_bytes())));
+            }
+        }
+        Operation::Method(ask) => {
+            clear("verb", ask.verb.name().to_owned());
+            for said in ask.said.iter().take(SAID_MAX) {
+                fields.push(said.field(key));
+            }
+        }
+        Operation::Login(ask) => match &ask.shown {
+            Shown::AppRole(shown) => {
+                fields.push(("role_id".to_owned(), redact(key, shown.role_id.as_bytes())));
+                fields.push(("secret_id".to_owned(), redact(key, shown.secret_id.expose())));
+            }
+            Shown::SecondFactor(shown) => {
+                if let Some(id) = shown.request_id() {
+                    clear("mfa_request_id", id);
+                }
+                for (method, code) in shown.codes() {
+                    fields.push((format!("passcode {method}"), redact(key, code.expose())));
+                }
+            }
+            Shown::Userpass(shown) => {
+                if let Some(user) = shown.user() {
+                    clear("username", user.as_str().to_owned());
+                }
+                fields.push(("password".to_owned(), redact(key, shown.password().expose())));
+            }
+            Shown::Jwt(shown) => {
+                if let Some(role) = shown.role() {
+                    clear("role", role.as_str().to_owned());
+                }
+                fields.push(("jwt".to_owned(), redact(key, shown.jwt().expose())));
+            }
+            Shown::Cert(shown) => {
+                if let Some(name) = shown.name() {
+                    clear("name", name.as_str().to_owned());
+                }
+                clear("certificate", hex::encode(shown.certificate()));
+            }
+            Shown::Kubernetes(shown) => {
+                if let Some(role) = shown.role() {
+                    clear("role", role.as_str().to_owned());
+                }
+                fields.push(("jwt".to_owned(), redact(key, shown.jwt().expose())));
+            }
+        },
+        Operation::Wrapped(ask) => fields.push(("token".to_owned(), redact(key, ask.token.expose()))),
+        Operation::NoRoute(no_route) => clear("verb", no_route.verb.name().to_owned()),
+        Operation::Capabilities { token, paths } => {
+            for part in pack(paths.iter().map(String::as_str), '\n')
+                .into_iter()
+                .take(PACKED_MAX)
+            {
+                clear("paths", part);
+            }
+            token_field(key, &mut fields, token);
+        }
+        Operation::TokenList { after, limit } => {
+            clear("limit", limit.to_string());
+            fields.push(("after".to_owned(), redact(key, after.as_bytes())));
+        }
+        Operation::PlainKv(kv::PlainRequest::List { after, limit, .. }) => {
+            clear("limit", limit.to_string());
+            fields.push(("after".to_owned(), redact(key, after.as_bytes())));
         }
         Operation::JoinTokenCreate(ttl_s) => clear("ttl_s", ttl_s.to_string()),
         Operation::Join(join) => {
@@ -187,8 +324,29 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
     // The token that was made can be named, and revoked, by whoever reads the log.
     if let Some(Reply::NewToken(new)) = reply {
         fields.push(("accessor".to_owned(), Field::Clear(new.info.accessor.clone())));
+        if let Operation::Login(_) = operation {
+            // Who came in, as the method knows it.
+            for (name, value) in &new.info.metadata {
+                if matches!(
+                    name.as_str(),
+                    "role_name"
+                        | "username"
+                        | "service_account_name"
+                        | "service_account_namespace"
+                        | "cert_name"
+                        | "common_name"
+                ) {
+                    fields.push((name.clone(), Field::Clear(value.clone())));
+                }
+            }
+            for part in pack(new.info.policies.iter().map(|policy| policy_name(policy)), ',') {
+                fields.push(("policies".to_owned(), Field::Clear(part)));
+            }
+        }
     }
-    if let Operation::Kv(kv::Request::Put { data, .. } | kv::Request::Patch { data, .. }) = operation {
+    if let Operation::Kv(kv::Request::Put { data, .. } | kv::Request::Patch { data, .. })
+    | Operation::PlainKv(kv::PlainRequest::Put { data, .. }) = operation
+    {
         fields.push(("data".to_owned(), redact(key, data.expose())));
     }
     if let Operation::Kv(kv::Request::WriteMetadata { change, .. }) = operation
@@ -196,7 +354,31 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
     {
         push_pairs(key, &mut fields, "custom_metadata", custom);
     }
+    if let Operation::Kv(kv::Request::WriteMetadata { change, .. }) = operation {
+        let changed = change.custom_patch.iter();
+        let changed = changed.map(|(name, value)| (name.clone(), value.clone().unwrap_or_default()));
+        push_pairs(key, &mut fields, "custom_metadata", &changed.collect());
+    }
     fields
+}
+
+impl Said {
+    /// As it stands in a record.
+    fn field(&self, key: &SecretKey) -> (String, Field) {
+        let field = match self.value.expose_str() {
+            Some(text) if self.is_clear => Field::Clear(text.to_owned()),
+            _ => redact(key, self.value.expose()),
+        };
+        (self.name.clone(), field)
+    }
+}
+
+/// A mount as clients name it where both tables are meant.
+fn mount_name(table: MountTable, path: &MountPath) -> String {
+    match table {
+        MountTable::Secrets => path.as_str().to_owned(),
+        MountTable::Auth => format!("auth/{}", path.as_str()),
+    }
 }
 
 fn token_field(key: &SecretKey, fields: &mut Vec<(String, Field)>, name: &TokenName) {
@@ -282,5 +464,7 @@ pub(crate) fn fingerprint(key: &SecretKey, operation: &Operation) -> [u8; 16] {
 
 /// What one value of a record holds without being cut.
 const PACKED_BYTES_MAX: usize = 512;
+/// A record holds 64 values; these beside its verb.
+const SAID_MAX: usize = 60;
 /// A record holds 64 values; a batch has no others.
 const PACKED_MAX: usize = 60;

@@ -1,12 +1,15 @@
 //! Refusals before authentication: the first of each kind one by one, the rest as a count. Nobody fills the log without a token.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Counts refusals by operation and source, a minute at a time.
 #[derive(Default)]
 pub(crate) struct Refusals {
     counts: Mutex<Counts>,
+    /// When an entry was written last for those who wait for one, by the time since boot.
+    proved_ms: AtomicU64,
 }
 
 #[derive(Default)]
@@ -28,6 +31,17 @@ impl Refusals {
         let count = counts.by_source.entry(key).or_default();
         *count += 1;
         *count <= SINGLE_MAX && !is_full
+    }
+
+    /// Whether one who waits may have an entry written: now and then one of all may, however many they are.
+    pub(crate) fn may_prove(&self, boottime_ms: u64) -> bool {
+        let last = self.proved_ms.load(Ordering::Relaxed);
+        let is_due = boottime_ms.saturating_sub(last) >= PROOF_MS;
+        is_due
+            && self
+                .proved_ms
+                .compare_exchange(last, boottime_ms, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// The counts of minutes that have ended, without those recorded one by one.
@@ -73,6 +87,8 @@ impl Counts {
     }
 }
 
+/// Ten small entries a second at most: a flood without a token must not fill the log.
+const PROOF_MS: u64 = 100;
 /// Enough to see what an attempt looks like.
 const SINGLE_MAX: u64 = 10;
 /// Sources counted apart; further ones are counted together.

@@ -1,11 +1,12 @@
 //! What the pipeline answers.
 
-use aumbry_auth::token::{Info, NewToken};
+use aumbry_auth::identity::mfa::LoginWaits;
+use aumbry_auth::token::{Info, NewToken, Wrapped, WrappedInfo};
 use aumbry_engines::kv;
 use aumbry_types::{SecretBytes, exposed};
 use serde::{Deserialize, Serialize};
 
-use crate::{AuditRow, MountInfo, Position, SealInfo};
+use crate::{AuditRow, MountInfo, MountRow, Position, SealInfo};
 
 /// The content of an answer.
 #[derive(Serialize, Deserialize)]
@@ -41,8 +42,28 @@ pub enum Reply {
     },
     /// Nothing but that it was done.
     Done,
-    /// Seals. It stands last: stored replies know their kind by its place.
+    /// Seals.
     Seals(Vec<SealInfo>),
+    /// Mounts with their settings.
+    MountRows(Vec<MountRow>),
+    /// For each path that was asked, the capabilities on it.
+    Capabilities(Vec<Vec<String>>),
+    /// One JSON object, or nothing if it is empty, with what the caller should know.
+    Json {
+        /// The object.
+        #[serde(with = "exposed")]
+        data: SecretBytes,
+        /// For people.
+        warnings: Vec<String>,
+    },
+    /// The reply that was wrapped, as it was given to [`crate::Node::wrap`].
+    Unwrapped(#[serde(with = "exposed")] SecretBytes),
+    /// What stands for a wrapped reply.
+    Wrapped(Wrapped),
+    /// What is known of a wrapped reply.
+    WrappedInfo(WrappedInfo),
+    /// A login waits for its second factor. It stands last: stored replies know their kind by its place.
+    LoginWaits(LoginWaits),
 }
 
 /// What a new node needs to take part.

@@ -3,7 +3,7 @@
 use aumbry_types::{NodeId, RequestId, SecretBytes};
 use tokio::time::Instant;
 
-use crate::Operation;
+use crate::{Operation, Sent};
 
 /// What a read promises.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,6 +26,22 @@ pub struct Evidence {
     pub tls_identity: String,
     /// The node that was called.
     pub received_by: NodeId,
+    /// The client's certificate and those above it, in DER. It has proved that it holds the key of the first, and nothing else of them is known.
+    pub certificates: Vec<Vec<u8>>,
+}
+
+impl Evidence {
+    /// A second copy, for a second owner. Explicit, so that it can be found.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self {
+            token: self.token.duplicate(),
+            client_address: self.client_address.clone(),
+            tls_identity: self.tls_identity.clone(),
+            received_by: self.received_by,
+            certificates: self.certificates.clone(),
+        }
+    }
 }
 
 /// One request.
@@ -44,6 +60,25 @@ pub struct Request {
     pub min_index: u64,
     /// When the caller gives up.
     pub deadline: Instant,
+    /// What came with a request by path; nothing with a typed one.
+    pub sent: Option<Sent>,
+}
+
+impl Request {
+    /// The same request for another operation, which it comes to.
+    #[must_use]
+    pub fn resolved(&self, operation: Operation) -> Self {
+        Self {
+            id: self.id,
+            operation,
+            evidence: self.evidence.duplicate(),
+            idempotency_key: self.idempotency_key.clone(),
+            consistency: self.consistency,
+            min_index: self.min_index,
+            deadline: self.deadline,
+            sent: self.sent().cloned(),
+        }
+    }
 }
 
 /// The longest idempotency key: a UUID with a prefix of the client's own fits.

@@ -29,9 +29,28 @@ pub(crate) struct Attribute {
 /// A value, as far as policies need it.
 pub(crate) enum Value {
     Text(String),
-    Texts(Vec<String>),
+    /// Its digits as they stand, or as JSON means them.
+    Number(String),
+    Bool(bool),
+    List(Vec<Self>),
+    /// Keys may repeat here: whoever reads it refuses that.
+    Object(Vec<Attribute>),
     /// Anything else; a policy has no use for it, so only its being there is kept.
     Other,
+}
+
+impl Value {
+    /// The texts of a list of nothing else.
+    pub(crate) fn texts(&self) -> Option<Vec<&str>> {
+        let Self::List(items) = self else { return None };
+        items
+            .iter()
+            .map(|item| match item {
+                Self::Text(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
 }
 
 impl Kind {

@@ -56,11 +56,16 @@ pub enum Reason {
     #[error("a block needs exactly one quoted pattern, as in path \"secret/*\"")]
     Label,
     /// A key that a block cannot have.
-    #[error("unknown key; known are capabilities, policy (in path) and mount (in secret)")]
+    #[error(
+        "unknown key; known are capabilities, expiration, min_wrapping_ttl, max_wrapping_ttl, pagination_limit, comment, in path also policy, allowed_parameters, denied_parameters and required_parameters, in secret also mount"
+    )]
     UnknownKey,
     /// A restriction that other products know and this one does not.
     #[error("{0} is not supported yet; remove it, for a restriction cannot be ignored")]
     Unsupported(&'static str),
+    /// A restriction of one route in a block that stands for several.
+    #[error("{0} is for path blocks only; write one for the route that is meant")]
+    OnlyInPath(&'static str),
     /// A value of another type.
     #[error("{0}")]
     WrongType(&'static str),

@@ -55,14 +55,24 @@ fn block(item: Item) -> Result<Block, ParseError> {
 
 /// `allowed_parameters { .. }` is as much a key as `allowed_parameters = { .. }`.
 fn attribute(item: Item) -> Attribute {
+    let has_labels = item.keys.len() > 1;
     Attribute {
         key: item.keys.into_iter().next().map(|key| key.text).unwrap_or_default(),
         line: Some(item.line),
         value: match item.value {
             Node::Value(value) => value,
+            Node::Object(items) if !has_labels => object(items),
             Node::Object(_) => Value::Other,
         },
     }
+}
+
+/// An object of plain keys; one whose keys have labels means nothing here.
+fn object(items: Vec<Item>) -> Value {
+    if items.iter().any(|item| item.keys.len() > 1) {
+        return Value::Other;
+    }
+    Value::Object(items.into_iter().map(attribute).collect())
 }
 
 struct Parser<'a> {
@@ -139,21 +149,22 @@ impl<'a> Parser<'a> {
         Ok(match self.advance()? {
             Token::Text(text) => Value::Text(text),
             Token::OpenList => self.list()?,
-            Token::Open => {
-                self.items(&Token::Close)?;
-                Value::Other
-            }
+            Token::Open => object(self.items(&Token::Close)?),
+            Token::Word(word) => match word.as_str() {
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                _ => word
+                    .parse()
+                    .map_or(Value::Other, |number: u64| Value::Number(number.to_string())),
+            },
             _ => Value::Other,
         })
     }
 
     fn list(&mut self) -> Result<Value, ParseError> {
-        let mut texts = Some(Vec::new());
+        let mut items = Vec::new();
         while self.next != Token::CloseList {
-            match (self.value()?, &mut texts) {
-                (Value::Text(text), Some(texts)) => texts.push(text),
-                _ => texts = None,
-            }
+            items.push(self.value()?);
             match self.next {
                 Token::Comma => drop(self.advance()?),
                 Token::CloseList => {}
@@ -161,7 +172,7 @@ impl<'a> Parser<'a> {
             }
         }
         self.advance()?;
-        Ok(texts.map_or(Value::Other, Value::Texts))
+        Ok(Value::List(items))
     }
 }
 

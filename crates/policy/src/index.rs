@@ -75,21 +75,26 @@ impl Index {
         let mut found = Vec::new();
         let mut reached = vec![ROOT];
         for segment in path.split('/') {
-            let mut next = Vec::new();
-            for at in reached {
-                let node = &self.nodes[at];
-                node.prefixes.matching(segment, &mut found);
-                next.extend(node.literal.get(segment));
-                if !segment.is_empty() {
-                    next.extend(node.plus);
-                }
-            }
-            reached = next;
+            reached = self.next(&reached, segment, &mut found);
             if reached.is_empty() {
                 break;
             }
         }
         (found, reached)
+    }
+
+    /// The nodes after one more segment, and the prefixes that end in it. A node has one parent, so none is reached twice.
+    fn next(&self, reached: &[usize], segment: &str, found: &mut Vec<usize>) -> Vec<usize> {
+        let mut next = Vec::new();
+        for at in reached {
+            let node = &self.nodes[*at];
+            node.prefixes.matching(segment, found);
+            next.extend(node.literal.get(segment));
+            if !segment.is_empty() {
+                next.extend(node.plus);
+            }
+        }
+        next
     }
 
     /// The child of a node for a segment of a pattern, made if it is missing.
@@ -176,3 +181,30 @@ impl Prefixes {
 
 /// Where every look-up begins.
 const ROOT: usize = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two choices at every segment, and a path that takes both each time: whoever went back would look at millions.
+    #[test]
+    fn each_node_is_looked_at_once_at_most() {
+        let choices = |at: u32| (0..10).map(move |bit| if at >> bit & 1 == 1 { "+" } else { "a" });
+        let patterns: Vec<Pattern> = (0..1 << 10)
+            .map(|at| Pattern::parse(&choices(at).collect::<Vec<_>>().join("/")))
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let index = Index::new(patterns.iter());
+        let path = ["a"; 10].join("/");
+        assert_eq!(index.matching(&path).len(), patterns.len());
+        let (mut looked, mut reached) = (1, vec![ROOT]);
+        for segment in path.split('/') {
+            reached = index.next(&reached, segment, &mut Vec::new());
+            looked += reached.len();
+        }
+        assert_eq!((looked, index.nodes.len()), ((1 << 11) - 1, (1 << 11) - 1));
+        // What does not match is left at once.
+        assert!(index.next(&[ROOT], "", &mut Vec::new()).is_empty());
+        assert_eq!(index.next(&[ROOT], "b", &mut Vec::new()).len(), 1);
+    }
+}

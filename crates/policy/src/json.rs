@@ -35,14 +35,7 @@ pub(crate) fn read(text: &str) -> Result<Vec<Block>, ParseError> {
                     ..Reason::WrongType("what is said of a pattern is an object").into()
                 });
             };
-            let attributes = attributes
-                .into_iter()
-                .map(|(key, value)| Attribute {
-                    key,
-                    line: None,
-                    value: value.into(),
-                })
-                .collect();
+            let attributes = attributes.into_iter().map(attribute).collect();
             blocks.push(Block {
                 kind,
                 pattern,
@@ -54,27 +47,33 @@ pub(crate) fn read(text: &str) -> Result<Vec<Block>, ParseError> {
     Ok(blocks)
 }
 
+fn attribute((key, value): (String, Tree)) -> Attribute {
+    Attribute {
+        key,
+        line: None,
+        value: value.into(),
+    }
+}
+
 /// Any JSON value, in the order of the text and without equal keys.
 enum Tree {
     Text(String),
+    Number(String),
+    Bool(bool),
     List(Vec<Self>),
     Object(Vec<(String, Self)>),
-    Other,
+    Null,
 }
 
 impl From<Tree> for Value {
     fn from(tree: Tree) -> Self {
         match tree {
             Tree::Text(text) => Self::Text(text),
-            Tree::List(items) => items
-                .into_iter()
-                .map(|item| match item {
-                    Tree::Text(text) => Some(text),
-                    _ => None,
-                })
-                .collect::<Option<_>>()
-                .map_or(Self::Other, Self::Texts),
-            Tree::Object(_) | Tree::Other => Self::Other,
+            Tree::Number(text) => Self::Number(text),
+            Tree::Bool(bool) => Self::Bool(bool),
+            Tree::List(items) => Self::List(items.into_iter().map(Self::from).collect()),
+            Tree::Object(entries) => Self::Object(entries.into_iter().map(attribute).collect()),
+            Tree::Null => Self::Other,
         }
     }
 }
@@ -94,24 +93,24 @@ impl<'de> Visitor<'de> for TreeVisitor {
         f.write_str("a JSON value")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Tree, E> {
-        Ok(Tree::Other)
+    fn visit_bool<E>(self, bool: bool) -> Result<Tree, E> {
+        Ok(Tree::Bool(bool))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Tree, E> {
-        Ok(Tree::Other)
+    fn visit_i64<E>(self, number: i64) -> Result<Tree, E> {
+        Ok(Tree::Number(number.to_string()))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Tree, E> {
-        Ok(Tree::Other)
+    fn visit_u64<E>(self, number: u64) -> Result<Tree, E> {
+        Ok(Tree::Number(number.to_string()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Tree, E> {
-        Ok(Tree::Other)
+    fn visit_f64<E>(self, number: f64) -> Result<Tree, E> {
+        Ok(Tree::Number(number.to_string()))
     }
 
     fn visit_unit<E>(self) -> Result<Tree, E> {
-        Ok(Tree::Other)
+        Ok(Tree::Null)
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Tree, E> {

@@ -5,6 +5,8 @@ use core::fmt;
 
 use aumbry_types::{PathError, SecretPath};
 
+use crate::template::Template;
+
 /// Why a text is not a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -15,8 +17,10 @@ pub enum PatternError {
     /// `a/b+`.
     #[error("+ stands for a whole segment only")]
     PlusInSegment,
-    /// `{{identity.entity.id}}`.
-    #[error("templates in patterns are not supported yet")]
+    /// `{{` and `}}` that hold nothing known, or stand where no template may.
+    #[error(
+        "{{{{ and }}}} hold a name that policies know: identity.entity.id, .name or .metadata.KEY, identity.entity.aliases.ACCESSOR.id, .name, .metadata.KEY or .custom_metadata.KEY, identity.groups.ids.ID.name or .metadata.KEY, identity.groups.names.NAME.id or .metadata.KEY"
+    )]
     Template,
     /// Its plain part could not be a path.
     #[error(transparent)]
@@ -32,12 +36,12 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Checks a pattern.
+    /// Checks a pattern without templates: those are of policies, which become patterns for an identity.
     ///
     /// # Errors
     /// [`PatternError`] says what is wrong, without repeating the text.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        if text.contains("{{") || text.contains("}}") {
+        if Template::is_in(text) {
             return Err(PatternError::Template);
         }
         let prefix = text.strip_suffix('*');
@@ -68,6 +72,14 @@ impl Pattern {
     #[must_use]
     pub fn is_prefix(&self) -> bool {
         self.text.ends_with('*')
+    }
+
+    /// Matches every path.
+    pub(crate) fn any() -> Self {
+        Self {
+            text: "*".to_owned(),
+            plus_count: 0,
+        }
     }
 
     /// The whole segments, and for a prefix the beginning of the segment after them, which may be empty.

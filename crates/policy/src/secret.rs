@@ -4,7 +4,6 @@
 use aumbry_types::{Capabilities, Capability};
 
 use crate::error::Reason;
-use crate::pattern::Pattern;
 
 /// The pattern of the secrets, split where the route goes in between.
 pub(crate) struct Target<'a> {
@@ -13,12 +12,11 @@ pub(crate) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Splits a pattern after the mount, which is the first segment unless it is given.
+    /// Splits a pattern, which may have templates, after the mount, which is the first segment unless it is given.
     ///
     /// # Errors
-    /// [`Reason::NoMount`] if the pattern is not below a mount that has no wildcard.
-    pub(crate) fn split(pattern: &'a Pattern, mount: Option<&str>) -> Result<Self, Reason> {
-        let text = pattern.as_str();
+    /// [`Reason::NoMount`] if the pattern is not below a mount that has no wildcard and no template.
+    pub(crate) fn split(text: &'a str, mount: Option<&str>) -> Result<Self, Reason> {
         let at = match mount {
             Some(mount) => mount.strip_suffix('/').unwrap_or(mount).len(),
             None => text.find('/').ok_or(Reason::NoMount)?,
@@ -26,7 +24,7 @@ impl<'a> Target<'a> {
         let (begin, rest) = text.split_at_checked(at).ok_or(Reason::NoMount)?;
         let below = rest.strip_prefix('/').ok_or(Reason::NoMount)?;
         let is_given = mount.is_none_or(|m| m.strip_suffix('/').unwrap_or(m) == begin);
-        if begin.is_empty() || begin.contains(['+', '*']) || !is_given {
+        if begin.is_empty() || begin.contains(['+', '*', '{']) || !is_given {
             return Err(Reason::NoMount);
         }
         Ok(Self { mount: begin, below })

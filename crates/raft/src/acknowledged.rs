@@ -308,7 +308,7 @@ pub fn rolled_back(data: &DataDir, cluster: ClusterId) -> Result<Option<RolledBa
     }))
 }
 
-fn parse(text: &str, cluster: ClusterId) -> Option<BTreeMap<u64, u64>> {
+pub(crate) fn parse(text: &str, cluster: ClusterId) -> Option<BTreeMap<u64, u64>> {
     let mut lines = text.lines();
     (lines.next()? == HEAD).then_some(())?;
     // A node that went over to another cluster knows nothing of it yet.

@@ -78,6 +78,17 @@ pub(crate) fn from_append(request: wire::AppendRequest) -> Result<AppendEntriesR
     );
     let ids = entries.iter().map(|entry| &entry.log_id);
     before_vote(&vote, ids.chain(&prev_log_id).chain(&leader_commit))?;
+    // A leader that purges its log while it reads for a follower sends what is left, after a gap. openraft looks at the first place alone, and would
+    // take what comes after the gap for the whole.
+    let mut last = prev_log_id.as_ref().map(|prev| prev.index);
+    let goes_on = entries.iter().all(|entry| {
+        let next = last.map_or(Some(0), |last| last.checked_add(1));
+        last = Some(entry.log_id.index);
+        next == last
+    });
+    if !goes_on {
+        return Err(malformed());
+    }
     Ok(AppendEntriesRequest {
         vote,
         prev_log_id,
@@ -217,6 +228,42 @@ mod tests {
             (3, u64::MAX, true),
         ] {
             assert_eq!(check_term(term, own).is_ok(), is_fit, "{term} after {own}");
+        }
+    }
+
+    #[test]
+    fn entries_after_a_gap_are_refused() {
+        let request = |prev: Option<u64>, indices: &[u64]| wire::AppendRequest {
+            vote: Some(wire::Vote {
+                term: 3,
+                node: 1,
+                committed: true,
+            }),
+            prev: prev.map(|index| log_id(&raft_log_id(3, 1, index))),
+            entries: (indices.iter())
+                .map(|index| wire::Entry {
+                    id: Some(log_id(&raft_log_id(3, 1, *index))),
+                    payload: Some(wire::entry::Payload::Blank(wire::Empty {})),
+                })
+                .collect(),
+            committed: None,
+            acknowledged: 0,
+        };
+        for (prev, indices, is_fit) in [
+            (None, &[][..], true),
+            (None, &[0, 1], true),
+            (None, &[1], false),
+            (Some(366), &[367, 368], true),
+            (Some(366), &[459, 460], false),
+            (Some(366), &[367, 369], false),
+            (Some(u64::MAX), &[], true),
+            (Some(u64::MAX), &[u64::MAX], false),
+        ] {
+            assert_eq!(
+                from_append(request(prev, indices)).is_ok(),
+                is_fit,
+                "{indices:?} after {prev:?}"
+            );
         }
     }
 

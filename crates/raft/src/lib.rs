@@ -19,6 +19,8 @@ mod compaction;
 mod consistency;
 mod contact;
 mod convert;
+#[doc(hidden)]
+pub mod fuzzing;
 mod heard;
 mod identity;
 #[cfg(not(aumbry_sim))]

@@ -183,7 +183,10 @@ impl PeerService for Service {
             let leader = admit(&shared, &raft, &identity, Role::Leader)?;
             let told = message.acknowledged;
             let taken = room::takes(space.room(), &message);
-            let message = convert::from_append(message)?;
+            let message = convert::from_append(message).inspect_err(|status| {
+                // The leader hears why, and begins anew from what it has by then.
+                *refusing.lock().unwrap_or_else(PoisonError::into_inner) = Some(status.clone());
+            })?;
             check_vote(&raft, &message.vote, leader)?;
             // Before consensus sees that a follower's log has become shorter, which its leader cannot cope with.
             acknowledged.confront(told, reach_of(&message))?;

@@ -4,6 +4,7 @@
 //! readable by others is not taken, and the old one stays. Connections that stand are not touched.
 //! What it does not do: wait for the file system to tell. It looks at the content, so that a rename, a swapped link and a write in place are alike.
 
+mod any;
 mod pair;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -69,6 +70,11 @@ impl Certificate {
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         TlsAcceptor::from(Arc::clone(&current.tls))
+    }
+
+    /// Whether clients' certificates are verified by authorities; else any is taken, and nothing but its key is known.
+    pub(crate) const fn has_authorities(&self) -> bool {
+        self.files.authorities.is_some()
     }
 
     const fn labels(&self) -> ListenerLabels {

@@ -112,6 +112,14 @@ impl Check {
         {
             self.say("health_certificate_expires", utc(loaded.not_after));
         }
+        if let Some(files) = config
+            .http
+            .as_ref()
+            .and_then(|http| Files::of_http(http, &config.client))
+            && let Some(loaded) = self.certificate(&files, now)
+        {
+            self.say("http_certificate_expires", utc(loaded.not_after));
+        }
         if let Some(seal) = &config.seal.static_key
             && let Err(error) = key_file::read(&seal.key_file)
         {
@@ -274,6 +282,7 @@ impl Check {
             ("peer", Some(config.peer.address)),
             ("metrics", config.metrics.as_ref().map(|metrics| metrics.address)),
             ("health", config.health.as_ref().map(|health| health.address)),
+            ("http", config.http.as_ref().map(|http| http.address)),
         ];
         let mut bound = Vec::new();
         for (section, address) in sections {

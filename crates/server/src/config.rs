@@ -40,6 +40,8 @@ pub struct Config {
     pub metrics: Option<MetricsListener>,
     /// The listener for load balancers; none by default.
     pub health: Option<HealthListener>,
+    /// The listener for clients of the HTTP interface; none by default.
+    pub http: Option<HttpListener>,
     /// How to join a cluster at the first start; none by default.
     pub join: Option<Join>,
     /// Seals beside the shares; none by default.
@@ -76,6 +78,9 @@ pub struct ClientListener {
     pub key_file: PathBuf,
     /// Authorities whose client certificates are taken note of, PEM; none by default.
     pub ca_file: Option<PathBuf>,
+    /// Whether anybody may ask which services and messages there are (gRPC server reflection).
+    #[serde(default)]
+    pub reflection: bool,
 }
 
 /// The listener for the other nodes: gRPC over TLS 1.3, with certificates of the cluster's own authority.
@@ -106,6 +111,21 @@ pub struct HealthListener {
     pub cert_file: Option<PathBuf>,
     /// The private key, PEM; readable by its owner alone.
     pub key_file: Option<PathBuf>,
+}
+
+/// The listener for clients of the HTTP interface: HTTPS with the certificate of the client listener, or with one of its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpListener {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The certificate chain, PEM; that of the client listener by default.
+    pub cert_file: Option<PathBuf>,
+    /// The private key, PEM; readable by its owner alone.
+    pub key_file: Option<PathBuf>,
+    /// Speaks plain HTTP, on a loopback address only.
+    #[serde(default)]
+    pub plain: bool,
 }
 
 /// How to join a cluster at the first start.
@@ -267,7 +287,12 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        Ok(file::read(&text))
+        Ok(Self::read(&text))
+    }
+
+    /// Reads a text, as far as it can be read, and tells what in it cannot.
+    pub(crate) fn read(text: &str) -> (Option<Self>, Vec<Misread>) {
+        file::read(text)
     }
 
     /// Where clients reach the node.
@@ -338,7 +363,21 @@ impl Config {
             health.is_none_or(|health| health.cert_file.is_some() == health.key_file.is_some()),
             "health.cert_file and health.key_file go together; name both, or none for plain HTTP",
         );
-        let addresses = [Some(self.client.address), Some(self.peer.address), metrics];
+        let http = self.http.as_ref();
+        demand(
+            http.is_none_or(|http| http.cert_file.is_some() == http.key_file.is_some()),
+            "http.cert_file and http.key_file go together; name both, or none for those of [client]",
+        );
+        demand(
+            http.is_none_or(|http| !http.plain || http.address.ip().is_loopback() && http.cert_file.is_none()),
+            "http.plain takes a loopback address, such as 127.0.0.1:8200, and no certificate",
+        );
+        let addresses = [
+            Some(self.client.address),
+            Some(self.peer.address),
+            metrics,
+            http.map(|http| http.address),
+        ];
         let mut addresses: Vec<SocketAddr> = addresses
             .into_iter()
             .flatten()
@@ -349,7 +388,7 @@ impl Config {
         addresses.sort_unstable();
         demand(
             addresses.windows(2).all(|pair| pair[0] != pair[1]),
-            "two listeners have the same address; each of client, peer, metrics and health needs its own",
+            "two listeners have the same address; each of client, peer, metrics, health and http needs its own",
         );
         let raft = &self.raft;
         demand(

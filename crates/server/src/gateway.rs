@@ -1,11 +1,12 @@
 //! Takes a client's call to where it can be served: here, if this node leads, or at the leader.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aumbry_api::v1::{self, forward_answer};
 use aumbry_api::{Reply as _, Tries};
-use aumbry_node::{Answer, Class, Consistency, Evidence, Failure, Operation, Request};
+use aumbry_logical::Verb;
+use aumbry_node::{Answer, Class, Consistency, Evidence, Failure, LogicalAsk, Node, Operation, Position, Request};
 use aumbry_raft::ForwardError;
 use aumbry_types::{NodeId, RequestId, SecretBytes, hex};
 use bytes::Bytes;
@@ -14,6 +15,8 @@ use tokio::time::Instant;
 
 use crate::convert;
 use crate::lifecycle::Lifecycle;
+use crate::logical::{self, Content, Resolved};
+use crate::machine;
 use crate::member::Member;
 use crate::metrics::RequestLabels;
 use crate::ticket::Ticket;
@@ -21,7 +24,12 @@ use crate::ticket::Ticket;
 /// The way from the listener to the pipeline.
 pub(crate) struct Gateway {
     pub(crate) lifecycle: Arc<Lifecycle>,
+    /// Gives what this node has counted, once there is something that counts.
+    pub(crate) scrape: OnceLock<Scrape>,
 }
+
+/// Gives what a node has counted, as Prometheus reads it.
+pub(crate) type Scrape = Box<dyn Fn() -> String + Send + Sync>;
 
 impl Gateway {
     /// Serves a call that a client made on this node.
@@ -35,7 +43,7 @@ impl Gateway {
         let (operation, answer) = self.route(call, evidence, deadline).await;
         let outcome = match &answer {
             Ok(_) => "ok",
-            Err(failure) if failure.reason == "PERMISSION_DENIED" || failure.reason == "TOKEN_INVALID" => "refused",
+            Err(failure) if REFUSALS.contains(&failure.reason.as_str()) => "refused",
             Err(_) => "failed",
         };
         let metrics = self.lifecycle.metrics();
@@ -77,6 +85,7 @@ impl Gateway {
             client_address: evidence.client_address,
             tls_identity: evidence.tls_identity,
             received_by: NodeId(evidence.received_by),
+            certificates: evidence.certificates.into_iter().map(Vec::from).collect(),
         };
         let deadline = Instant::now() + Duration::from_millis(forwarded.remaining_ms.min(FORWARDED_MS_MAX));
         let call = forwarded.call.unwrap_or_default();
@@ -84,8 +93,7 @@ impl Gateway {
             .request(call, evidence, deadline)
             .map_err(|failure| wire_failure(&failure, none))?;
         will_lead(&member, deadline).await;
-        let answer = member.node.serve(&request).await;
-        let answer = answer.and_then(|answer| complete(&member, &request.operation, request.id, answer));
+        let answer = serve_leading(&member, &request).await;
         answer.map_err(|failure| leader_failure(&member, &failure, request.id))
     }
 
@@ -138,13 +146,18 @@ impl Gateway {
             }
             changed.mark_unchanged();
             let answer = if member.node.consensus().leadership().is_some() {
-                let answer = member.node.serve(&request).await;
-                let answer = answer.and_then(|answer| complete(&member, &request.operation, id, answer));
+                let answer = serve_leading(&member, &request).await;
                 answer.map_err(|failure| leader_failure(&member, &failure, id))
-            } else if member.node.has_no_room_for(&request.operation) {
-                Err(wire_failure(&Failure::disk_full(), id))
             } else {
-                self.forward(&member, &call, &forwardable, &request, deadline).await
+                match self.forward(&member, &call, &forwardable, &request, deadline).await {
+                    // A leader knows better than what this one last heard of full disks. Where none is found, they are why.
+                    Err(failure)
+                        if failure.reason == "NOT_LEADER" && member.node.has_no_room_for(&request.operation) =>
+                    {
+                        Err(wire_failure(&Failure::disk_full(), id))
+                    }
+                    answer => answer,
+                }
             };
             let answer = answer
                 .map(|answer| self.complete_here(&member, &request.operation, answer))
@@ -227,6 +240,7 @@ impl Gateway {
             consistency,
             min_index: header.min_index,
             deadline,
+            sent: None,
         })
     }
 
@@ -242,9 +256,33 @@ impl Gateway {
                 member.node.seal();
                 answer
             }
+            // The same, by path: it was admitted under this name.
+            Operation::Logical(ask) if ask.verb == Verb::Write && ask.path.trim_end_matches('/') == "sys/seal" => {
+                member.node.seal();
+                answer
+            }
+            // The leader has admitted it, and knows nothing of this node. What is wrapped stays the leader's.
+            Operation::Logical(ask) if ask.verb == Verb::Read && ask.sent.wrap_ttl_s == 0 => {
+                let told = match ask.path.trim_end_matches('/') {
+                    "sys/metrics" => serde_json::json!({ METRICS: self.scrape.get().map(|scrape| scrape()) }),
+                    "sys/host-info" => machine::told(&self.lifecycle),
+                    _ => return answer,
+                };
+                let header = answer_header(answer);
+                v1::LogicalReply {
+                    header,
+                    data: told.to_string().into(),
+                    ..v1::LogicalReply::default()
+                }
+                .into_answer()
+            }
             _ => answer,
         }
     }
+}
+
+fn answer_header(answer: v1::Answer) -> Option<v1::ReplyHeader> {
+    v1::LogicalReply::from_answer(answer).and_then(|reply| reply.header)
 }
 
 /// Waits until this node's leadership has begun, if it is elected: what is asked of it meanwhile would go back, and come again.
@@ -255,6 +293,73 @@ async fn will_lead(member: &Member, deadline: Instant) {
     let limit = deadline.min(Instant::now() + LEAD_PATIENCE);
     // Without a leadership the request is refused, with the leader.
     let _ = tokio::time::timeout_at(limit, settled).await;
+}
+
+/// Serves a request on the node that leads. What is asked by path is resolved first, on the state that the leader plans on.
+async fn serve_leading(member: &Member, request: &Request) -> Result<v1::Answer, Failure> {
+    let Operation::Logical(ask) = &request.operation else {
+        let answer = member.node.serve(request).await?;
+        return complete(member, &request.operation, request.id, answer);
+    };
+    Node::check_wrapping(ask.sent.wrap_ttl_s)?;
+    let Resolved {
+        operation,
+        render,
+        is_absence_done,
+    } = logical::resolve(member, request, ask).await?;
+    let resolved = request.resolved(operation);
+    let (content, position) = match member.node.serve(&resolved).await {
+        Ok(Answer { reply, position }) => {
+            let content = render(member, reply).map_err(|failure| failure.at(position))?;
+            (content, position)
+        }
+        Err(failure) if is_absence_done && failure.reason == "NOT_FOUND" => (Content::default(), failure.position),
+        Err(failure) => return Err(failure),
+    };
+    let (content, position) = match ask.sent.wrap_ttl_s {
+        0 => (content, position),
+        _ if content.wrap_info.is_some() || content.data.is_none() && content.auth.is_none() => (content, position),
+        ttl_s => wrap(member, &resolved, ask, &content, ttl_s).await?,
+    };
+    let bytes = |secret: Option<SecretBytes>| secret.map(|secret| Bytes::copy_from_slice(secret.expose()));
+    let mut answer = v1::LogicalReply {
+        header: None,
+        data: bytes(content.data).unwrap_or_default(),
+        auth: bytes(content.auth).unwrap_or_default(),
+        wrap_info: bytes(content.wrap_info).unwrap_or_default(),
+        warnings: content.warnings,
+        mount_type: content.mount_type,
+        absent: content.absent,
+        lease_duration_s: content.lease_duration_s,
+        accepted: content.is_accepted,
+    }
+    .into_answer();
+    answer.set_header(reply_header(position, request.id));
+    Ok(answer)
+}
+
+/// Puts a wrapping token in the place of what was answered. What has nothing to wrap, or is wrapped already, stays as it is.
+async fn wrap(
+    member: &Member,
+    request: &Request,
+    ask: &LogicalAsk,
+    content: &Content,
+    ttl_s: u64,
+) -> Result<(Content, Position), Failure> {
+    let accessor = content.auth.as_ref().and_then(|auth| {
+        let auth: serde_json::Value = serde_json::from_slice(auth.expose()).ok()?;
+        auth["accessor"].as_str().map(str::to_owned)
+    });
+    let accessor = accessor.unwrap_or_default();
+    let path = ask.path.trim_end_matches('/');
+    let reply = content.encode()?;
+    let wrapping = member.node.wrap(request, path, &reply, ttl_s, &accessor);
+    let (wrapped, position) = wrapping.await?;
+    let content = Content {
+        wrap_info: Some(logical::encode(&wrapped.render())?),
+        ..Content::default()
+    };
+    Ok((content, position))
 }
 
 /// The answer with its header, completed by what only the leader knows.
@@ -277,13 +382,17 @@ fn complete(member: &Member, operation: &Operation, id: RequestId, answer: Answe
         (operation, reply) => convert::answer(operation, reply)
             .ok_or_else(|| Failure::internal("the reply does not go with the request"))?,
     };
-    answer.set_header(v1::ReplyHeader {
+    answer.set_header(reply_header(position, id));
+    Ok(answer)
+}
+
+fn reply_header(position: Position, id: RequestId) -> v1::ReplyHeader {
+    v1::ReplyHeader {
         index: position.index,
         term: position.term,
         request_id: id.to_string(),
         audit_seq: position.audit_seq,
-    });
-    Ok(answer)
+    }
 }
 
 fn join_ticket(member: &Member, secret: SecretBytes) -> Result<Bytes, Failure> {
@@ -327,6 +436,11 @@ fn wire_evidence(evidence: &Evidence) -> v1::Evidence {
         client_address: evidence.client_address.clone(),
         tls_identity: evidence.tls_identity.clone(),
         received_by: evidence.received_by.0,
+        certificates: evidence
+            .certificates
+            .iter()
+            .map(|der| Bytes::copy_from_slice(der))
+            .collect(),
     }
 }
 
@@ -337,6 +451,10 @@ fn set_request_id(call: &mut v1::Call, id: RequestId) {
     }
 }
 
+/// The member of an answer about `sys/metrics` that holds the text.
+pub(crate) const METRICS: &str = "metrics";
+/// Reasons of failures that are refusals.
+const REFUSALS: [&str; 3] = ["PERMISSION_DENIED", "TOKEN_INVALID", "LOGIN_REFUSED"];
 /// Failover takes about a second; waiting shorter than this for a change would be idle.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Longer than a leader's first entry takes. One that does not get it through has no majority.

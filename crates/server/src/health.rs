@@ -123,6 +123,34 @@ pub(crate) fn answer(lifecycle: &Lifecycle, asked: &Asked) -> Option<Answer> {
     Some(health)
 }
 
+/// The state with the code for it, and a body in the form of Vault's.
+///
+/// # Errors
+/// What is wrong with the query.
+pub(crate) fn for_vault(lifecycle: &Lifecycle, query: &str) -> Result<(StatusCode, serde_json::Value), &'static str> {
+    let health = Health::of(lifecycle);
+    let status = status(health.state, query)?;
+    let mut told = json!({
+        "initialized": health.is_initialised,
+        "sealed": matches!(health.state, State::Uninitialised | State::Sealed),
+        "standby": health.state != State::Active,
+        "performance_standby": false,
+        "replication_performance_mode": "disabled",
+        "replication_dr_mode": "disabled",
+        "server_time_utc": lifecycle.clock.wall().0 / 1_000,
+        "version": VAULT_VERSION,
+        "aumbry_version": VERSION,
+        "enterprise": false,
+        "echo_duration_ms": 0,
+        "clock_skew_ms": 0,
+    });
+    if let (Some(cluster), Some(told)) = (health.cluster, told.as_object_mut()) {
+        told.insert("cluster_name".to_owned(), json!("aumbry"));
+        told.insert("cluster_id".to_owned(), json!(cluster));
+    }
+    Ok((status, told))
+}
+
 /// The answer to any other path.
 pub(crate) fn not_found(paths: &str) -> Answer {
     text(StatusCode::NOT_FOUND, format!("there are {paths}\n"))
@@ -194,6 +222,8 @@ pub(crate) async fn report(mut reporter: HealthReporter, lifecycle: Arc<Lifecycl
     }
 }
 
+/// The version of the interface that clients are told: they parse it, and some turn features on by it.
+pub(crate) const VAULT_VERSION: &str = "1.15.0";
 const JSON: &str = "application/json";
 /// Where the checks of existing load balancers ask.
 const VAULT_PATH: &str = "/v1/sys/health";

@@ -136,17 +136,20 @@ impl hyper::body::Body for Received {
     }
 }
 
-/// The body of a reply. When it is dropped it was sent, or never will be.
-struct Sent {
-    inner: Body,
-    _held: (Holder, Option<Arc<Held>>),
+/// The body of a reply, with what is held until it was sent, or never will be.
+pub(crate) struct Sent<B, H> {
+    pub(crate) inner: B,
+    pub(crate) _held: H,
 }
 
-impl hyper::body::Body for Sent {
-    type Data = Bytes;
-    type Error = Status;
+impl<B: hyper::body::Body + Unpin, H: Unpin> hyper::body::Body for Sent<B, H> {
+    type Data = B::Data;
+    type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         Pin::new(&mut self.inner).poll_frame(context)
     }
 
@@ -195,6 +198,7 @@ mod tests {
         request.extensions_mut().insert(Peer {
             address: ([127, 0, 0, 1], 1).into(),
             certificate: None,
+            chain: Arc::new([]),
             share: Arc::clone(share),
         });
         request

@@ -10,6 +10,8 @@ mod check;
 pub mod config;
 mod convert;
 mod disk;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod harden;
 mod health;
@@ -17,6 +19,8 @@ mod holding;
 mod http;
 mod key_file;
 mod lifecycle;
+mod logical;
+mod machine;
 mod media;
 mod member;
 mod metrics;
@@ -29,6 +33,8 @@ mod sink;
 mod telemetry;
 mod ticket;
 mod tls;
+mod vault;
+mod web;
 
 /// What is done with the data directory of a node that does not run.
 pub mod offline {

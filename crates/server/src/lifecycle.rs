@@ -22,6 +22,7 @@ use crate::member::Member;
 use crate::metrics::Metrics;
 use crate::outgoing;
 use crate::ticket::Ticket;
+use crate::web;
 
 /// What the node is and can become.
 pub(crate) struct Lifecycle {
@@ -383,6 +384,7 @@ impl Lifecycle {
                 })
             }),
             room: Box::new(move || space.room()),
+            ask_web: Box::new(|request| Box::pin(web::ask(request))),
             cluster: identity.cluster,
             region: self.config.region.clone(),
         };

@@ -13,9 +13,10 @@ use aumbry_types::SystemClock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tonic::transport::Server;
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 use crate::certificate::{self, Certificate, CertificateError, Files};
-use crate::config::{Config, ConfigError, HealthListener};
+use crate::config::{ClientListener, Config, ConfigError, HealthListener, HttpListener};
 use crate::gateway::Gateway;
 use crate::harden::harden;
 use crate::holding::HoldLayer;
@@ -25,6 +26,7 @@ use crate::media::GrpcOnlyLayer;
 use crate::metrics::Metrics;
 use crate::services::Services;
 use crate::sink::Sinks;
+use crate::vault::{self, Vault};
 use crate::{auto_unseal, disk, health, telemetry, tls};
 
 /// Why a node did not start, or stopped.
@@ -127,6 +129,15 @@ async fn serve(config: Config) -> Result<(), RunError> {
         Some(listener) => Some(listen(listener.address).await?),
         None => None,
     };
+    let http_files = config
+        .http
+        .as_ref()
+        .and_then(|http| Files::of_http(http, &config.client));
+    let http_shown = http_files.map(|files| load_certificate(files, &metrics)).transpose()?;
+    let vault_clients = match &config.http {
+        Some(HttpListener { address, .. }) => Some(listen(*address).await?),
+        None => None,
+    };
     let checks = match &config.health {
         Some(HealthListener { address, .. }) => Some(listen(*address).await?),
         None => None,
@@ -139,10 +150,20 @@ async fn serve(config: Config) -> Result<(), RunError> {
     let lifecycle = Lifecycle::new(config, data, peers, Arc::clone(&metrics));
     let gateway = Arc::new(Gateway {
         lifecycle: Arc::clone(&lifecycle),
+        scrape: std::sync::OnceLock::new(),
     });
     lifecycle.set_gateway(&gateway);
     tokio::spawn(disk::watch(Arc::clone(&lifecycle)));
     let sinks = Sinks::start(&lifecycle, &metrics).map_err(|error| RunError::Server(error.to_string()))?;
+    let counted = (Arc::clone(&metrics), Arc::downgrade(&lifecycle), Arc::clone(&sinks));
+    // Set once, here.
+    let _ = gateway.scrape.set(Box::new(move || {
+        let (metrics, lifecycle, sinks) = &counted;
+        if let Some(lifecycle) = lifecycle.upgrade() {
+            refresh(metrics, &lifecycle, sinks);
+        }
+        metrics.encode()
+    }));
     // A node that takes long to start is alive, and not ready, meanwhile.
     if let Some(listener) = scrapes {
         spawn_scrapes(listener, &lifecycle, &metrics, &sinks);
@@ -150,7 +171,10 @@ async fn serve(config: Config) -> Result<(), RunError> {
     if let Some(listener) = checks {
         spawn_checks(listener, &lifecycle, health_shown.clone());
     }
-    let watched = std::iter::once(Arc::clone(&shown)).chain(health_shown).collect();
+    let watched = std::iter::once(Arc::clone(&shown))
+        .chain(health_shown)
+        .chain(http_shown.clone())
+        .collect();
     tokio::spawn(certificate::watch(
         watched,
         hangup,
@@ -190,6 +214,7 @@ async fn serve(config: Config) -> Result<(), RunError> {
         .add_service(health_service)
         .add_service(sized!(v1::kv_service_server::KvServiceServer<Services>, services))
         .add_service(sized!(v1::token_service_server::TokenServiceServer<Services>, services))
+        .add_service(sized!(v1::auth_service_server::AuthServiceServer<Services>, services))
         .add_service(sized!(
             v1::policy_service_server::PolicyServiceServer<Services>,
             services
@@ -200,9 +225,31 @@ async fn serve(config: Config) -> Result<(), RunError> {
             v1::cluster_service_server::ClusterServiceServer<Services>,
             services
         ))
-        .add_service(sized!(v1::audit_service_server::AuditServiceServer<Services>, services));
+        .add_service(sized!(v1::audit_service_server::AuditServiceServer<Services>, services))
+        .add_service(sized!(
+            v1::logical_service_server::LogicalServiceServer<Services>,
+            services
+        ));
+    let server = server.add_optional_service(reflection(&lifecycle.config().client)?);
+    let bounds = tls::bounds(&limits);
+    let (stop_http, http_stopped) = tokio::sync::watch::channel(false);
+    let serving_http = vault_clients.map(|listener| {
+        let vault = Arc::new(Vault::new(services.clone()));
+        match http_shown {
+            Some(certificate) => tokio::spawn(vault::serve(
+                tls::accept(listener, certificate, bounds.clone()),
+                vault,
+                http_stopped,
+            )),
+            None => tokio::spawn(vault::serve(
+                tls::accept_plain(listener, bounds.clone()),
+                vault,
+                http_stopped,
+            )),
+        }
+    });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let connections = tls::accept(clients, shown, &limits);
+    let connections = tls::accept(clients, shown, bounds);
     let mut serving = tokio::spawn(server.serve_with_incoming_shutdown(connections, async {
         // Dropping the sender stops as well.
         let _ = stopped.await;
@@ -219,6 +266,10 @@ async fn serve(config: Config) -> Result<(), RunError> {
     // no request finds a node that cannot say where to go.
     lifecycle.leave().await;
     drop(stop);
+    stop_http.send_replace(true);
+    if let Some(mut serving) = serving_http {
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, &mut serving).await;
+    }
     let drained = tokio::time::timeout(DRAIN_TIMEOUT, &mut serving).await;
     sinks.stop().await;
     lifecycle.shutdown().await;
@@ -232,6 +283,23 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address)
         .await
         .map_err(|source| RunError::Listen { address, source })
+}
+
+/// What tells clients which services and messages there are, if it is wanted.
+fn reflection(listener: &ClientListener) -> Result<Option<ServerReflectionServer<impl ServerReflection>>, RunError> {
+    if !listener.reflection {
+        return Ok(None);
+    }
+    let service = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(aumbry_api::FILE_DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|error| RunError::Server(error.to_string()))?;
+    Ok(Some(
+        service
+            .max_decoding_message_size(REFLECTION_BYTES_MAX)
+            .max_encoding_message_size(REPLY_BYTES_MAX),
+    ))
 }
 
 async fn wait_for_signal() {
@@ -305,6 +373,8 @@ fn refresh(metrics: &Metrics, lifecycle: &Lifecycle, sinks: &Sinks) {
 
 /// A value of 1 MiB with its path and header.
 const REQUEST_BYTES_MAX: usize = 2 << 20;
+/// The name of a symbol or file.
+const REFLECTION_BYTES_MAX: usize = 4 << 10;
 /// A batch of 4 MiB of secrets, or a page of audit records.
 const REPLY_BYTES_MAX: usize = 16 << 20;
 /// A token, a timeout, and what proxies add.
@@ -314,4 +384,4 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The text format of OpenMetrics, which the encoder writes.
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

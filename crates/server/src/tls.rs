@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aumbry_net::{Bounds, Incoming, Memory, Share, accept as accept_tls};
 use aumbry_types::hex;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::certificate::Certificate;
 use crate::config::Limits;
@@ -17,32 +17,53 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// SHA-256 of the client's certificate in hexadecimal digits, if it showed one that its authority signed.
     pub(crate) certificate: Option<String>,
+    /// The client's certificate and those above it, in DER, whoever signed them.
+    pub(crate) chain: Arc<[Vec<u8>]>,
     /// What the address may make this node hold.
     pub(crate) share: Arc<Share>,
 }
 
-/// Connections of clients whose handshake is done, each with the certificate of its moment.
-pub(crate) fn accept(listener: TcpListener, certificate: Arc<Certificate>, limits: &Limits) -> Incoming<Peer> {
-    let bounds = Bounds {
+/// What the listeners for clients take on: connections each, and memory together.
+pub(crate) fn bounds(limits: &Limits) -> Bounds {
+    Bounds {
         connections: limits.connections,
         connections_per_address: limits.connections_per_address,
         memory: Memory::new(limits.memory_bytes, limits.memory_bytes / ADDRESS_PART),
-    };
+    }
+}
+
+/// Connections of clients whose handshake is done, each with the certificate of its moment.
+pub(crate) fn accept(listener: TcpListener, certificate: Arc<Certificate>, bounds: Bounds) -> Incoming<Peer> {
+    let is_verified = certificate.has_authorities();
     accept_tls(
         listener,
         bounds,
         move || certificate.acceptor(),
-        |address, connection, share| {
-            let certificate = connection.peer_certificates().and_then(|chain| chain.first());
+        move |address, connection, share| {
+            let chain = connection.peer_certificates().unwrap_or_default();
+            let certificate = chain.first().filter(|_| is_verified);
             Some(Peer {
                 address,
                 certificate: certificate
                     .map(|certificate| hex::encode(&aumbry_crypto::sha256(&[certificate.as_ref()]))),
+                chain: chain.iter().take(CHAIN_MAX).map(|der| der.to_vec()).collect(),
                 share: Arc::clone(share),
             })
         },
     )
 }
 
+/// Connections without TLS, from this machine.
+pub(crate) fn accept_plain(listener: TcpListener, bounds: Bounds) -> Incoming<Peer, TcpStream> {
+    aumbry_net::accept_plain_as(listener, bounds, |address, share| Peer {
+        address,
+        certificate: None,
+        chain: Arc::new([]),
+        share: Arc::clone(share),
+    })
+}
+
 /// What one address may hold of the memory for all: one that fills its part leaves the others theirs.
 const ADDRESS_PART: usize = 4;
+/// A certificate and the intermediate authorities above it; the length of all is bounded by the handshake.
+const CHAIN_MAX: usize = 9;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aumbry_audit::{Decision, Leaf, Outcome, Record};
 use aumbry_checker::invariants::{Effect, Recorded};
 use aumbry_node::{AuditRow, Reply};
+use aumbry_sim_world::trace;
 use aumbry_types::hex;
 
 use crate::ask::Ask;
@@ -54,6 +55,18 @@ pub(crate) fn records(rows: &Rows) -> Vec<Recorded> {
     rows.iter().map(recorded).collect()
 }
 
+/// Tells all records.
+pub(crate) fn tell(rows: &Rows) {
+    let rows = rows.rows.lock().unwrap_or_else(PoisonError::into_inner);
+    for row in rows.iter() {
+        let text = Record::decode(&row.record).map_or_else(String::new, |record| {
+            let request = hex::encode(record.request_id.as_bytes());
+            format!("{} {:?} {} {request}", record.operation, record.decision, record.reason)
+        });
+        trace::tell(&format!("record {} at {}.{}: {:?} {text}", row.seq, row.index, row.k, row.outcome()));
+    }
+}
+
 fn recorded(row: &AuditRow) -> Recorded {
     let record = Record::decode(&row.record);
     let effect = match (row.outcome(), &record) {
@@ -83,10 +96,12 @@ fn recorded(row: &AuditRow) -> Recorded {
     }
 }
 
+/// Whether the state stays as it is. A transfer or removal that met the end of the
+/// leadership is recorded again when it is tried again, and does nothing twice.
 fn is_read(operation: &str) -> bool {
     matches!(
         operation,
-        "kv.get" | "kv.list" | "kv.metadata.read" | "token.lookup" | "audit.read" | "cluster.members"
+        "kv.get" | "kv.list" | "kv.metadata.read" | "token.lookup" | "audit.read" | "cluster.members" | "cluster.transfer" | "cluster.remove"
     )
 }
 

@@ -9,10 +9,10 @@ use aumbry_node::{Failure, Reply};
 use aumbry_sim_world::rng::Rng;
 use aumbry_sim_world::{HostId, seed, strikes, trace};
 use aumbry_types::hex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::ask::{Ask, is_unknown, told, told_by};
-use crate::gateway::{Call, Served};
+use crate::gateway::{Call, Served, serve_as_leader};
 use crate::operator::{Asked, ask, call, root_call};
 use crate::process::door;
 
@@ -78,6 +78,10 @@ impl Work {
     /// Whom clients call.
     pub(crate) fn set_nodes(&self, hosts: Vec<HostId>) {
         *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<HostId> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn a_node(&self, rng: &mut Rng) -> HostId {
@@ -182,7 +186,11 @@ async fn secret(client: HostId, work: &Arc<Work>, rng: &mut Rng) {
     };
     let position = work.begin(client, Some(&request), operation);
     let end = try_for_long(client, work, rng, request, is_write).await;
-    let end = match end {
+    work.end(position, end_of(end, is_repeatable));
+}
+
+fn end_of(outcome: Outcome, is_repeatable: bool) -> Ended {
+    match outcome {
         Outcome::Served(Served { answer: Ok(answer), .. }) => match &answer.reply {
             // An answer that is given again stands elsewhere than what it tells of.
             Reply::Kv(reply) => Ended::Told(told(reply), Some(answer.position.audit_seq).filter(|_| !is_repeatable)),
@@ -195,8 +203,19 @@ async fn secret(client: HostId, work: &Arc<Work>, rng: &mut Rng) {
         },
         Outcome::Failed => Ended::Failed,
         Outcome::Open => Ended::Open,
+    }
+}
+
+/// Asks one node, once, and waits for long.
+pub(crate) async fn insist(client: HostId, work: &Arc<Work>, host: HostId, operation: Operation, limit: Duration) {
+    let request = root_call(Ask::Kv(operation.clone()));
+    let position = work.begin(client, Some(&request), operation);
+    let outcome = match ask(client, host, request, limit).await {
+        Asked::Served(served) => Outcome::Served(served),
+        Asked::NotSent => Outcome::Failed,
+        Asked::Lost => Outcome::Open,
     };
-    work.end(position, end);
+    work.end(position, end_of(outcome, false));
 }
 
 trait Writes {
@@ -281,10 +300,32 @@ async fn try_for_long(client: HostId, work: &Arc<Work>, rng: &mut Rng, request: 
     }
 }
 
+/// Asks a node that is sealed, past the gateway that would say so: as a peer does that takes it for the leader.
+pub(crate) async fn ask_a_sealed_one(host: HostId) {
+    let mut rng = Rng::new(seed());
+    for _ in 0..SEALED_TRIES {
+        sleep(Duration::from_millis(1 + rng.below(PAUSE_MS))).await;
+        let Some(door) = door(host) else { continue };
+        let Some(member) = door.member() else { continue };
+        let get = Operation::Get {
+            key: format!("k{}", rng.below(KEYS)),
+            version: None,
+        };
+        let call = root_call(Ask::Kv(get));
+        door.handle.spawn(async move {
+            // What it says is noted where it is said.
+            let _ = serve_as_leader(&member, &call, Instant::now() + LIMIT).await;
+        });
+    }
+}
+
 /// A node that was sealed all the time answers nothing.
 fn note_slip(work: &Arc<Work>, host: HostId, since: u64, served: &Served) {
-    let is_unsealed = door(host).and_then(|door| door.member()).is_some_and(|member| member.node.is_unsealed());
-    if crate::observe::is_sealed_since(host, since) && !is_unsealed && served.answer.is_ok() {
+    if !crate::observe::is_sealed_since(host, since) {
+        return;
+    }
+    strikes::count("sealed-node-asked");
+    if served.answer.is_ok() {
         let mut slips = work.slips.lock().unwrap_or_else(PoisonError::into_inner);
         slips.push(format!("node {host} answered while it was sealed"));
     }
@@ -426,6 +467,8 @@ const LIMIT: Duration = Duration::from_millis(1_500);
 const TRIES: u32 = 6;
 /// Some ten seconds of refusals.
 const LAST_TRIES: u32 = 100;
+/// How often a node is asked while it is sealed, beside what clients ask of it.
+const SEALED_TRIES: u32 = 4;
 const DOUBLE_PERCENT: u64 = 4;
 /// Of the tokens only the newest are used: old ones are gone as a rule.
 const TOKENS_USED: usize = 4;

@@ -8,6 +8,7 @@ use aumbry_sim_world::machine::real_ms;
 
 use crate::faults::{BY_ITSELF, Kind};
 use crate::run::{Mutation, Options, Report, run};
+use crate::schedule::Schedule;
 
 /// Does what the arguments say. Whether all runs passed, and, of many, every kind of fault has struck.
 ///
@@ -27,6 +28,8 @@ struct Given {
     jobs: usize,
     one: Option<u64>,
     options: Options,
+    /// The words that are for each run.
+    passed: Vec<String>,
 }
 
 impl Given {
@@ -37,6 +40,7 @@ impl Given {
             jobs: 2,
             one: None,
             options: Options::default(),
+            passed: Vec::new(),
         };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
@@ -51,11 +55,22 @@ impl Given {
                 "--one" => given.one = Some(number()?),
                 "--show" => given.options.shown = true,
                 "--trace" => given.options.traced = true,
+                "--nodes" => given.options.nodes = Some(number()?),
+                "--only" => {
+                    let kinds: Option<Vec<Kind>> = words.next().map_or("", |names| names).split(',').map(Kind::named).collect();
+                    // They are told once, and stand for as long as the process.
+                    given.options.only = kinds.ok_or("--only wants names of faults")?.leak();
+                }
                 "--disks-lie" => given.options.mutation = Some(Mutation::DisksLie),
                 "--votes-forgotten" => given.options.mutation = Some(Mutation::VotesForgotten),
+                "--fence-lost" => given.options.mutation = Some(Mutation::FenceLost),
+                "--answers-early" => given.options.mutation = Some(Mutation::AnswersEarly),
+                "--leads-again" => given.options.schedule = Some(Schedule::LeadsAgain),
+                "--overtakes" => given.options.schedule = Some(Schedule::Overtakes),
                 _ => return Err(HELP.to_owned()),
             }
         }
+        given.passed = given.options.words();
         if given.seeds == 1 {
             given.one = Some(given.from);
         }
@@ -63,9 +78,40 @@ impl Given {
     }
 }
 
+impl Options {
+    /// The words of the command line that say the same.
+    fn words(self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(nodes) = self.nodes {
+            words.extend(["--nodes".to_owned(), nodes.to_string()]);
+        }
+        if !self.only.is_empty() {
+            let names: Vec<&str> = self.only.iter().map(|kind| kind.name()).collect();
+            words.extend(["--only".to_owned(), names.join(",")]);
+        }
+        let schedule = self.schedule.map(|schedule| match schedule {
+            Schedule::LeadsAgain => "--leads-again",
+            Schedule::Overtakes => "--overtakes",
+        });
+        words.extend(schedule.map(str::to_owned));
+        let mutation = self.mutation.map(|mutation| match mutation {
+            Mutation::DisksLie => "--disks-lie",
+            Mutation::VotesForgotten => "--votes-forgotten",
+            Mutation::FenceLost => "--fence-lost",
+            Mutation::AnswersEarly => "--answers-early",
+        });
+        words.extend(mutation.map(str::to_owned));
+        words
+    }
+}
+
 /// Makes one run here.
 fn one(seed: u64, options: Options, print: &mut dyn FnMut(&str)) -> bool {
     crate::process::catch_panics(options.shown);
+    if options.traced {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).without_time().with_writer(std::io::stderr).init();
+    }
     let began = real_ms();
     let report = run(seed, options);
     let ms = real_ms() - began;
@@ -143,11 +189,7 @@ fn many(given: &Given, print: &mut dyn FnMut(&str)) -> Result<bool, String> {
         while running.len() < given.jobs && next < end {
             let mut command = Command::new(&program);
             command.args(["--one", &next.to_string()]);
-            match given.options.mutation {
-                Some(Mutation::DisksLie) => drop(command.arg("--disks-lie")),
-                Some(Mutation::VotesForgotten) => drop(command.arg("--votes-forgotten")),
-                None => {}
-            }
+            command.args(&given.passed);
             let child = command.stdout(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
             running.push((next, child));
             next += 1;
@@ -159,7 +201,7 @@ fn many(given: &Given, print: &mut dyn FnMut(&str)) -> Result<bool, String> {
         sums.add(seed, &text, output.status.success());
         if !output.status.success() {
             print(text.trim_end());
-            print(&format!("seed {seed} failed ({}): cargo xtask sim --seeds 1 --from {seed}", output.status));
+            print(&format!("seed {seed} failed ({}): {}", output.status, repeat(given, seed)));
         }
         if told.elapsed() > TELL_EVERY {
             told = Instant::now();
@@ -168,6 +210,13 @@ fn many(given: &Given, print: &mut dyn FnMut(&str)) -> Result<bool, String> {
         }
     }
     Ok(summary(given, &sums, began.elapsed(), print))
+}
+
+/// The line that makes a run again.
+fn repeat(given: &Given, seed: u64) -> String {
+    let words = [&["cargo xtask sim --seeds 1 --from".to_owned(), seed.to_string()], &given.passed[..]].concat();
+    let quoted = words.iter().map(|word| if word.contains(' ') && word.contains(':') { format!("'{word}'") } else { word.clone() });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 fn summary(given: &Given, sums: &Sums, took: Duration, print: &mut dyn FnMut(&str)) -> bool {
@@ -201,7 +250,7 @@ fn summary(given: &Given, sums: &Sums, took: Duration, print: &mut dyn FnMut(&st
         sums.failed.len()
     ));
     for seed in &sums.failed {
-        print(&format!("failed: cargo xtask sim --seeds 1 --from {seed}"));
+        print(&format!("failed: {}", repeat(given, *seed)));
     }
     let is_harness_sound = silent.is_empty() || given.seeds < ALL_KINDS_BY;
     if !is_harness_sound {
@@ -212,7 +261,7 @@ fn summary(given: &Given, sums: &Sums, took: Duration, print: &mut dyn FnMut(&st
 
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// So many runs meet every kind.
-const ALL_KINDS_BY: u64 = 200;
+const ALL_KINDS_BY: u64 = 300;
 const HELP: &str = "\
 cargo xtask sim [--seeds N] [--from SEED] [--jobs N] [--show]
 
@@ -220,6 +269,12 @@ cargo xtask sim [--seeds N] [--from SEED] [--jobs N] [--show]
   --from SEED  the seed of the first one (1); each next one has the next
   --jobs N     how many at a time (2)
   --show       tell on standard error what happens (with one run)
-  --trace      tell every event, to compare two runs (with one run)
-  --disks-lie, --votes-forgotten
-               put a fault into all disks that must be found";
+  --trace      tell every event, to compare two runs, and what RUST_LOG asks for (with one run)
+  --nodes N    so many nodes at first, instead of 3 or 5
+  --only FAULT,FAULT
+               these faults alone, instead of some
+  --leads-again
+               no faults by chance: a leader is cut off, let back, and leads again
+  --overtakes  no faults by chance: a follower has more on its disk than the leader
+  --disks-lie, --votes-forgotten, --fence-lost, --answers-early
+               put a fault into all disks or all nodes that must be found";

@@ -165,6 +165,17 @@ impl Kind {
         all
     }
 
+    /// The kind of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::all().into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it is of nodes that need a snapshot. In such a run the log is short.
+    pub(crate) fn is_of_snapshots(self) -> bool {
+        matches!(self, Self::LeftBehind | Self::Replace | Self::Add)
+            || matches!(self, Self::CrashAt(place) if place.starts_with(INSTALL))
+    }
+
     /// Its name in tables.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -224,7 +235,7 @@ const PLACES: [&str; 18] = [
     "log: before the sync ends",
     "log: between sync and callback",
     "log: before a vote",
-    "log: after a truncation",
+    TRUNCATION,
     "log: before a purge",
     "log: after a purge",
     "apply: before the bodies",
@@ -239,8 +250,13 @@ const PLACES: [&str; 18] = [
     "install: after the switch",
 ];
 
+/// How the names of places begin that are passed while a snapshot is installed.
+pub(crate) const INSTALL: &str = "install:";
+/// A leader that was cut off passes it, with what it took meanwhile.
+pub(crate) const TRUNCATION: &str = "log: after a truncation";
+
 /// What strikes by itself, in the course of other faults or of the work.
-pub(crate) const BY_ITSELF: [&str; 7] = [
+pub(crate) const BY_ITSELF: [&str; 8] = [
     "torn-write",
     "lost-unsynced-writes",
     "packet-loss",
@@ -248,4 +264,5 @@ pub(crate) const BY_ITSELF: [&str; 7] = [
     "snapshot-installed",
     "log-purged",
     "damaged-node-replaced",
+    "sealed-node-asked",
 ];

@@ -1,6 +1,6 @@
 //! From a client's call to an answer, as `crates/server` does it: served here by the leader, handed on by everybody else, tried again where that is safe.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,13 @@ use std::time::Duration;
 use aumbry_node::{Answer, Class, Consistency, Evidence, Failure, Request};
 use aumbry_raft::ForwardError;
 use aumbry_state::Consensus as _;
+use aumbry_sim_world::now_ms;
 use aumbry_types::{NodeId, RequestId, SecretBytes};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::ask::Ask;
+use crate::ask::{Ask, told_by};
+use crate::observe;
 use crate::process::Member;
 
 /// A client's call.
@@ -31,6 +33,10 @@ pub(crate) struct Served {
     pub(crate) repeated: u32,
 }
 
+thread_local! {
+    static REQUESTS: Cell<u64> = const { Cell::new(0) };
+}
+
 type Handed = (Call, u64);
 
 thread_local! {
@@ -43,6 +49,7 @@ thread_local! {
 pub(crate) fn reset() {
     CALLS.with_borrow_mut(|calls| *calls = (0, BTreeMap::new()));
     ANSWERS.with_borrow_mut(|answers| *answers = (0, BTreeMap::new()));
+    REQUESTS.set(0);
 }
 
 fn put<T>(table: &mut (u64, BTreeMap<u64, T>), value: T) -> Bytes {
@@ -61,17 +68,40 @@ pub(crate) async fn serve_forwarded(member: &Member, call: &Bytes) -> Bytes {
     let answer = match call {
         Some((call, remaining_ms)) => {
             let deadline = Instant::now() + Duration::from_millis(remaining_ms);
-            let request = request(&call, deadline);
-            will_lead(member, deadline).await;
-            member.node.serve(&request).await
+            serve_as_leader(member, &call, deadline).await
         }
         None => Err(Failure::invalid("a malformed forwarded request")),
     };
     ANSWERS.with_borrow_mut(|answers| put(answers, answer))
 }
 
+/// Serves a call on a node that is taken for the leader, sealed or not.
+pub(crate) async fn serve_as_leader(member: &Member, call: &Call, deadline: Instant) -> Result<Answer, Failure> {
+    let asked = now_ms();
+    let request = request(call, deadline);
+    will_lead(member, deadline).await;
+    let answer = member.node.serve(&request).await;
+    note(member, asked, &answer);
+    answer
+}
+
 /// Serves a call on the node that was called.
 pub(crate) async fn serve(member: &Member, call: &Call, deadline: Instant) -> Served {
+    let asked = now_ms();
+    let served = serve_or_hand_on(member, call, deadline).await;
+    note(member, asked, &served.answer);
+    served
+}
+
+/// Notes an answer that tells something of the store.
+fn note(member: &Member, asked: u64, answer: &Result<Answer, Failure>) {
+    let tells = |failure: &Failure| told_by(failure).is_some() || failure.position.audit_seq > 0;
+    if answer.as_ref().err().is_none_or(tells) {
+        observe::note_answer(member.host, asked);
+    }
+}
+
+async fn serve_or_hand_on(member: &Member, call: &Call, deadline: Instant) -> Served {
     let mut repeated = 0;
     let mut changed = member.node.consensus().changed();
     loop {
@@ -87,14 +117,21 @@ pub(crate) async fn serve(member: &Member, call: &Call, deadline: Instant) -> Se
         let request = request(call, deadline);
         let answer = if member.node.consensus().leadership().is_some() {
             member.node.serve(&request).await
-        } else if member.node.has_no_room_for(&request.operation) {
-            Err(Failure::disk_full())
         } else {
-            forward(member, call, &request, deadline).await
+            match forward(member, call, &request, deadline).await {
+                Err(failure)
+                    if failure.reason == "NOT_LEADER" && member.node.has_no_room_for(&request.operation) =>
+                {
+                    Err(Failure::disk_full())
+                }
+                answer => answer,
+            }
         };
         match answer {
             Err(failure) if may_retry(&request, &failure) && Instant::now() + HEARTBEAT < deadline => {
-                repeated += u32::from(matches!(failure.reason, "NOT_ANSWERED" | "OUTCOME_UNKNOWN"));
+                // A node that was sealed after the record was applied gives no answer, and the token has lost its use.
+                let may_be_done = matches!(failure.reason, "NOT_ANSWERED" | "OUTCOME_UNKNOWN");
+                repeated += u32::from(may_be_done || failure.position.audit_seq > 0);
                 // A new leader shows as a change.
                 let _ = tokio::time::timeout(RETRY_PAUSE, changed.changed()).await;
             }
@@ -131,16 +168,25 @@ fn request(call: &Call, deadline: Instant) -> Request {
         operation: call.ask.operation(),
         evidence: Evidence {
             token: SecretBytes::new(call.token.to_vec()),
-            // Each from elsewhere: many refusals of one place are summed up in one record.
-            client_address: format!("10.{}.{}.{}:1", call.id.as_bytes()[0], call.id.as_bytes()[1], call.id.as_bytes()[2]),
+            // Each try from elsewhere: many refusals of one place are summed up in one record.
+            client_address: somewhere(),
             tls_identity: String::new(),
+            certificates: Vec::new(),
             received_by: NodeId(0),
         },
         idempotency_key: call.idempotency_key.clone(),
         consistency: Consistency::Linearizable,
         min_index: 0,
         deadline,
+        sent: None,
     }
+}
+
+fn somewhere() -> String {
+    let number = REQUESTS.get() + 1;
+    REQUESTS.set(number);
+    let [.., a, b, c] = number.to_be_bytes();
+    format!("10.{a}.{b}.{c}:1")
 }
 
 async fn will_lead(member: &Member, deadline: Instant) {

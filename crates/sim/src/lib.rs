@@ -8,11 +8,14 @@ mod cluster;
 mod command;
 mod faults;
 mod gateway;
+mod mutation;
 mod nemesis;
 mod observe;
 mod operator;
 mod process;
 mod run;
+mod schedule;
 
 pub use command::command;
 pub use run::{Mutation, Options, Report, run};
+pub use schedule::Schedule;

@@ -1,5 +1,7 @@
 //! Who does harm: one fault after the other, some at the same time, each for a while.
 
+mod places;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,8 +10,10 @@ use aumbry_sim_world::host::{self, Death};
 use aumbry_sim_world::net::{self, Quality};
 use aumbry_sim_world::rng::Rng;
 use aumbry_sim_world::{HostId, disk, now_ms, strikes, trace};
+use aumbry_state::Consensus as _;
 
 use crate::ask::Ask;
+use crate::client;
 use crate::cluster::{CLIENT_HOSTS, Cluster};
 use crate::faults::{Badness, Cut, Fullness, Jump, Kind, Whom};
 use crate::operator;
@@ -42,17 +46,28 @@ pub(crate) struct Nemesis {
 }
 
 impl Nemesis {
-    pub(crate) fn new(seed: u64, now: u64) -> Self {
+    /// Who does harm of some kinds, or of the only one that is named.
+    pub(crate) fn new(seed: u64, only: &[Kind]) -> Self {
         let mut rng = Rng::new(seed);
         let all = Kind::all();
         let count = rng.between(3, 8);
-        let kinds = (0..count).map(|_| *rng.pick(&all)).collect();
+        let some = (0..count).map(|_| *rng.pick(&all)).collect();
         Self {
-            next_ms: now + rng.between(100, 800),
+            next_ms: rng.between(100, 800),
             rng,
-            kinds,
+            kinds: if only.is_empty() { some } else { only.to_vec() },
             later: Vec::new(),
         }
+    }
+
+    /// Begins now.
+    pub(crate) fn begin(&mut self) {
+        self.next_ms += now_ms();
+    }
+
+    /// Whether nodes are to need snapshots.
+    pub(crate) fn wants_snapshots(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.is_of_snapshots())
     }
 
     /// Does what is due.
@@ -71,10 +86,11 @@ impl Nemesis {
         }
         if now >= self.next_ms {
             let kind = *self.rng.pick(&self.kinds);
+            // A fault may want more time for itself.
+            self.next_ms = now + self.rng.between(100, 1_800);
             if self.strike(cluster, kind) {
                 trace::tell(&format!("fault: {kind:?}"));
             }
-            self.next_ms = now + self.rng.between(100, 1_800);
         }
     }
 
@@ -244,19 +260,6 @@ impl Nemesis {
     fn end_one(&mut self, cluster: &mut Cluster, whom: Whom, death: Death) -> bool {
         let Some(host) = self.whom(cluster, whom) else { return false };
         cluster.kill(host, death);
-        true
-    }
-
-    /// Lets a process die at a place that it has not come to yet. It is counted when it does.
-    fn arm(&mut self, cluster: &Cluster, place: &'static str) -> bool {
-        let Some(host) = self.whom(cluster, Whom::Anybody) else { return false };
-        if host::is_armed(host) {
-            return false;
-        }
-        let death = if self.rng.percent(50) { Death::Killed } else { Death::PowerLost };
-        let is_rare = place.starts_with("install") || place.starts_with("flush") || place.contains("purge");
-        let passes = if is_rare { 0 } else { self.rng.below(40) };
-        host::arm(host, Some(place), passes, place, death);
         true
     }
 
@@ -432,7 +435,9 @@ impl Nemesis {
 
     fn change(&mut self, cluster: &mut Cluster, kind: Kind) -> bool {
         let hosts = cluster.hosts();
-        if operator::is_changing() {
+        // Who takes away one that works while another is damaged takes the quorum away.
+        let is_damaged = |host: &HostId| cluster.machines.get(host).is_none_or(|machine| machine.excuse.is_some());
+        if operator::is_changing() || hosts.iter().any(is_damaged) {
             return false;
         }
         let next = cluster.next_host();
@@ -487,6 +492,9 @@ impl Nemesis {
             sealed.push(host);
         }
         operator::set_sealed(&cluster.wanted_sealed);
+        for host in &sealed {
+            cluster.spawn(client::ask_a_sealed_one(*host));
+        }
         let did = !sealed.is_empty();
         self.later(300, 3_000, Later::Unseal(sealed));
         did
@@ -498,15 +506,17 @@ fn pairs(hosts: &[HostId]) -> Vec<(HostId, HostId)> {
     all.filter(|(from, to)| from != to).collect()
 }
 
-/// Whether one more disk may be lost, and a majority keeps theirs.
+/// Whether one more disk may be lost, and a majority of the voters keeps theirs.
 fn may_be_lost(cluster: &Cluster) -> bool {
     let hosts = cluster.hosts();
+    let leader = observe::leader(&hosts).and_then(|leader| door(leader)?.member());
+    let voters = leader.map_or(0, |leader| leader.raft.status().members.iter().filter(|member| member.voter).count());
     let lost = hosts.iter().filter(|host| {
         let machine = cluster.machines.get(host);
         machine.is_none_or(|machine| machine.excuse.is_some())
     });
     // Nodes that join or leave change what a majority is.
-    (lost.count() + 1) * 2 < hosts.len() && !operator::is_changing()
+    (lost.count() + 1) * 2 < voters.min(hosts.len()) && !operator::is_changing()
 }
 
 /// Whether a majority runs without this one.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use aumbry_checker::invariants::{AuditHead, Commit, Leader, Observed, StateAt};
+use aumbry_checker::invariants::{Answer, AuditHead, Commit, Leader, Observed, Sealed, StateAt};
 use aumbry_sim_world::{HostId, disk, now_ms};
 use aumbry_state::{Consensus as _, Status};
 use aumbry_types::hex;
@@ -20,8 +20,8 @@ pub(crate) struct Observer {
     leaders: BTreeMap<u64, u64>,
     /// The last index of each node that was looked at.
     last: BTreeMap<HostId, u64>,
-    /// What each node called committed.
-    committed: BTreeMap<HostId, u64>,
+    /// What each node called committed, and who the voters were then.
+    committed: BTreeMap<HostId, (u64, Vec<u64>)>,
     commits: BTreeSet<u64>,
     pub(crate) highest: u64,
     pub(crate) observed: Observed,
@@ -30,20 +30,58 @@ pub(crate) struct Observer {
 type Shown = ([u8; 32], [u8; 32], u64);
 
 thread_local! {
+    /// Since when nodes are sealed that are.
     static SEALED: RefCell<BTreeMap<HostId, u64>> = const { RefCell::new(BTreeMap::new()) };
+    static SPANS: RefCell<Vec<Sealed>> = const { RefCell::new(Vec::new()) };
+    static ANSWERS: RefCell<Vec<Answer>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Forgets what an earlier run left.
 pub(crate) fn reset() {
     SEALED.with_borrow_mut(BTreeMap::clear);
+    SPANS.with_borrow_mut(Vec::clear);
+    ANSWERS.with_borrow_mut(Vec::clear);
 }
 
 /// Notes that a node was sealed now, or may be opened from now on.
 pub(crate) fn note_sealed(host: HostId, is_sealed: bool) {
-    SEALED.with_borrow_mut(|sealed| match is_sealed {
-        true => drop(sealed.entry(host).or_insert_with(now_ms)),
-        false => drop(sealed.remove(&host)),
-    });
+    let was_sealed = SEALED.with_borrow(|sealed| sealed.contains_key(&host));
+    match is_sealed {
+        true if !was_sealed => {
+            SEALED.with_borrow_mut(|sealed| sealed.insert(host, now_ms()));
+            let span = Sealed {
+                node: host,
+                from: now_ms(),
+                until: None,
+            };
+            SPANS.with_borrow_mut(|spans| spans.push(span));
+        }
+        false if was_sealed => {
+            SEALED.with_borrow_mut(|sealed| sealed.remove(&host));
+            let end = |spans: &mut Vec<Sealed>| {
+                if let Some(span) = spans.iter_mut().rfind(|span| span.node == host) {
+                    span.until = Some(now_ms());
+                }
+            };
+            SPANS.with_borrow_mut(end);
+        }
+        _ => {}
+    }
+}
+
+/// Notes that a node has answered, and when it began to work on that.
+pub(crate) fn note_answer(host: HostId, asked: u64) {
+    let answer = Answer {
+        node: host,
+        asked,
+        answered: now_ms(),
+    };
+    ANSWERS.with_borrow_mut(|answers| answers.push(answer));
+}
+
+/// When nodes were sealed, and when they answered.
+pub(crate) fn sealed_and_answers() -> (Vec<Sealed>, Vec<Answer>) {
+    (SPANS.with_borrow_mut(std::mem::take), ANSWERS.with_borrow_mut(std::mem::take))
 }
 
 /// Whether a node has been sealed all the time since then.
@@ -106,12 +144,15 @@ impl Observer {
     /// Whether what a node calls committed is where it must be. While members change nobody but consensus knows who counts.
     fn look_at_commit(&mut self, host: HostId, status: &Status, hosts: &[HostId]) {
         let index = status.committed.0;
-        if !operator::is_ready() || operator::is_changing() || self.committed.insert(host, index).is_some_and(|last| last >= index) {
+        let voters: Vec<u64> = status.members.iter().filter(|member| member.voter).map(|member| member.id.0).collect();
+        // Learners become voters by themselves: who counted is known if nobody has come or gone since the last look.
+        let last = self.committed.insert(host, (index, voters.clone()));
+        let is_same = last.is_some_and(|(last, before)| last < index && before == voters);
+        if !operator::is_ready() || operator::is_changing() || !is_same {
             return;
         }
-        // What stands in its own log at that place, with its term; the disk may be behind the memory.
+        // What stands in its own log at that place, with its term.
         let Some(beginning) = disk::beginning(host, index, ID_BYTES) else { return };
-        let voters: Vec<u64> = status.members.iter().filter(|member| member.voter).map(|member| member.id.0).collect();
         let is_holder = |host: &&HostId| disk::holds(**host, index, &beginning);
         let holders = hosts.iter().filter(is_holder).filter_map(|host| Some(operator::id_of(*host)?.0));
         let holders: Vec<u64> = holders.collect();

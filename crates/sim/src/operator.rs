@@ -230,7 +230,12 @@ fn begin(host: HostId, joined: Joined, key: Vec<u8>) {
 /// Removes the node of a host. Whether that came about.
 pub(crate) async fn remove(host: HostId) -> bool {
     let Some(id) = id_of(host) else { return false };
-    let removed = matches!(insist(Ask::Remove(id), LONG).await, Some(Ok(_)));
+    let removed = match insist(Ask::Remove(id), LONG).await {
+        Some(Ok(_)) => true,
+        // An earlier try did it, and its answer was lost.
+        Some(Err(failure)) => failure.reason == "NO_SUCH_MEMBER",
+        None => false,
+    };
     if removed {
         STATE.with_borrow_mut(|state| {
             state.ids.remove(&host);
@@ -238,6 +243,17 @@ pub(crate) async fn remove(host: HostId) -> bool {
         });
     }
     removed
+}
+
+/// A member that nobody knows: it was admitted, and the answer that said so was lost.
+pub(crate) fn stranger(members: &[aumbry_state::Member]) -> Option<NodeId> {
+    let is_known = |id: NodeId| STATE.with_borrow(|state| state.ids.values().any(|known| *known == id));
+    members.iter().map(|member| member.id).find(|id| !is_known(*id))
+}
+
+/// Removes a member that nobody knows.
+pub(crate) async fn remove_stranger(id: NodeId) -> bool {
+    matches!(insist(Ask::Remove(id), LONG).await, Some(Ok(_)))
 }
 
 /// Opens nodes that are sealed and should not be, all the time.
@@ -255,6 +271,10 @@ pub(crate) async fn unseal_all() {
             let shares = secrets(|secrets| secrets.shares.clone()).unwrap_or_default();
             door.handle.spawn(async move {
                 if member.raft.barrier().await.is_err() {
+                    return;
+                }
+                // It may be meant to be sealed by now.
+                if STATE.with_borrow(|state| state.sealed.contains(&host)) {
                     return;
                 }
                 for share in shares.iter().take(usize::from(THRESHOLD)) {

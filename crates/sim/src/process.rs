@@ -1,6 +1,6 @@
 //! One process of a node: a runtime of its own, with everything that `aumbry server` runs but its listeners for clients.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,14 +13,15 @@ use aumbry_raft::{Config, Handlers, Identity, RaftNode, StartError, room_to_wire
 use aumbry_sim_tokio::net::{TcpListener, address_of};
 use aumbry_sim_world::host::Death;
 use aumbry_sim_world::{HostId, host, seed, trace};
-use aumbry_state::{Consensus, Member as RaftMember};
+use aumbry_state::{Consensus as _, Member as RaftMember};
 use aumbry_storage::{DataDir, Space};
 use aumbry_types::{Clock, ClusterId, Entropy, NodeId, SecretBytes, SimulatedEntropy, WallTime};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::gateway;
+use crate::run::Mutation;
+use crate::{gateway, mutation};
 
 /// What a node is started as.
 pub(crate) enum Start {
@@ -45,6 +46,19 @@ pub(crate) struct Member {
     pub(crate) raft: Arc<RaftNode>,
 }
 
+/// What is the same for all nodes of a run.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting {
+    /// After how many bytes of log nodes take snapshots.
+    pub(crate) snapshot_log_bytes: u64,
+    pub(crate) mutation: Option<Mutation>,
+}
+
+/// Says how nodes are that start from now on.
+pub(crate) fn set_up(setting: Setting) {
+    SETTING.set(setting);
+}
+
 /// The way into a process from outside.
 #[derive(Clone)]
 pub(crate) struct Door {
@@ -61,6 +75,7 @@ impl Door {
 thread_local! {
     static DOORS: RefCell<BTreeMap<HostId, Door>> = const { RefCell::new(BTreeMap::new()) };
     static SECRETS: RefCell<Option<Secrets>> = const { RefCell::new(None) };
+    static SETTING: Cell<Setting> = const { Cell::new(Setting { snapshot_log_bytes: 0, mutation: None }) };
 }
 
 /// The way into the process of a host, if one runs.
@@ -260,7 +275,12 @@ async fn join_in(
     let space = Arc::new(Space::new(&data, 0));
     let handlers = handlers(door, Arc::clone(&clock), Arc::clone(&space));
     let listener = TcpListener::of(host);
-    let raft = RaftNode::start(&data, identity, CONFIG, listener, handlers, Arc::clone(&space)).await?;
+    let setting = SETTING.get();
+    let config = Config {
+        snapshot_log_bytes: setting.snapshot_log_bytes,
+        ..CONFIG
+    };
+    let raft = RaftNode::start(&data, identity, config, listener, handlers, Arc::clone(&space)).await?;
     let asking = Arc::clone(&raft);
     let outside = Outside {
         sign_node: Box::new(|_, _, _, node, _| Ok(format!("certificate of {node}"))),
@@ -278,10 +298,11 @@ async fn join_in(
             })
         }),
         room: Box::new(move || space.room()),
+        ask_web: aumbry_node::no_web(),
         cluster: identity.cluster,
         region: String::new(),
     };
-    let consensus: Arc<dyn Consensus> = Arc::<RaftNode>::clone(&raft);
+    let consensus = mutation::consensus(&raft, setting.mutation);
     let node = Node::new(consensus, clock, entropy, outside);
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(run_duties(Arc::clone(&node), stopped));
@@ -373,7 +394,8 @@ const CONFIG: Config = Config {
     heartbeat: Duration::from_millis(50),
     election_min: Duration::from_millis(150),
     election_max: Duration::from_millis(300),
-    snapshot_log_bytes: 60_000,
+    // Each run says what it is.
+    snapshot_log_bytes: 0,
 };
 const SHARES: u8 = 3;
 pub(crate) const THRESHOLD: u8 = 2;

@@ -15,9 +15,11 @@ use aumbry_state::Consensus as _;
 
 use crate::client::{self, Work};
 use crate::cluster::{CLIENT_HOSTS, Cluster};
+use crate::faults::Kind;
 use crate::nemesis::Nemesis;
 use crate::observe::{self, Observer};
-use crate::process::{self, Start, door};
+use crate::process::{self, Setting, Start, door};
+use crate::schedule::Schedule;
 use crate::{audit, gateway, operator};
 
 /// How a run is made.
@@ -27,8 +29,14 @@ pub struct Options {
     pub shown: bool,
     /// Whether every single event is.
     pub traced: bool,
-    /// A fault of the code that is tried out on purpose; it must be found.
+    /// A fault that is put in on purpose; it must be found.
     pub mutation: Option<Mutation>,
+    /// The schedule to follow, instead of faults by chance.
+    pub schedule: Option<Schedule>,
+    /// How many nodes there are at first, instead of some number.
+    pub nodes: Option<u64>,
+    /// The only kinds of faults that strike, instead of some.
+    pub(crate) only: &'static [Kind],
 }
 
 /// A fault that is put in to see whether it is found.
@@ -38,6 +46,10 @@ pub enum Mutation {
     DisksLie,
     /// A node that ends forgets whom it voted for, and nothing notices that.
     VotesForgotten,
+    /// What was planned in one leadership is proposed in the next one that the node has.
+    FenceLost,
+    /// An answer does not wait for the quorum if that takes long.
+    AnswersEarly,
 }
 
 /// What came of a run.
@@ -68,7 +80,7 @@ pub struct Report {
 /// Makes one run.
 #[must_use]
 pub fn run(seed: u64, options: Options) -> Report {
-    let directory = std::env::temp_dir().join(format!("aumbry-sim-{}-{seed}", std::process::id()));
+    let directory = scratch().join(format!("aumbry-sim-{}-{seed}", std::process::id()));
     // What an earlier process of the same number left.
     let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).expect("a temporary directory can be made");
@@ -78,6 +90,15 @@ pub fn run(seed: u64, options: Options) -> Report {
     let report = run.report();
     let _ = std::fs::remove_dir_all(&directory);
     report
+}
+
+/// Where the small files of nodes are: in memory if that can be, as syncs of them would take half of the time.
+fn scratch() -> PathBuf {
+    let memory = PathBuf::from(MEMORY);
+    match std::env::var_os("TMPDIR").is_none() && memory.is_dir() {
+        true => memory,
+        false => std::env::temp_dir(),
+    }
 }
 
 fn begin(seed: u64, options: Options) {
@@ -96,6 +117,8 @@ struct Run {
     observer: Observer,
     work: Arc<Work>,
     rng: Rng,
+    nemesis: Nemesis,
+    schedule: Option<Schedule>,
     nodes: u64,
     undecided: Vec<String>,
     facts: BTreeMap<&'static str, u64>,
@@ -107,6 +130,15 @@ impl Run {
     fn new(seed: u64, directory: PathBuf, options: Options) -> Self {
         let mut rng = Rng::new(seed ^ 0x5117);
         let nodes = *rng.pick(&[3, 3, 3, 5]);
+        let nodes = options.nodes.unwrap_or(nodes);
+        let nemesis = Nemesis::new(rng.next(), options.only);
+        process::set_up(Setting {
+            snapshot_log_bytes: match nemesis.wants_snapshots() {
+                true => SHORT_LOG_BYTES,
+                false => *rng.pick(&[LOG_BYTES, LOG_BYTES, SHORT_LOG_BYTES]),
+            },
+            mutation: options.mutation,
+        });
         let mut cluster = Cluster::new(directory);
         cluster.mutation = options.mutation;
         Self {
@@ -114,6 +146,8 @@ impl Run {
             observer: Observer::default(),
             work: Work::new(),
             rng,
+            nemesis,
+            schedule: options.schedule,
             nodes,
             undecided: Vec::new(),
             facts: BTreeMap::new(),
@@ -126,19 +160,36 @@ impl Run {
             return;
         }
         self.work.set_nodes(self.cluster.hosts());
+        match self.schedule {
+            Some(schedule) => self.follow(schedule),
+            None => self.harm(),
+        }
+        self.cluster.heal();
+        if self.cluster.violations.is_empty() && self.converge() {
+            self.finish();
+        }
+    }
+
+    /// Clients work, and faults strike.
+    fn harm(&mut self) {
         for client in &CLIENT_HOSTS[1..] {
             self.cluster.spawn(client::run(*client, Arc::clone(&self.work)));
         }
         let until = now_ms() + self.rng.between(CHAOS_MS_MIN, CHAOS_MS_MAX);
-        let mut nemesis = Nemesis::new(self.rng.next(), now_ms());
+        self.nemesis.begin();
         while now_ms() < until && self.cluster.violations.is_empty() {
-            nemesis.step(&mut self.cluster);
+            self.nemesis.step(&mut self.cluster);
             self.step();
         }
-        nemesis.end(&mut self.cluster);
-        self.cluster.heal();
-        if self.cluster.violations.is_empty() && self.converge() {
-            self.finish();
+        self.nemesis.end(&mut self.cluster);
+    }
+
+    /// What is known to show a fault happens, and nothing else.
+    fn follow(&mut self, schedule: Schedule) {
+        let done = Arc::new(AtomicBool::new(false));
+        self.cluster.spawn(schedule.run(Arc::clone(&self.work), Arc::clone(&done)));
+        if !self.wait(SCHEDULE_MS, |_| done.load(Ordering::Relaxed)) {
+            self.complain("the schedule did not come about");
         }
     }
 
@@ -200,6 +251,13 @@ impl Run {
                     self.cluster.spawn(operator::change(replacing, "damaged-node-replaced"));
                 }
             }
+            if now_ms().is_multiple_of(LOOK_EVERY_MS)
+                && !operator::is_changing()
+                && let Some(id) = self.stranger()
+            {
+                let removing = operator::change(operator::remove_stranger(id), "unknown-member-removed");
+                self.cluster.spawn(removing);
+            }
             if now_ms().is_multiple_of(LOOK_EVERY_MS) && !operator::is_changing() && self.is_same() {
                 let at = Progress::At(now_ms());
                 self.observer.observed.heals.push(Heal {
@@ -221,6 +279,11 @@ impl Run {
         if self.cluster.violations.is_empty() {
             self.cluster.violations.push(what.to_owned());
         }
+    }
+
+    fn stranger(&self) -> Option<aumbry_types::NodeId> {
+        let leader = observe::leader(&self.cluster.hosts())?;
+        operator::stranger(&door(leader)?.member()?.raft.status().members)
     }
 
     /// Whether all nodes run, are open, vote, and have applied the same.
@@ -289,6 +352,7 @@ impl Run {
         let history = self.work.whole_history();
         let mut observed = std::mem::take(&mut self.observer.observed);
         observed.records = audit::records(&rows);
+        (observed.sealed, observed.answers) = observe::sealed_and_answers();
         observed.ended = Ended::in_history(&history);
         observed.acceptances = Acceptance::in_history(&history);
         let limits = Limits {
@@ -315,6 +379,9 @@ impl Run {
             )
         });
         self.cluster.violations.extend(others.map(|finding| finding.to_string()));
+        if !self.cluster.violations.is_empty() {
+            audit::tell(&rows);
+        }
     }
 
     fn report(self) -> Report {
@@ -347,6 +414,13 @@ impl Run {
 
 /// A cluster of seven with short times is up in a tenth of this.
 const SET_UP_MS: u64 = 60_000;
+/// A log of three seconds.
+const LOG_BYTES: u64 = 60_000;
+/// Who is away for a second or two needs a snapshot.
+const SHORT_LOG_BYTES: u64 = 4_000;
+const MEMORY: &str = "/dev/shm";
+/// A schedule is of seconds.
+const SCHEDULE_MS: u64 = 60_000;
 const CHAOS_MS_MIN: u64 = 6_000;
 const CHAOS_MS_MAX: u64 = 12_000;
 /// After the last fault the cluster must serve within this: some elections, a snapshot, and the time after which nodes that hold back campaign.

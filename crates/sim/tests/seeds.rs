@@ -25,7 +25,8 @@ fn a_disk_that_lies_is_found() {
     assert!(!is_ok && output.contains("VIOLATION"), "{output}");
 }
 
-/// Seeds that found something once.
+/// Seeds that found something once, on the code and the faults of today. What seeds found before the choice of faults was changed is told in
+/// `docs/reliability.md`: they are other runs now.
 #[test]
 fn seeds_that_found_something_pass() {
     for seed in FOUND {
@@ -49,4 +50,5 @@ fn trace(output: &str) -> String {
 
 /// Two minutes of two cores that have nothing else to do, at the most.
 const SEEDS: &str = "150";
-const FOUND: [u64; 1] = [69];
+/// A leader sent entries after a gap that it had just purged, and the follower ended itself; or it would have taken them.
+const FOUND: [u64; 3] = [84, 211, 281];

@@ -235,7 +235,9 @@ fn write(state: &mut State) {
 /// Whether a body may come after the last one.
 pub(crate) fn follows(last: Option<(u64, u64)>, index: u64, first_seq: u64) -> Result<(), String> {
     match last {
-        Some((last, _)) if index != last + 1 => Err(format!("the body of log entry {index} follows that of {last}")),
+        Some((last, _)) if index.checked_sub(1) != Some(last) => {
+            Err(format!("the body of log entry {index} follows that of {last}"))
+        }
         Some((_, last)) if first_seq < last => Err(format!("audit record {first_seq} follows {last}")),
         _ => Ok(()),
     }

@@ -98,7 +98,7 @@ impl Floor {
 }
 
 /// The newest slot, and whether the other one is whole too.
-fn read(path: &Path, bytes: &[u8]) -> Result<(u64, Mark, bool), StorageError> {
+pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<(u64, Mark, bool), StorageError> {
     let slots = bytes.chunks(SLOT_BYTES).map(decode).take(2);
     let (mut newest, mut is_whole) = (None, bytes.len() == 2 * SLOT_BYTES);
     for slot in slots {
@@ -112,7 +112,7 @@ fn read(path: &Path, bytes: &[u8]) -> Result<(u64, Mark, bool), StorageError> {
     Ok((sequence, mark, is_whole))
 }
 
-fn encode(sequence: u64, mark: Mark) -> [u8; RECORD_BYTES] {
+pub(crate) fn encode(sequence: u64, mark: Mark) -> [u8; RECORD_BYTES] {
     let mut record = [0; RECORD_BYTES];
     record[..8].copy_from_slice(MAGIC);
     record[8..16].copy_from_slice(&sequence.to_be_bytes());
@@ -170,7 +170,7 @@ fn decode(slot: &[u8]) -> Slot {
 
 const MAGIC: &[u8; 8] = b"aumfloor";
 /// One page: a write of one slot does not touch the other.
-const SLOT_BYTES: usize = 4096;
+pub(crate) const SLOT_BYTES: usize = 4096;
 const RECORD_BYTES: usize = 48;
 
 #[cfg(test)]

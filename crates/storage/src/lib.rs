@@ -22,6 +22,8 @@ mod error;
 mod fatal;
 mod files;
 mod floor;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generations;
 mod incoming;
 mod inspect;

@@ -14,6 +14,7 @@
 //! may stay on the disk until its file is used again.
 
 mod frame;
+pub(crate) mod fuzzing;
 mod image;
 mod preparer;
 mod scan;

@@ -36,7 +36,7 @@ pub enum PathError {
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
-#[error("a name is 1 to 128 characters of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or digit")]
+#[error("a name is 1 to 128 characters of a-z, 0-9, `-`, `_`, `.` and `@`, beginning with a letter or digit")]
 pub struct NameError;
 
 /// The path of a secret below its mount: 1 to 32 segments, no slash at either end.
@@ -107,7 +107,7 @@ impl Name {
     /// [`NameError`] if a character is not allowed or the length is wrong.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let first = text.bytes().next().ok_or(NameError)?;
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.' | b'@');
         let begins = first.is_ascii_lowercase() || first.is_ascii_digit();
         if text.len() > 128 || !begins || !text.bytes().all(allowed) {
             return Err(NameError);

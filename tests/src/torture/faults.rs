@@ -122,6 +122,10 @@ impl Fault {
     }
 
     pub(super) async fn strike(self, round: &mut Round) -> Result<()> {
+        if !round.is_anybody_there() {
+            round.note("no process runs any more: there is nobody to be hit");
+            return Ok(());
+        }
         match self {
             Self::Kill(who) => round.kill(who).await,
             Self::KillMajority => round.kill_majority().await,

@@ -24,6 +24,6 @@ pub(crate) async fn within<F: Future<Output = bool>>(what: &str, mut holds: impl
 
 /// What is promised after the last fault, on a machine that does much else at the same time. Elections take some hundred milliseconds.
 pub(crate) const LIVENESS: Duration = Duration::from_secs(90);
-const POLL: Duration = Duration::from_millis(25);
+pub(crate) const POLL: Duration = Duration::from_millis(25);
 /// Above what a request to a node that does not answer takes.
 const LOOK_MAX: Duration = Duration::from_secs(10);

@@ -72,7 +72,8 @@ async fn call(
         .header("aumbry-to", to)
         .body(())?;
     let (answer, mut sending) = sender.clone().ready().await?.send_request(request, false)?;
-    sending.send_data(framed(message).into(), true)?;
+    // It may be refused, and its stream closed, before the message is sent.
+    drop(sending.send_data(framed(message).into(), true));
     let (head, mut body) = answer.await?.into_parts();
     let mut headers = head.headers;
     let mut bytes = Vec::new();

@@ -37,7 +37,7 @@ fn each_mistake_is_noticed() {
     };
     let found = |text: &str| tests_of_cases(&[(PathBuf::from("tests/a.rs"), text.to_owned())]);
     let tested = found(
-        "/// Abuse cases: 1, 2.\n#[test]\n#[expect(x)]\nfn a() {}\n#[tokio::test(flavor = \"x\")]\nasync fn abuse_002_b() {}\n",
+        "/// It is so. Abuse cases: 1, 2.\n#[test]\n#[expect(x)]\nfn a() {}\n#[tokio::test(flavor = \"x\")]\nasync fn abuse_002_b() {}\n",
     );
     let good = [
         case(1, &[]),
@@ -91,7 +91,7 @@ fn tests_of_cases(sources: &[(PathBuf, String)]) -> BTreeMap<usize, Vec<Test>> {
         // What was said since the last item: its numbers, whether it is a test, whether it is left out.
         let (mut numbers, mut is_test, mut is_ignored) = (Vec::new(), false, false);
         for line in text.lines().map(str::trim) {
-            if let Some(list) = line.strip_prefix(MARK) {
+            if let Some((_, list)) = line.split_once(MARK).filter(|_| line.starts_with("///")) {
                 let list = list.trim_end_matches('.').split(',');
                 numbers.extend(list.filter_map(|number| number.trim().parse::<usize>().ok()));
             } else if line.starts_with("#[") {
@@ -223,7 +223,7 @@ fn root() -> &'static Path {
     Path::new("..")
 }
 
-const MARK: &str = "/// Abuse cases: ";
+const MARK: &str = "Abuse cases: ";
 const MEND: &str = "AUMBRY_MEND";
 const FILES_MIN: usize = 200;
 const HEAD: &str = "# Abuse cases

@@ -7,7 +7,9 @@ use aumbry_crypto::token;
 use aumbry_state::{Precondition, Slot, Write, key};
 use aumbry_types::ObjectId;
 
-use super::record::Record;
+use super::batch;
+use super::record::{Alias, Info, Record, TokenType};
+use crate::cidr::{self, Cidr};
 
 /// Who makes a request.
 pub struct Caller {
@@ -21,6 +23,15 @@ pub struct Caller {
     pub policies: Vec<String>,
     /// The creator's own pairs.
     pub metadata: BTreeMap<String, String>,
+    /// Whose the token is.
+    pub entity: Option<ObjectId>,
+    /// The login that the token comes from, by itself or by an ancestor.
+    pub alias: Option<Alias>,
+    /// Of which kind the token is.
+    pub token_type: TokenType,
+    /// What is told of the token, if it is not stored.
+    pub batch: Option<Box<Info>>,
+    pub(super) bound_cidrs: Vec<Cidr>,
     pub(super) depth: u8,
     /// Whether its number of uses is limited.
     pub(super) is_counted: bool,
@@ -37,7 +48,8 @@ impl Caller {
 /// Why there is no caller. A client is told only that there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No such token: malformed, unknown, expired, used up, or below a revoked one.
+    /// No such token: malformed, unknown, expired, used up, below a revoked one, shown from elsewhere than it is bound to, or one that
+    /// only opens a wrapped reply.
     #[error("missing or invalid token")]
     Invalid,
     /// A stored row is damaged.
@@ -49,15 +61,23 @@ pub enum Refusal {
 /// A token with a limited number of uses loses one; after the last it waits for the sweep.
 ///
 /// `custom` allows tokens that do not have Aumbry's form, as an operator may choose for the root token of a development cluster.
+/// `client_address` is that of the connection, with its port or without; a token that is bound to addresses is refused elsewhere, and
+/// loses no use by it.
 ///
 /// # Errors
 /// [`Refusal`]
-pub fn authenticate(txn: &mut Txn<'_>, text: &[u8], custom: bool) -> Result<Caller, Refusal> {
+pub fn authenticate(txn: &mut Txn<'_>, text: &[u8], custom: bool, client_address: &str) -> Result<Caller, Refusal> {
+    if batch::is_batch(text) {
+        return batch::authenticate(txn, text, client_address);
+    }
     let id = object_id(txn, text, custom).ok_or(Refusal::Invalid)?;
     let row_key = key::object(id);
     let row = txn.peek_row(&row_key)?.ok_or(Refusal::Invalid)?;
     let (record, object) = Record::peek(txn, id)?.ok_or(Refusal::Invalid)?;
-    if row.is_expired(txn.now().0) {
+    if record.token_type != TokenType::Service {
+        return Err(Refusal::Invalid);
+    }
+    if row.is_expired(txn.now().0) || !cidr::is_allowed(&record.bound_cidrs, client_address) {
         return Err(Refusal::Invalid);
     }
     let is_counted = record.num_uses > 0;
@@ -89,6 +109,11 @@ pub fn authenticate(txn: &mut Txn<'_>, text: &[u8], custom: bool) -> Result<Call
         display_name: record.display_name,
         policies: record.policies,
         metadata: record.metadata,
+        entity: record.entity,
+        alias: record.alias,
+        token_type: record.token_type,
+        batch: None,
+        bound_cidrs: record.bound_cidrs,
         depth: record.depth,
         is_counted,
     })
@@ -114,7 +139,8 @@ pub(super) fn object_id(txn: &Txn<'_>, text: &[u8], custom: bool) -> Option<Obje
 }
 
 /// Every ancestor must stand. A parent is fenced by the generation of its container, which its revocation bumps.
-fn check_ancestors(txn: &mut Txn<'_>, token: &Record) -> Result<(), Refusal> {
+pub(super) fn check_ancestors(txn: &mut Txn<'_>, token: &Record) -> Result<(), Refusal> {
+    check_home(txn, token)?;
     let mut next = token.parent;
     for _ in 0..=token.depth {
         let Some(id) = next else { return Ok(()) };
@@ -124,6 +150,7 @@ fn check_ancestors(txn: &mut Txn<'_>, token: &Record) -> Result<(), Refusal> {
         if row.is_expired(txn.now().0) || (parent.num_uses > 0 && object.counters[0] == 0) {
             return Err(Refusal::Invalid);
         }
+        check_home(txn, &parent)?;
         txn.fence(Precondition::RowIs(row_key.clone(), row.writer));
         if row.expires_at != 0 {
             txn.fence(Precondition::NotExpired(row_key));
@@ -131,6 +158,16 @@ fn check_ancestors(txn: &mut Txn<'_>, token: &Record) -> Result<(), Refusal> {
         next = parent.parent;
     }
     Err(Refusal::Invalid)
+}
+
+/// The mount of the login must stand.
+fn check_home(txn: &mut Txn<'_>, token: &Record) -> Result<(), Refusal> {
+    let Some(home) = token.home else { return Ok(()) };
+    txn.fence_generation(home)?;
+    if txn.container(home)?.revoked {
+        return Err(Refusal::Invalid);
+    }
+    Ok(())
 }
 
 /// A shorter token could be guessed.

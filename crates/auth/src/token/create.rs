@@ -1,19 +1,26 @@
-//! Creating tokens.
+//! Creating tokens below a caller's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aumbry_barrier::{DIRECTORY_FULL, DamagedRow, InsertError, Kind, ObjectOptions, Txn};
 use aumbry_crypto::token;
-use aumbry_state::Counters;
+use aumbry_state::{ContainerState, Counters, key};
 use aumbry_types::{Name, ObjectId, SecretBytes, exposed};
 use serde::{Deserialize, Serialize};
 
 use super::Caller;
-use super::record::{Info, Record, TTL_S_DEFAULT, TTL_S_MAX};
-use crate::ORPHANS;
+use super::batch;
+use super::lifetime::Lifetime;
+use super::record::{Alias, Info, Record, TokenType};
+use super::role::{self, Role};
+use crate::TOKEN_MOUNT;
+use crate::cidr::{Cidr, is_within};
+use crate::identity::{self, LoggedIn};
+use crate::places::cubbyhole_of;
 
 /// What kind of token is wanted.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Create {
     /// Its policies; none means those of the caller.
     pub policies: Vec<String>,
@@ -33,6 +40,18 @@ pub struct Create {
     pub orphan: bool,
     /// Leaves out the policy `default`.
     pub no_default_policy: bool,
+    /// For how many seconds each renewal is, without end; 0 for a token that is not periodic. For privileged callers.
+    pub period_s: u64,
+    /// Where it can be used from, within what the caller's token is bound to; nothing is as that one.
+    pub bound_cidrs: Vec<Cidr>,
+    /// Of which kind it is; a service token if nothing is said.
+    pub token_type: Option<TokenType>,
+    /// The role that it is created with, which decides what can be asked for.
+    pub role: Option<Name>,
+    /// As whom it is, if not as its creator: an alias on the mount of tokens, which the role must allow.
+    pub entity_alias: Option<String>,
+    /// Its text, if the creator chooses it. Only where the store takes such texts at all, which the caller of [`create`] knows.
+    pub id: Option<Arc<SecretBytes>>,
 }
 
 /// A new token.
@@ -51,6 +70,12 @@ pub enum CreateError {
     /// The caller does not have a policy that it wants to give.
     #[error("a token can only pass on policies that it has itself")]
     PolicyNotHeld,
+    /// The role does not allow a policy.
+    #[error("the role does not allow one of these policies")]
+    PolicyNotAllowed,
+    /// There is no such role.
+    #[error("no such token role")]
+    NoSuchRole,
     /// A field is out of bounds.
     #[error("{0}")]
     Invalid(&'static str),
@@ -73,6 +98,7 @@ impl From<InsertError> for CreateError {
 /// # Errors
 /// [`CreateError`]
 pub fn create(txn: &mut Txn<'_>, caller: &Caller, privileged: bool, wanted: Create) -> Result<NewToken, CreateError> {
+    let privileged = privileged || caller.is_root();
     check(&wanted)?;
     // As in Vault, orphans included: what it creates could be used without limit.
     if caller.is_counted {
@@ -80,17 +106,48 @@ pub fn create(txn: &mut Txn<'_>, caller: &Caller, privileged: bool, wanted: Crea
             "a token with a limited number of uses cannot create tokens; use one without a limit",
         ));
     }
-    let policies = choose_policies(caller, privileged, &wanted)?;
+    if caller.token_type == TokenType::Batch {
+        return Err(CreateError::Invalid("a batch token cannot create tokens"));
+    }
+    if wanted.period_s > 0 && !privileged {
+        return Err(CreateError::Invalid("a periodic token needs `sudo` on the path"));
+    }
+    if let Some(text) = &wanted.id {
+        check_chosen(txn, privileged, text)?;
+    }
+    let role = match &wanted.role {
+        Some(name) => Some(Role::read(txn, name)?.ok_or(CreateError::NoSuchRole)?),
+        None => None,
+    };
+    let whose = choose_alias(txn, caller, role.as_ref().map(|(_, role)| role), &wanted)?;
+    let policies = choose_policies(caller, privileged, role.as_ref().map(|(_, role)| role), &wanted)?;
+    let (source, wanted, path) = match role {
+        Some((source, role)) => {
+            let path = role.path(wanted.role.as_ref());
+            (Some(source), role.apply(wanted), path)
+        }
+        None => (None, wanted, "auth/token/create".to_owned()),
+    };
+    let token_type = wanted.token_type.unwrap_or_default();
+    let is_batch = token_type == TokenType::Batch;
+    if is_batch && (wanted.num_uses > 0 || wanted.period_s > 0) {
+        return Err(CreateError::Invalid(
+            "a batch token has no number of uses and no period: nothing of it is stored",
+        ));
+    }
+    let bound_cidrs = choose_cidrs(caller, source.is_some(), &wanted)?;
     let is_root = policies.iter().any(|policy| policy == "root");
-    let limit = match wanted.explicit_max_ttl_s {
-        0 => TTL_S_MAX,
-        seconds => seconds.min(TTL_S_MAX),
+    if is_batch && is_root {
+        return Err(CreateError::Invalid("a root token is no batch token"));
+    }
+    let lifetime = Lifetime {
+        wanted_s: wanted.ttl_s,
+        max_s: 0,
+        explicit_max_s: wanted.explicit_max_ttl_s,
+        period_s: wanted.period_s,
     };
-    let ttl_s = match wanted.ttl_s {
-        0 if is_root && wanted.explicit_max_ttl_s == 0 => 0,
-        0 => TTL_S_DEFAULT.min(limit),
-        seconds => seconds.min(limit),
-    };
+    let is_endless = is_root && wanted.ttl_s == 0 && wanted.explicit_max_ttl_s == 0 && wanted.period_s == 0;
+    let ttl_s = if is_endless { 0 } else { lifetime.seconds() };
     if !wanted.orphan && caller.depth >= DEPTH_MAX {
         return Err(CreateError::Invalid(
             "the token tree is 32 deep; create an orphan token instead",
@@ -104,14 +161,25 @@ pub fn create(txn: &mut Txn<'_>, caller: &Caller, privileged: bool, wanted: Crea
         issued: txn.now().0,
         ttl_s,
         explicit_max_ttl_s: wanted.explicit_max_ttl_s,
-        renewable: wanted.renewable && ttl_s > 0,
+        renewable: wanted.renewable && ttl_s > 0 && !is_batch,
         parent: (!wanted.orphan).then_some(caller.id),
         depth: if wanted.orphan { 0 } else { caller.depth + 1 },
         num_uses: wanted.num_uses,
-        path: "auth/token/create".to_owned(),
+        path,
+        period_s: wanted.period_s,
+        bound_cidrs,
+        entity: whose.0,
+        alias: whose.1,
+        token_type,
+        role: wanted.role.map(|name| name.as_str().to_owned()).unwrap_or_default(),
+        source,
+        ..Record::default()
     };
-    let text = token::make(token::TokenKind::Service, txn.barrier().keyring().term(), txn.entropy());
-    Ok(enter(txn, text, &record)?)
+    match wanted.id {
+        Some(_) if is_batch => Err(CreateError::Invalid("the text of a batch token is not chosen")),
+        Some(text) => Ok(enter(txn, text.duplicate(), &record)?),
+        None => enter_new(txn, &record),
+    }
 }
 
 /// Creates the first token, which may do everything and never expires.
@@ -123,33 +191,42 @@ pub fn make_root(txn: &mut Txn<'_>, chosen: Option<SecretBytes>) -> Result<NewTo
         accessor: ObjectId::make(txn.entropy()),
         policies: vec!["root".to_owned()],
         display_name: "root".to_owned(),
-        metadata: BTreeMap::new(),
         issued: txn.now().0,
-        ttl_s: 0,
-        explicit_max_ttl_s: 0,
-        renewable: false,
-        parent: None,
-        depth: 0,
-        num_uses: 0,
         path: "sys/init".to_owned(),
+        ..Record::default()
     };
-    let term = txn.barrier().keyring().term();
-    let text = chosen.unwrap_or_else(|| token::make(token::TokenKind::Service, term, txn.entropy()));
-    enter(txn, text, &record)
+    match chosen {
+        Some(text) => enter(txn, text, &record),
+        None => enter_stored(txn, &record),
+    }
 }
 
-fn enter(txn: &mut Txn<'_>, text: SecretBytes, record: &Record) -> Result<NewToken, InsertError> {
+/// Makes a token with a text of its own, and enters it if it is one that is stored.
+pub(super) fn enter_new(txn: &mut Txn<'_>, record: &Record) -> Result<NewToken, CreateError> {
+    match record.token_type {
+        TokenType::Batch => batch::make(txn, record),
+        TokenType::Service | TokenType::Wrapping => Ok(enter_stored(txn, record)?),
+    }
+}
+
+fn enter_stored(txn: &mut Txn<'_>, record: &Record) -> Result<NewToken, InsertError> {
+    let text = token::make(token::TokenKind::Service, txn.barrier().keyring().term(), txn.entropy());
+    enter(txn, text, record)
+}
+
+/// Enters a token with this text.
+pub(super) fn enter(txn: &mut Txn<'_>, text: SecretBytes, record: &Record) -> Result<NewToken, InsertError> {
     let id = ObjectId::from_bytes(token::digest(txn.barrier().keyring().tokens(), text.expose()));
     let accessor = record.accessor.to_string();
-    let container = record.parent.unwrap_or(ORPHANS);
-    txn.read_row(&aumbry_state::key::object(id))?;
+    let container = record.container();
+    txn.read_row(&key::object(id))?;
     txn.insert(container, &accessor, Kind::Token, id)?;
     txn.insert(crate::ACCESSORS, &accessor, Kind::Token, id)?;
     let now = txn.now();
     let expires_at = if record.ttl_s == 0 {
         0
     } else {
-        now.plus_ms(record.ttl_s * 1_000).0
+        now.plus_ms(record.ttl_s.saturating_mul(1_000)).0
     };
     let counters = [record.num_uses, 0];
     let options = ObjectOptions {
@@ -172,13 +249,28 @@ fn enter(txn: &mut Txn<'_>, text: SecretBytes, record: &Record) -> Result<NewTok
     })
 }
 
-fn choose_policies(caller: &Caller, privileged: bool, wanted: &Create) -> Result<Vec<String>, CreateError> {
+fn choose_policies(
+    caller: &Caller,
+    privileged: bool,
+    role: Option<&Role>,
+    wanted: &Create,
+) -> Result<Vec<String>, CreateError> {
+    if let Some(role) = role.filter(|role| role.decides_policies()) {
+        let policies = role.choose_policies(&caller.policies, &wanted.policies, wanted.no_default_policy)?;
+        let is_root = policies.iter().any(|policy| policy == "root");
+        return if is_root && !caller.is_root() {
+            Err(CreateError::PolicyNotHeld)
+        } else {
+            Ok(policies)
+        };
+    }
+    let no_default_policy = wanted.no_default_policy || role.is_some_and(|role| role.params.no_default_policy);
     let mut policies = if wanted.policies.is_empty() {
         caller.policies.clone()
     } else {
         wanted.policies.clone()
     };
-    if !wanted.no_default_policy && !policies.iter().any(|policy| policy == "root") {
+    if !no_default_policy && !policies.iter().any(|policy| policy == "root") {
         policies.push("default".to_owned());
     }
     policies.sort_unstable();
@@ -193,12 +285,84 @@ fn choose_policies(caller: &Caller, privileged: bool, wanted: &Create) -> Result
     Ok(policies)
 }
 
-fn check(wanted: &Create) -> Result<(), CreateError> {
-    if wanted.policies.len() > POLICIES_MAX || wanted.policies.iter().any(|policy| Name::parse(policy).is_err()) {
+/// Whose the token is: its creator's entity's, or that of an alias which the role allows.
+fn choose_alias(
+    txn: &mut Txn<'_>,
+    caller: &Caller,
+    role: Option<&Role>,
+    wanted: &Create,
+) -> Result<(Option<ObjectId>, Option<Alias>), CreateError> {
+    let Some(name) = &wanted.entity_alias else {
+        return Ok((caller.entity, caller.alias.clone()));
+    };
+    if !role.is_some_and(|role| role.allows_alias(name)) {
         return Err(CreateError::Invalid(
-            "at most 63 policies, each a name of a-z, 0-9, `-`, `_`, `.`",
+            "entity_alias needs a role whose allowed_entity_aliases has it",
         ));
     }
+    // One spelling, as no two people differ by case alone.
+    let name = &name.to_lowercase();
+    match identity::log_in(txn, TOKEN_MOUNT, name)? {
+        LoggedIn::Entity { entity, .. } => {
+            let alias = Alias {
+                mount: TOKEN_MOUNT,
+                name: name.clone(),
+                metadata: BTreeMap::new(),
+                groups: Vec::new(),
+            };
+            Ok((Some(entity), Some(alias)))
+        }
+        LoggedIn::Disabled => Err(CreateError::Invalid("the entity with this alias is disabled")),
+        LoggedIn::Nobody => Err(CreateError::Invalid("entity_alias is no name that an alias can have")),
+    }
+}
+
+/// What the operator wrote into a role of orphans stands as it is. Anything else stays within what binds the caller.
+fn choose_cidrs(caller: &Caller, has_role: bool, wanted: &Create) -> Result<Vec<Cidr>, CreateError> {
+    if wanted.bound_cidrs.is_empty() {
+        return Ok(caller.bound_cidrs.clone());
+    }
+    let is_free = has_role && wanted.orphan;
+    if !is_free && !is_within(&wanted.bound_cidrs, &caller.bound_cidrs) {
+        return Err(CreateError::Invalid(
+            "a token is bound to no other addresses than the one that creates it",
+        ));
+    }
+    Ok(wanted.bound_cidrs.clone())
+}
+
+/// A text that somebody chose. It can be guessed as well as it was chosen badly, so it is for the privileged; and it must be new: what is left of a
+/// token that had it before would be this one's.
+fn check_chosen(txn: &mut Txn<'_>, privileged: bool, text: &SecretBytes) -> Result<(), CreateError> {
+    if !privileged {
+        return Err(CreateError::Invalid(
+            "to choose a token's text needs `sudo` on the path",
+        ));
+    }
+    let is_fine = |byte: &u8| byte.is_ascii_graphic() && *byte != b'.';
+    if !CHOSEN_BYTES.contains(&text.len()) || !text.expose().iter().all(is_fine) {
+        return Err(CreateError::Invalid(
+            "a token's text of your choice has 4 to 128 characters of ASCII without spaces and dots",
+        ));
+    }
+    let id = ObjectId::from_bytes(token::digest(txn.barrier().keyring().tokens(), text.expose()));
+    let is_known = txn.read_row(&key::object(id))?.is_some() || txn.read_row(&key::work(id))?.is_some();
+    let mut is_left = false;
+    for container in [id, cubbyhole_of(id)] {
+        txn.fence_scan(container)?;
+        is_left |= txn.container(container)? != ContainerState::default();
+    }
+    if is_known || is_left {
+        return Err(CreateError::Invalid(
+            "a token with this text is there, or was until a moment ago; choose another",
+        ));
+    }
+    Ok(())
+}
+
+/// What every new token keeps to, whoever asks for it.
+pub(super) fn check(wanted: &Create) -> Result<(), CreateError> {
+    role::check_policies(&wanted.policies).map_err(CreateError::Invalid)?;
     if wanted.display_name.len() > 128 || wanted.display_name.chars().any(char::is_control) {
         return Err(CreateError::Invalid(
             "display_name has at most 128 bytes and no control characters",
@@ -210,19 +374,23 @@ fn check(wanted: &Create) -> Result<(), CreateError> {
             "metadata has at most 32 pairs, keys of 1 to 128 bytes, values of at most 512",
         ));
     }
-    if wanted.ttl_s > SECONDS_MAX || wanted.explicit_max_ttl_s > SECONDS_MAX {
+    if [wanted.ttl_s, wanted.explicit_max_ttl_s, wanted.period_s]
+        .iter()
+        .any(|seconds| *seconds > SECONDS_MAX)
+    {
         return Err(CreateError::Invalid("a TTL is at most 100 years"));
     }
-    if wanted.num_uses > u64::from(u32::MAX) {
+    if wanted.num_uses > NUM_USES_MAX {
         return Err(CreateError::Invalid("num_uses is at most 4,294,967,295"));
     }
     Ok(())
 }
 
+/// Shorter ones could be guessed at once, and nobody types longer ones.
+const CHOSEN_BYTES: std::ops::RangeInclusive<usize> = 4..=128;
 /// Each level costs a row to read on every request.
 const DEPTH_MAX: u8 = 32;
-/// With `default` a token has 64, all of which an audit record names.
-const POLICIES_MAX: usize = 63;
 /// An audit record has room for 64 values: these beside the longest names of all policies.
 const METADATA_MAX: usize = 32;
 const SECONDS_MAX: u64 = 100 * 366 * 86_400;
+const NUM_USES_MAX: u64 = u32::MAX as u64;

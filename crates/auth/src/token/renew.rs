@@ -1,10 +1,11 @@
 //! Renewal: a later expiry, within the limits set at creation.
 
-use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn};
-use aumbry_state::Counters;
+use aumbry_barrier::{DamagedRow, Kind, Object, ObjectOptions, Txn};
+use aumbry_state::{Counters, key};
 use aumbry_types::ObjectId;
 
-use super::record::{Info, Record, TTL_S_MAX};
+use super::lifetime::Lifetime;
+use super::record::{Alias, Info, Record};
 
 /// Why a token was not renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,12 +16,16 @@ pub enum RenewError {
     /// It was created not to be renewed, or never expires.
     #[error("the token is not renewable")]
     NotRenewable,
+    /// What it comes from is gone.
+    #[error("the role or user that the token comes from is gone; log in again")]
+    SourceGone,
     /// A stored row is damaged.
     #[error(transparent)]
     Damaged(#[from] DamagedRow),
 }
 
-/// Renews a token for so many seconds from now (0: for as long as it was issued for), never past its limits.
+/// Renews a token for so many seconds from now (0: for as long as it was issued for), never past its limits. A periodic token is
+/// renewed for its period, whatever is asked.
 ///
 /// # Errors
 /// [`RenewError`]
@@ -29,19 +34,19 @@ pub fn renew(txn: &mut Txn<'_>, id: ObjectId, increment_s: u64) -> Result<Info, 
     if !record.renewable || object.expires_at == 0 {
         return Err(RenewError::NotRenewable);
     }
+    if let Some(source) = record.source
+        && txn.read_row(&key::object(source))?.is_none()
+    {
+        return Err(RenewError::SourceGone);
+    }
     let now = txn.now();
-    let seconds = match increment_s {
-        0 => record.ttl_s,
-        seconds => seconds,
+    let lifetime = Lifetime {
+        wanted_s: if increment_s == 0 { record.ttl_s } else { increment_s },
+        max_s: record.max_ttl_s,
+        explicit_max_s: record.explicit_max_ttl_s,
+        period_s: record.period_s,
     };
-    let limit_s = match record.explicit_max_ttl_s {
-        0 => TTL_S_MAX,
-        seconds => seconds.min(TTL_S_MAX),
-    };
-    let limit = record.issued.saturating_add(limit_s.saturating_mul(1_000));
-    let wanted = now.plus_ms(seconds.saturating_mul(1_000)).0;
-    // Zero would mean "never"; a token that is alive has an expiry above zero, and the limit is not below its issue.
-    object.expires_at = wanted.min(limit).max(1);
+    object.expires_at = lifetime.end(record.issued, now.0);
     let options = ObjectOptions {
         expires_at: object.expires_at,
         counters: Counters::Keep,
@@ -60,11 +65,29 @@ pub fn info(txn: &mut Txn<'_>, id: ObjectId) -> Result<Info, RenewError> {
     Ok(record.info(&object, txn.now().0))
 }
 
-fn live(txn: &mut Txn<'_>, id: ObjectId) -> Result<(Record, aumbry_barrier::Object), RenewError> {
+/// What decides what a token may do.
+pub struct Holder {
+    /// The token's own policies, sorted.
+    pub policies: Vec<String>,
+    /// Whose it is, and the login that it comes from.
+    pub who: Option<(ObjectId, Option<Alias>)>,
+}
+
+/// What decides what a token may do, whether or not it still can.
+///
+/// # Errors
+/// [`DamagedRow`]
+pub fn holder(txn: &Txn<'_>, id: ObjectId) -> Result<Option<Holder>, DamagedRow> {
+    let found = Record::peek(txn, id)?;
+    Ok(found.map(|(record, _)| Holder {
+        policies: record.policies,
+        who: record.entity.map(|entity| (entity, record.alias)),
+    }))
+}
+
+fn live(txn: &mut Txn<'_>, id: ObjectId) -> Result<(Record, Object), RenewError> {
     let (record, object) = Record::read(txn, id)?.ok_or(RenewError::NotFound)?;
-    if object.expires_at != 0 && object.expires_at <= txn.now().0 {
-        return Err(RenewError::NotFound);
-    }
+    check_standing(txn, &record, &object)?;
     // A token below a revoked one is only waiting for the sweep.
     let mut next = record.parent;
     for _ in 0..=record.depth {
@@ -72,10 +95,21 @@ fn live(txn: &mut Txn<'_>, id: ObjectId) -> Result<(Record, aumbry_barrier::Obje
             return Ok((record, object));
         };
         let (parent, parent_object) = Record::peek(txn, parent)?.ok_or(RenewError::NotFound)?;
-        if parent_object.expires_at != 0 && parent_object.expires_at <= txn.now().0 {
-            return Err(RenewError::NotFound);
-        }
+        check_standing(txn, &parent, &parent_object)?;
         next = parent.parent;
     }
     Err(RenewError::NotFound)
+}
+
+/// Neither expired nor, if it was given to a login, of a mount that is gone.
+fn check_standing(txn: &Txn<'_>, record: &Record, object: &Object) -> Result<(), RenewError> {
+    let is_expired = object.expires_at != 0 && object.expires_at <= txn.now().0;
+    let is_homeless = match record.home {
+        Some(home) => txn.container(home)?.revoked,
+        None => false,
+    };
+    if is_expired || is_homeless {
+        return Err(RenewError::NotFound);
+    }
+    Ok(())
 }

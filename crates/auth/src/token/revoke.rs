@@ -1,12 +1,15 @@
 //! Revocation. The token's row goes at once, and with it every token below, because each check looks at all ancestors. What they
 //! leave on disk is swept in pieces, and the work that is left stands in the state, so that a new leader goes on with it.
 
-use aumbry_barrier::{Child, DamagedRow, Kind, Object, ObjectOptions, Txn};
-use aumbry_state::{ContainerState, Write, key};
+use aumbry_barrier::{Child, DamagedRow, InsertError, Kind, ObjectOptions, Txn};
+use aumbry_state::{ContainerState, Counters, Write, key};
 use aumbry_types::ObjectId;
 
 use super::authenticate::object_id;
 use super::record::Record;
+use super::wrapping::REPLY;
+use crate::listing::PAGE_MAX;
+use crate::places::cubbyhole_of;
 use crate::{ACCESSORS, ORPHANS};
 
 /// Revokes a token with all below it. Gives whether there was one.
@@ -18,8 +21,57 @@ pub fn revoke(txn: &mut Txn<'_>, id: ObjectId) -> Result<bool, DamagedRow> {
         return Ok(false);
     };
     let accessor = record.accessor.to_string();
-    txn.remove(record.parent.unwrap_or(ORPHANS), &accessor)?;
+    txn.remove(record.container(), &accessor)?;
     remove_rows(txn, id, &accessor).map(|()| true)
+}
+
+/// Why a token was not revoked by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OrphanError {
+    /// No such token.
+    #[error("no such token")]
+    NotFound,
+    /// One step takes no more.
+    #[error("the token has more than 1,000 children; revoke some of them, or the token with all of them")]
+    TooMany,
+    /// The directory of orphans takes no more.
+    #[error(transparent)]
+    Insert(#[from] InsertError),
+    /// A stored row is damaged.
+    #[error(transparent)]
+    Damaged(#[from] DamagedRow),
+}
+
+/// Revokes a token alone: its children have no parent from then on, and go on as they are with all below them.
+///
+/// # Errors
+/// [`OrphanError`]; what was written to the transaction until then must be abandoned.
+pub fn revoke_orphan(txn: &mut Txn<'_>, id: ObjectId) -> Result<(), OrphanError> {
+    if Record::read(txn, id)?.is_none() {
+        return Err(OrphanError::NotFound);
+    }
+    txn.fence_scan(id)?;
+    if txn.container(id)?.children > ORPHANED_MAX {
+        return Err(OrphanError::TooMany);
+    }
+    for child in txn.list(id)?.iter() {
+        txn.remove(id, &child.name)?;
+        let Some((mut record, object)) = Record::read(txn, child.id)? else {
+            continue;
+        };
+        record.parent = None;
+        record.depth = 0;
+        txn.insert(ORPHANS, &child.name, Kind::Token, child.id)?;
+        let options = ObjectOptions {
+            expires_at: object.expires_at,
+            counters: Counters::Keep,
+            container: ORPHANS,
+        };
+        txn.put_object(child.id, Kind::Token, record.encode().expose(), options);
+    }
+    // The container that they leave is swept as that of any revoked token, and found empty.
+    revoke(txn, id)?;
+    Ok(())
 }
 
 /// Revokes a token even if a row of it is damaged. Then names may be left that lead to no token. True if nothing was damaged.
@@ -31,54 +83,13 @@ pub fn force_revoke(txn: &mut Txn<'_>, id: ObjectId) -> bool {
     is_sound
 }
 
-/// Does the work that waits for a token: revokes it if it is used up, or removes at most `limit` of the children that it left.
-///
-/// Gives the number of damaged rows, which stop nothing, or `None` if it must wait for a use of the token that is in flight.
-pub fn sweep(txn: &mut Txn<'_>, id: ObjectId, limit: usize) -> Option<usize> {
-    let row_key = key::object(id);
-    let Ok(Some(row)) = txn.peek_row(&row_key) else {
-        return Some(sweep_children(txn, id, limit));
-    };
-    // A use that was counted in flight may not count in the end.
-    if txn.is_in_flight(&row_key) || txn.read_row(&key::work(id)).is_err() {
-        return None;
-    }
-    txn.write(Write::Delete(key::work(id)));
-    // A use may be left for the same reason; the last one marks the token again.
-    let is_used_up = row.counters[0] == 0 && Record::peek(txn, id).map_or(true, is_counted);
-    Some(usize::from(is_used_up && !force_revoke(txn, id)))
+/// Whether a token has a limited number of uses. One that cannot be read counts as such: its row is to go.
+pub(crate) fn is_counted(txn: &Txn<'_>, id: ObjectId) -> bool {
+    Record::peek(txn, id).map_or(true, |token| token.is_some_and(|(record, _)| record.num_uses > 0))
 }
 
-fn is_counted(token: Option<(Record, Object)>) -> bool {
-    token.is_some_and(|(record, _)| record.num_uses > 0)
-}
-
-fn sweep_children(txn: &mut Txn<'_>, container: ObjectId, limit: usize) -> usize {
-    // One more than is swept, to see whether any are left. A listing would open them all, again for each piece.
-    let children = txn.some_children(container, limit + 1);
-    let is_last = children.len() <= limit;
-    let (mut removed, mut damaged) = (0, 0);
-    for (row_key, child) in children.into_iter().take(limit) {
-        // Apply removes no row whose header cannot be read.
-        if txn.read_row(&row_key).is_err() {
-            damaged += 1;
-            continue;
-        }
-        txn.write(Write::Delete(row_key));
-        removed += 1;
-        damaged += usize::from(child.and_then(|child| remove_child(txn, &child)).is_err());
-    }
-    // Where nothing can be removed any more the rest is left: the container stays revoked.
-    if is_last || removed == 0 {
-        if txn.container(container).is_ok_and(|state| state.children == removed) {
-            txn.write(Write::ForgetContainer(container));
-        }
-        txn.write(Write::Delete(key::work(container)));
-    }
-    damaged
-}
-
-fn remove_child(txn: &mut Txn<'_>, child: &Child) -> Result<(), DamagedRow> {
+/// Removes a token whose name among its parent's children is removed.
+pub(crate) fn remove_child(txn: &mut Txn<'_>, child: &Child) -> Result<(), DamagedRow> {
     if txn.read_row(&key::object(child.id))?.is_none() {
         // It may have been discarded without its name.
         return txn.remove(ACCESSORS, &child.name);
@@ -92,6 +103,21 @@ fn remove_child(txn: &mut Txn<'_>, child: &Child) -> Result<(), DamagedRow> {
 /// [`DamagedRow`]
 pub fn find_by_accessor(txn: &mut Txn<'_>, accessor: &str) -> Result<Option<ObjectId>, DamagedRow> {
     Ok(txn.lookup(ACCESSORS, accessor)?.map(|child| child.id))
+}
+
+/// Some accessors, at most so many (0: as many as a page holds), sorted, and whether there are more. There can be millions, so those that
+/// are given are the first by nothing that means anything.
+#[must_use]
+pub fn accessors(txn: &Txn<'_>, limit: usize) -> (Vec<String>, bool) {
+    let limit = if limit == 0 { PAGE_MAX } else { limit.min(PAGE_MAX) };
+    let children = txn.some_children(ACCESSORS, limit + 1);
+    let has_more = children.len() > limit;
+    let names = children.into_iter().take(limit);
+    let mut names: Vec<String> = names
+        .filter_map(|(_, child)| child.ok().map(|child| child.name))
+        .collect();
+    names.sort_unstable();
+    (names, has_more)
 }
 
 /// The token with this text.
@@ -119,15 +145,28 @@ fn discard(txn: &mut Txn<'_>, id: ObjectId) {
 
 /// Changes nothing if it fails.
 fn remove_object(txn: &mut Txn<'_>, id: ObjectId) -> Result<(), DamagedRow> {
-    txn.fence_scan(id)?;
-    let below = txn.container(id)?;
+    // Its children, and what it kept for itself.
+    let containers = [id, cubbyhole_of(id)];
+    for container in containers {
+        txn.fence_scan(container)?;
+        txn.container(container)?;
+    }
+    if txn.read_row(&key::version(id, REPLY))?.is_some() {
+        txn.delete_version(id, REPLY);
+    }
     txn.delete_object(id);
-    if below.children > 0 {
-        txn.write(Write::DeleteContainer(id));
-        txn.put_row(key::work(id), Kind::Work, b"tokens", ObjectOptions::default());
-    } else if below != ContainerState::default() {
-        // All children went before: nothing is left to sweep, but what apply counted.
-        txn.write(Write::ForgetContainer(id));
+    for container in containers {
+        let below = txn.container(container)?;
+        if below.children > 0 {
+            txn.write(Write::DeleteContainer(container));
+            txn.put_row(key::work(container), Kind::Work, b"tokens", ObjectOptions::default());
+        } else if below != ContainerState::default() {
+            // All children went before: nothing is left to sweep, but what apply counted.
+            txn.write(Write::ForgetContainer(container));
+        }
     }
     Ok(())
 }
+
+/// Each child takes five rows of one entry.
+const ORPHANED_MAX: u64 = 1_000;

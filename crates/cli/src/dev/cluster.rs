@@ -116,6 +116,7 @@ impl Processes {
                 client: place.client.clone(),
                 peer: place.peer.clone(),
                 metrics: place.metrics.clone(),
+                http: place.http.clone(),
                 pid: child.id().context("a node ended at once")?,
                 config: place.config.clone(),
                 data_dir: place.data_dir.clone(),
@@ -184,10 +185,15 @@ fn tell_usage(env: &EnvFile, dir: &Path) -> anyhow::Result<()> {
     let text = format!(
         "{} nodes are ready; shares and logs are in {}. Ctrl-C ends them.\n\n\
          export AUMBRY_ADDR={}\nexport AUMBRY_CACERT='{}'\nexport AUMBRY_TOKEN={}\n\n\
+         For clients of Vault:\n\
+         export VAULT_ADDR=https://{} VAULT_CACERT='{}' VAULT_TOKEN={}\n\n\
          checkpoint_fingerprint {}\n",
         env.nodes.len(),
         dir.display(),
         addresses.join(","),
+        env.ca.display(),
+        env.root_token,
+        env.nodes.first().map_or("", |node| &node.http),
         env.ca.display(),
         env.root_token,
         env.checkpoint_fingerprint,

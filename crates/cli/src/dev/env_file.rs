@@ -33,6 +33,9 @@ pub(super) struct NodeEntry {
     pub(super) client: String,
     pub(super) peer: String,
     pub(super) metrics: String,
+    /// Where clients of the HTTP interface reach it, `host:port`, by HTTPS.
+    #[serde(default)]
+    pub(super) http: String,
     /// The process that ran last.
     pub(super) pid: u32,
     pub(super) config: PathBuf,
@@ -145,6 +148,7 @@ mod tests {
             client: "127.0.0.1:1".into(),
             peer: "127.0.0.1:2".into(),
             metrics: "127.0.0.1:3".into(),
+            http: "127.0.0.1:4".into(),
             pid: 7,
             config: "/c".into(),
             data_dir: "/d".into(),

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -23,16 +23,7 @@ impl Home {
     /// Makes the directory, or takes this one, if it holds no cluster.
     pub(super) fn make(dir: Option<&Path>) -> anyhow::Result<Self> {
         let Some(dir) = dir else {
-            let private = Permissions::from_mode(0o700);
-            let made = tempfile::Builder::new()
-                .prefix("aumbry-dev-")
-                .permissions(private)
-                .tempdir();
-            let temporary = made.context("cannot make a temporary directory; name one with --dir")?;
-            return Ok(Self {
-                path: absolute(temporary.path())?,
-                _temporary: Some(temporary),
-            });
+            return Self::temporary(&std::env::temp_dir());
         };
         make_dir(dir)?;
         if EnvFile::path(dir).exists() || dir.join("n1").exists() {
@@ -44,6 +35,24 @@ impl Home {
         Ok(Self {
             path: absolute(dir)?,
             _temporary: None,
+        })
+    }
+
+    /// Makes one in memory, where the system has a place for it; what is there goes with it.
+    pub(super) fn in_memory() -> anyhow::Result<Self> {
+        let memory = Path::new("/dev/shm");
+        Self::temporary(memory).or_else(|_| Self::temporary(&std::env::temp_dir()))
+    }
+
+    fn temporary(parent: &Path) -> anyhow::Result<Self> {
+        let made = tempfile::Builder::new()
+            .prefix("aumbry-dev-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(parent);
+        let temporary = made.context("cannot make a temporary directory; name one with --dir")?;
+        Ok(Self {
+            path: absolute(temporary.path())?,
+            _temporary: Some(temporary),
         })
     }
 
@@ -59,6 +68,7 @@ pub(super) struct NodePlace {
     pub(super) client: String,
     pub(super) peer: String,
     pub(super) metrics: String,
+    pub(super) http: String,
     pub(super) config: PathBuf,
     pub(super) data_dir: PathBuf,
 }
@@ -73,12 +83,21 @@ pub(super) struct Layout {
 impl Layout {
     /// Makes certificates and configurations of this many nodes.
     pub(super) fn make(home: &Path, nodes: u8) -> anyhow::Result<Self> {
+        Self::make_with(home, nodes, None)
+    }
+
+    /// One node that speaks plain HTTP at this address.
+    pub(super) fn make_plain(home: &Path, http: SocketAddr) -> anyhow::Result<Self> {
+        Self::make_with(home, 1, Some(http))
+    }
+
+    fn make_with(home: &Path, nodes: u8, http: Option<SocketAddr>) -> anyhow::Result<Self> {
         let certificates = Certificates::make().context("cannot make the certificates")?;
         let (ca, cert, key) = (home.join("ca.pem"), home.join("server.pem"), home.join("server.key"));
         write(&ca, &certificates.authority)?;
         write(&cert, &certificates.server)?;
         write(&key, &certificates.server_key)?;
-        let ports = free_ports(usize::from(nodes) * 3)?;
+        let ports = free_ports(usize::from(nodes) * PORTS_PER_NODE)?;
         let place = |(number, ports): (usize, &[u16])| {
             let dir = home.join(format!("n{number}"));
             make_dir(&dir)?;
@@ -87,14 +106,18 @@ impl Layout {
                 client: address(&ports[0]),
                 peer: address(&ports[1]),
                 metrics: address(&ports[2]),
+                http: address(&ports[3]),
                 config: dir.join("aumbry.toml"),
                 data_dir: dir.join("data"),
             };
-            write(&place.config, &config(&format!("n{number}"), &place, &cert, &key)?)?;
+            write(
+                &place.config,
+                &config(&format!("n{number}"), &place, &cert, &key, http)?,
+            )?;
             Ok(place)
         };
         let nodes = (1..)
-            .zip(ports.chunks_exact(3))
+            .zip(ports.chunks_exact(PORTS_PER_NODE))
             .map(place)
             .collect::<anyhow::Result<_>>()?;
         Ok(Self {
@@ -118,14 +141,19 @@ pub(super) fn open_log(config: &Path) -> anyhow::Result<File> {
 }
 
 /// The configuration of a node. Elections are quick, for a cluster on one machine that is to be ready at once.
-fn config(name: &str, place: &NodePlace, cert: &Path, key: &Path) -> anyhow::Result<String> {
+fn config(name: &str, place: &NodePlace, cert: &Path, key: &Path, plain: Option<SocketAddr>) -> anyhow::Result<String> {
     let NodePlace {
         client,
         peer,
         metrics,
         data_dir,
+        http,
         ..
     } = place;
+    let http = match plain {
+        None => format!("address = \"{http}\""),
+        Some(address) => format!("address = \"{address}\"\nplain = true"),
+    };
     let (data_dir, cert, key) = (quoted(data_dir)?, quoted(cert)?, quoted(key)?);
     Ok(format!(
         "name = \"{name}\"\n\
@@ -133,6 +161,7 @@ fn config(name: &str, place: &NodePlace, cert: &Path, key: &Path) -> anyhow::Res
          [client]\naddress = \"{client}\"\ncert_file = {cert}\nkey_file = {key}\n\n\
          [peer]\naddress = \"{peer}\"\n\n\
          [metrics]\naddress = \"{metrics}\"\n\n\
+         [http]\n{http}\n\n\
          [limits]\ndisk_reserve_bytes = {DISK_RESERVE_BYTES}\n\n\
          [raft]\nheartbeat_ms = 50\nelection_min_ms = 150\nelection_max_ms = 300\n"
     ))
@@ -179,6 +208,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// For clients, peers, metrics and HTTP.
+const PORTS_PER_NODE: usize = 4;
 /// Below 32768, where Linux begins with the ports of outgoing connections.
 /// A cluster for trying things out stands on whatever disk there is, and holds little.
 const DISK_RESERVE_BYTES: u64 = 64 << 20;
@@ -208,10 +239,11 @@ mod tests {
                 config.client.address,
                 config.peer.address,
                 config.metrics.unwrap().address,
+                config.http.unwrap().address,
             ]);
             assert_eq!(place.config.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
-        assert_eq!(addresses.len(), 9);
+        assert_eq!(addresses.len(), 12);
         assert!(Home::make(Some(&home)).is_err(), "a cluster is there already");
     }
 }

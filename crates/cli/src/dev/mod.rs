@@ -14,6 +14,7 @@ mod env_file;
 mod layout;
 mod process;
 mod setup;
+mod single;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,8 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use crate::output::Format;
+
+pub(crate) use single::run as run_single;
 
 /// Runs a local cluster until it is interrupted.
 #[derive(Args)]
@@ -59,10 +62,16 @@ struct ClusterArgs {
 #[derive(Subcommand)]
 enum Action {
     /// Ends a node in good order, and waits until it is gone
+    #[command(after_help = "Example:
+  aumbry dev stop --dir cluster --node 2")]
     Stop(NodeArgs),
     /// Starts a node again, and waits until it answers; it comes back sealed
+    #[command(after_help = "Example:
+  aumbry dev start --dir cluster --node 2")]
     Start(NodeArgs),
     /// Kills a node (SIGKILL), and waits until it is gone; fails if it does not run
+    #[command(after_help = "Example:
+  aumbry dev kill --dir cluster --node 2")]
     Kill(NodeArgs),
 }
 

@@ -138,6 +138,7 @@ mod tests {
             client: String::new(),
             peer: String::new(),
             metrics: String::new(),
+            http: String::new(),
             pid,
             config: config.into(),
             data_dir: "/".into(),

@@ -8,7 +8,7 @@ use aumbry_client::v1;
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Refused, note};
-use crate::output::{Format, line, line_json, pairs, plain, raw, table, time};
+use crate::output::{self, Format, line, line_json, pairs, plain, table, time};
 
 /// Prints a secret, or one value of it.
 pub(super) fn secret(format: Format, field: Option<&str>, path: &str, item: &v1::KvItem) -> Result<()> {
@@ -22,12 +22,7 @@ pub(super) fn secret(format: Format, field: Option<&str>, path: &str, item: &v1:
     }
     let data: Map<String, Value> = serde_json::from_slice(&item.data).context("the secret's data is no JSON object")?;
     if let Some(field) = field {
-        let value = data.get(field);
-        let value = value.ok_or_else(|| Refused::NotFound("the secret has no such key".to_owned()))?;
-        return match (format, value) {
-            (Format::Table, Value::String(text)) => raw(text.as_bytes()),
-            (_, other) => line_json(other),
-        };
+        return output::field(format, field, data.get(field));
     }
     if format == Format::Json {
         let mut metadata = version(&info);

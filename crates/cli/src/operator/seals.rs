@@ -21,6 +21,8 @@ use crate::output::{Format, document, done, line, line_json, table, time};
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make the key of a static seal, in a new file that only its owner can read; needs no cluster
+    #[command(after_help = "Example:
+  aumbry operator seals key seal-key")]
     Key {
         /// The file; it must not exist
         file: PathBuf,
@@ -39,8 +41,12 @@ Without --share, the shares are asked for, or read from standard input, one a li
         shares: Vec<PathBuf>,
     },
     /// List the seals
+    #[command(after_help = "Example:
+  aumbry operator seals list")]
     List,
     /// Remove a seal; the shares cannot be removed
+    #[command(after_help = "Example:
+  aumbry operator seals remove KEY-ID")]
     Remove {
         /// The id of its key
         key_id: String,

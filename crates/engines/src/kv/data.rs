@@ -91,6 +91,36 @@ fn merge_object(target: &str, patch: &str, out: &mut Vec<u8>) -> Result<(), Data
     Ok(())
 }
 
+/// The keys of a document, so many levels deep, with null for each value; 0 is all levels.
+pub(super) fn subkeys(document: &SecretBytes, depth: usize) -> Result<SecretBytes, DataError> {
+    let text = document.expose_str().ok_or(DataError::Form)?;
+    // Nulls can be longer than what they stand for, as 1 is; but not by more than this.
+    let mut out = Zeroizing::new(Vec::with_capacity(text.len() * 3));
+    let levels = if depth == 0 { DEPTH_MAX } else { depth };
+    write_subkeys(text, levels, &mut out)?;
+    Ok(SecretBytes::new(std::mem::take(&mut *out)))
+}
+
+fn write_subkeys(object: &str, levels: usize, out: &mut Vec<u8>) -> Result<(), DataError> {
+    out.push(b'{');
+    for (position, (key, value)) in parse(object)?.iter().enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        serde_json::to_writer(&mut *out, &key.0).map_err(|_| DataError::Form)?;
+        out.push(b':');
+        let value = value.get();
+        let is_filled = value.starts_with('{') && value.trim_start_matches('{').trim_start() != "}";
+        if is_filled && levels > 1 {
+            write_subkeys(value, levels - 1, out)?;
+        } else {
+            out.extend_from_slice(b"null");
+        }
+    }
+    out.push(b'}');
+    Ok(())
+}
+
 /// An object's members, borrowed.
 fn parse(object: &str) -> Result<BTreeMap<Key<'_>, &RawValue>, DataError> {
     serde_json::from_str(object).map_err(|_| DataError::Form)

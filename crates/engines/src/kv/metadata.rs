@@ -6,6 +6,7 @@ use aumbry_barrier::{Kind, ObjectOptions, Txn, record};
 use aumbry_types::{LogTime, ObjectId};
 use serde::{Deserialize, Serialize};
 
+use super::config::Config;
 use super::request::{Error, MetadataChange, VersionInfo};
 
 /// One version in the metadata.
@@ -77,10 +78,14 @@ impl Metadata {
     }
 
     /// Adds the next version, and drops the oldest ones over the limit. Gives the new version and those to remove.
-    pub(super) fn add_version(&mut self, now: LogTime) -> (u64, Vec<u64>) {
+    pub(super) fn add_version(&mut self, config: &Config, now: LogTime) -> (u64, Vec<u64>) {
         self.current += 1;
         self.updated = now.0;
-        let deleted_at = match self.delete_version_after_s {
+        let after_s = match self.delete_version_after_s {
+            0 => config.delete_version_after_s,
+            own => own,
+        };
+        let deleted_at = match after_s {
             0 => 0,
             seconds => now.plus_ms(seconds.saturating_mul(1_000)).0,
         };
@@ -92,14 +97,15 @@ impl Metadata {
                 destroyed: false,
             },
         );
-        (self.current, self.trim())
+        (self.current, self.trim(config))
     }
 
     /// Drops the oldest versions over the limit and gives their numbers.
-    pub(super) fn trim(&mut self) -> Vec<u64> {
-        let keep = match self.max_versions {
-            0 => MAX_VERSIONS_DEFAULT,
-            n => n as usize,
+    pub(super) fn trim(&mut self, config: &Config) -> Vec<u64> {
+        let keep = match (self.max_versions, config.max_versions) {
+            (0, 0) => MAX_VERSIONS_DEFAULT,
+            (0, of_mount) => of_mount as usize,
+            (own, _) => own as usize,
         };
         let excess = self.versions.len().saturating_sub(keep);
         let dropped: Vec<u64> = self.versions.keys().copied().take(excess).collect();
@@ -132,15 +138,18 @@ impl Metadata {
         if change.delete_version_after_s.is_some_and(|s| s > DELETE_AFTER_S_MAX) {
             return Err(Error::Invalid("delete_version_after is at most 100 years"));
         }
-        if let Some(custom) = &change.custom {
-            check_custom(custom)?;
+        let mut custom = change.custom.clone().unwrap_or_else(|| self.custom.clone());
+        for (key, value) in &change.custom_patch {
+            match value {
+                Some(value) => custom.insert(key.clone(), value.clone()),
+                None => custom.remove(key),
+            };
         }
+        check_custom(&custom)?;
         self.max_versions = change.max_versions.unwrap_or(self.max_versions);
         self.cas_required = change.cas_required.unwrap_or(self.cas_required);
         self.delete_version_after_s = change.delete_version_after_s.unwrap_or(self.delete_version_after_s);
-        if let Some(custom) = &change.custom {
-            self.custom.clone_from(custom);
-        }
+        self.custom = custom;
         self.updated = now.0;
         Ok(())
     }
@@ -167,7 +176,7 @@ const VERSION: u8 = 1;
 /// What Vault keeps by default.
 const MAX_VERSIONS_DEFAULT: usize = 10;
 /// The metadata row holds about 20 bytes a version.
-const MAX_VERSIONS_MAX: u32 = 1_000;
+pub(super) const MAX_VERSIONS_MAX: u32 = 1_000;
 /// An audit record has room for 64 values: these and the other settings.
 const CUSTOM_MAX: usize = 60;
-const DELETE_AFTER_S_MAX: u64 = 100 * 366 * 86_400;
+pub(super) const DELETE_AFTER_S_MAX: u64 = 100 * 366 * 86_400;

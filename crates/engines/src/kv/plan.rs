@@ -5,21 +5,27 @@ use std::collections::BTreeSet;
 use aumbry_barrier::Txn;
 use aumbry_types::{ObjectId, SecretBytes, SecretPath};
 
+use super::config::Config;
 use super::data;
 use super::metadata::Metadata;
 use super::request::{BATCH_BYTES_MAX, BATCH_MAX, Error, Item, LIST_MAX, Reply, Request};
 use super::tree;
 use super::versions::{self, Fate};
 
-/// Plans a request on the mount whose root container this is.
+/// Plans a request on the mount whose root container this is, and which has these settings.
 ///
 /// # Errors
 /// [`Error`]; what was written to the transaction until then must be abandoned.
-pub fn plan(txn: &mut Txn<'_>, root: ObjectId, request: &Request) -> Result<Reply, Error> {
+pub fn plan(txn: &mut Txn<'_>, root: ObjectId, config: &Config, request: &Request) -> Result<Reply, Error> {
     match request {
-        Request::Put { path, data, cas } => put(txn, root, path, data, *cas),
-        Request::Patch { path, data, cas } => patch(txn, root, path, data, *cas),
+        Request::Put { path, data, cas } => put(txn, root, config, path, data, *cas),
+        Request::Patch { path, data, cas } => patch(txn, root, config, path, data, *cas),
         Request::Get { path, version } => get(txn, root, path, *version)?.map(Reply::Item).ok_or(Error::NotFound),
+        Request::Subkeys { path, version, depth } => {
+            let mut item = get(txn, root, path, *version)?.ok_or(Error::NotFound)?;
+            let keys = item.data.take().map(|data| data::subkeys(&data, *depth)).transpose()?;
+            Ok(Reply::Item(Item { data: keys, ..item }))
+        }
         Request::BatchGet { paths } => batch_get(txn, root, paths),
         Request::List { path, after, limit } => list(txn, root, path.as_ref(), after, *limit),
         Request::Delete { path, versions } => {
@@ -45,7 +51,7 @@ pub fn plan(txn: &mut Txn<'_>, root: ObjectId, request: &Request) -> Result<Repl
                 None => (tree::enter(txn, root, path)?, Metadata::new(now)),
             };
             metadata.change(change, now)?;
-            for version in metadata.trim() {
+            for version in metadata.trim(config) {
                 txn.delete_version(id, version);
             }
             metadata.write(txn, id);
@@ -67,6 +73,7 @@ pub fn plan(txn: &mut Txn<'_>, root: ObjectId, request: &Request) -> Result<Repl
 fn put(
     txn: &mut Txn<'_>,
     root: ObjectId,
+    config: &Config,
     path: &SecretPath,
     data: &SecretBytes,
     cas: Option<u64>,
@@ -77,32 +84,39 @@ fn put(
         Some((_, id)) => Some((*id, Metadata::read(txn, *id)?)),
         None => None,
     };
-    check_cas(existing.as_ref().map(|(_, metadata)| metadata), cas)?;
+    check_cas(config, existing.as_ref().map(|(_, metadata)| metadata), cas)?;
     let (id, metadata) = match existing {
         Some(existing) => existing,
         None => (tree::enter(txn, root, path)?, Metadata::new(txn.now())),
     };
-    Ok(write_version(txn, id, metadata, data))
+    Ok(write_version(txn, id, config, metadata, data))
 }
 
 fn patch(
     txn: &mut Txn<'_>,
     root: ObjectId,
+    config: &Config,
     path: &SecretPath,
     patch: &SecretBytes,
     cas: Option<u64>,
 ) -> Result<Reply, Error> {
     let id = existing(txn, root, path)?;
     let metadata = Metadata::read(txn, id)?;
-    check_cas(Some(&metadata), cas)?;
+    check_cas(config, Some(&metadata), cas)?;
     let item = read_item(txn, id, &metadata, metadata.current)?;
     let before = item.and_then(|item| item.data).ok_or(Error::NotFound)?;
     let after = data::merge(&before, patch)?;
-    Ok(write_version(txn, id, metadata, &after))
+    Ok(write_version(txn, id, config, metadata, &after))
 }
 
-fn write_version(txn: &mut Txn<'_>, id: ObjectId, mut metadata: Metadata, data: &SecretBytes) -> Reply {
-    let (version, dropped) = metadata.add_version(txn.now());
+pub(super) fn write_version(
+    txn: &mut Txn<'_>,
+    id: ObjectId,
+    config: &Config,
+    mut metadata: Metadata,
+    data: &SecretBytes,
+) -> Reply {
+    let (version, dropped) = metadata.add_version(config, txn.now());
     for old in dropped {
         txn.delete_version(id, old);
     }
@@ -114,16 +128,23 @@ fn write_version(txn: &mut Txn<'_>, id: ObjectId, mut metadata: Metadata, data: 
     }
 }
 
-fn check_cas(metadata: Option<&Metadata>, cas: Option<u64>) -> Result<(), Error> {
+fn check_cas(config: &Config, metadata: Option<&Metadata>, cas: Option<u64>) -> Result<(), Error> {
     let current = metadata.map_or(0, |metadata| metadata.current);
     match cas {
         Some(expected) if expected != current => Err(Error::CasMismatch { current }),
-        None if metadata.is_some_and(|metadata| metadata.cas_required) => Err(Error::CasRequired),
+        None if config.cas_required || metadata.is_some_and(|metadata| metadata.cas_required) => {
+            Err(Error::CasRequired)
+        }
         _ => Ok(()),
     }
 }
 
-fn get(txn: &mut Txn<'_>, root: ObjectId, path: &SecretPath, version: Option<u64>) -> Result<Option<Item>, Error> {
+pub(super) fn get(
+    txn: &mut Txn<'_>,
+    root: ObjectId,
+    path: &SecretPath,
+    version: Option<u64>,
+) -> Result<Option<Item>, Error> {
     let Some((_, id)) = tree::find(txn, root, path)? else {
         return Ok(None);
     };
@@ -174,7 +195,7 @@ fn read_item(txn: &mut Txn<'_>, id: ObjectId, metadata: &Metadata, version: u64)
     }))
 }
 
-fn list(
+pub(super) fn list(
     txn: &mut Txn<'_>,
     root: ObjectId,
     path: Option<&SecretPath>,

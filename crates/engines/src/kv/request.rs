@@ -28,6 +28,15 @@ pub enum Request {
         /// Which version.
         version: Option<u64>,
     },
+    /// Reads the keys of a version, and none of its values.
+    Subkeys {
+        /// The secret.
+        path: SecretPath,
+        /// Which version.
+        version: Option<u64>,
+        /// How many levels deep; 0 is all.
+        depth: usize,
+    },
     /// Reads the current versions of several secrets.
     BatchGet {
         /// The secrets, at most 100, each once, of at most 4 MiB together.
@@ -102,18 +111,22 @@ pub struct MetadataChange {
     pub delete_version_after_s: Option<u64>,
     /// The user's own pairs, replaced whole.
     pub custom: Option<BTreeMap<String, String>>,
+    /// The user's own pairs that change; `None` removes one.
+    pub custom_patch: BTreeMap<String, Option<String>>,
 }
 
 impl MetadataChange {
     /// Whether it changes nothing.
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         let Self {
             max_versions,
             cas_required,
             delete_version_after_s,
             custom,
+            custom_patch,
         } = self;
-        max_versions.is_none() && cas_required.is_none() && delete_version_after_s.is_none() && custom.is_none()
+        let has_setting = max_versions.is_some() || cas_required.is_some() || delete_version_after_s.is_some();
+        !has_setting && custom.is_none() && custom_patch.is_empty()
     }
 }
 
@@ -238,6 +251,11 @@ impl Request {
                 path: inner(path)?,
                 version: *version,
             },
+            Self::Subkeys { path, version, depth } => Self::Subkeys {
+                path: inner(path)?,
+                version: *version,
+                depth: *depth,
+            },
             Self::BatchGet { paths } => Self::BatchGet {
                 paths: paths.iter().map(inner).collect::<Result<_, _>>()?,
             },
@@ -272,7 +290,11 @@ impl Request {
     pub const fn is_write(&self) -> bool {
         !matches!(
             self,
-            Self::Get { .. } | Self::BatchGet { .. } | Self::List { .. } | Self::ReadMetadata { .. }
+            Self::Get { .. }
+                | Self::Subkeys { .. }
+                | Self::BatchGet { .. }
+                | Self::List { .. }
+                | Self::ReadMetadata { .. }
         )
     }
 
@@ -283,6 +305,7 @@ impl Request {
             Self::Put { path, .. }
             | Self::Get { path, .. }
             | Self::Patch { path, .. }
+            | Self::Subkeys { path, .. }
             | Self::Delete { path, .. }
             | Self::Undelete { path, .. }
             | Self::Destroy { path, .. }
@@ -300,6 +323,7 @@ impl Request {
         match self {
             Self::Put { .. } => "kv.put",
             Self::Get { .. } => "kv.get",
+            Self::Subkeys { .. } => "kv.subkeys",
             Self::BatchGet { .. } => "kv.batch-get",
             Self::Patch { .. } => "kv.patch",
             Self::List { .. } => "kv.list",
@@ -321,6 +345,7 @@ pub fn access(txn: &mut Txn<'_>, root: ObjectId, request: &Request) -> Result<Ve
     let one = |form: &str, path: &SecretPath, capability| vec![(format!("{form}/{}", path.as_str()), capability)];
     Ok(match request {
         Request::Get { path, .. } => one("data", path, Capability::Read),
+        Request::Subkeys { path, .. } => one("subkeys", path, Capability::Read),
         Request::BatchGet { paths } => paths
             .iter()
             .map(|path| (format!("data/{}", path.as_str()), Capability::Read))

@@ -1,13 +1,19 @@
 //! Secrets.
 
 use aumbry_barrier::Txn;
-use aumbry_engines::kv::{self, Error, Request};
+use aumbry_engines::kv::{self, Error, PlainRequest, Request};
 
 use crate::mounts::Mount;
 use crate::{Class, Failure, Reply};
 
 pub(super) fn plan(txn: &mut Txn<'_>, mount: &Mount, request: &Request) -> Result<Reply, Failure> {
-    kv::plan(txn, mount.root, request).map(Reply::Kv).map_err(failure)
+    kv::plan(txn, mount.root, &mount.options.kv, request)
+        .map(Reply::Kv)
+        .map_err(failure)
+}
+
+pub(super) fn plan_plain(txn: &mut Txn<'_>, mount: &Mount, request: &PlainRequest) -> Result<Reply, Failure> {
+    kv::plan_plain(txn, mount.root, request).map(Reply::Kv).map_err(failure)
 }
 
 fn failure(error: Error) -> Failure {

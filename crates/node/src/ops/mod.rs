@@ -2,8 +2,13 @@
 
 mod audit;
 mod cluster;
+mod explain;
 mod kv;
+mod lease;
+mod look;
+mod method;
 mod mount;
+mod page;
 mod policy;
 mod seal;
 mod token;
@@ -14,13 +19,17 @@ use aumbry_state::Member;
 use aumbry_types::NodeId;
 
 use crate::authorize::Needs;
-use crate::mounts::AuthCache;
-use crate::{Failure, Node, Operation, Reply, Request, restored};
+use crate::mounts::{AuthCache, MountTable};
+use crate::{Failure, Node, Operation, Reply, Request, logins, restored};
 
 pub(crate) use audit::wait_before;
 pub(crate) use cluster::join;
+pub(crate) use method::exists as method_exists;
+pub use mount::auth_methods;
 pub(crate) use mount::enter as enter_mount;
+pub(crate) use page::cut;
 pub(crate) use policy::enter as enter_policy;
+pub(crate) use token::create_failure;
 
 /// What follows once the record is committed and applied.
 pub(crate) enum Effect {
@@ -59,20 +68,43 @@ pub(crate) fn plan(
             let (mount, request) = needs.kv.ok_or_else(Failure::denied)??;
             kv::plan(txn, &mount, &request)?
         }
+        Operation::PlainKv(_) => {
+            let (mount, request) = needs.plain.ok_or_else(Failure::denied)??;
+            kv::plan_plain(txn, &mount, &request)?
+        }
+        Operation::MountOf(path) => mount::of(txn, auth, caller, path)?,
+        Operation::MountsSeen => mount::seen(txn, auth, caller)?,
+        Operation::Method(ask) => method::plan(txn, auth, caller, ask)?,
+        Operation::Wrapped(ask) => logins::wrapped(txn, ask)?,
+        Operation::NoRoute(no_route) => return Err(no_route.failure.clone()),
+        Operation::Capabilities { token, paths } => token::capabilities(txn, auth, caller, token, paths)?,
+        Operation::TokenList { after, limit } => token::list(txn, after, *limit)?,
         Operation::TokenCreate(create) => token::create(txn, caller, privileged, create)?,
-        Operation::TokenLookup(name) => token::lookup(txn, caller, name)?,
-        Operation::TokenRenew(name, increment_s) => token::renew(txn, caller, name, *increment_s)?,
+        Operation::TokenLookup(name) => token::lookup(txn, auth, caller, name)?,
+        Operation::TokenRenew(name, increment_s) => token::renew(txn, auth, caller, name, *increment_s)?,
         Operation::TokenRevoke(name) => token::revoke(txn, caller, name)?,
+        Operation::TokenOrphan(name) => token::revoke_orphan(txn, caller, name)?,
+        Operation::Lease(ask) => lease::plan(txn, auth, ask)?,
+        Operation::Look(look) => look::plan(txn, auth, caller, look)?,
         Operation::PolicyWrite(name, text) => policy::write(txn, name, text)?,
         Operation::PolicyRead(name) => policy::read(txn, name)?,
+        Operation::PolicyExplain(ask) => explain::explain(txn, auth, caller, ask)?,
         Operation::PolicyList => policy::list(txn)?,
         Operation::PolicyDelete(name) => policy::delete(txn, name)?,
         Operation::MountEnable {
+            table,
             path,
             kind,
             description,
-        } => mount::enable(txn, auth, path, kind, description)?,
-        Operation::MountDisable(path) => mount::disable(txn, auth, path)?,
+            options,
+        } => mount::enable(txn, auth, *table, path, (kind, description), options)?,
+        Operation::MountDisable(table, path, contents) => mount::disable(txn, auth, *table, path, *contents)?,
+        Operation::MountMove { table, from, to } => mount::relocate(txn, auth, *table, from, to)?,
+        Operation::MountTune(table, path, change) => mount::tune(txn, auth, *table, path, change)?,
+        Operation::MountRead(table, path) => mount::read(txn, auth, *table, path)?,
+        Operation::MountRows(table) => mount::table(txn, auth, *table)?,
+        Operation::KvConfigRead(path) => mount::read(txn, auth, MountTable::Secrets, path)?,
+        Operation::KvConfigWrite(path, change) => mount::tune(txn, auth, MountTable::Secrets, path, change)?,
         Operation::MountList => mount::list(txn, auth)?,
         Operation::SealAdd { key, shares } => seal::add(txn, key, shares)?,
         Operation::SealList => seal::list(txn)?,
@@ -87,8 +119,13 @@ pub(crate) fn plan(
         }
         Operation::AuditCheckpoint => return Ok((Reply::Done, Effect::Checkpoint)),
         Operation::SnapshotRelease => restored::release(txn)?,
-        Operation::Status | Operation::Seal | Operation::Members | Operation::SnapshotSave => Reply::Done,
-        Operation::Join(_) => return Err(Failure::denied()),
+        Operation::WrapData
+        | Operation::Status
+        | Operation::Seal
+        | Operation::Members
+        | Operation::SnapshotSave
+        | Operation::TokenTidy => Reply::Done,
+        Operation::Join(_) | Operation::Logical(_) | Operation::Login(_) => return Err(Failure::denied()),
     };
     Ok((reply, Effect::None))
 }

@@ -145,6 +145,7 @@ impl Bed {
             sign_node: Box::new(|_, _, _, _, _| Ok("certificate".to_owned())),
             ask_peer: Box::new(|_| Box::pin(async { None })),
             room: Box::new(move || *told.lock().expect("no test panics with it")),
+            ask_web: aumbry_node::no_web(),
             cluster,
             region: "r1".to_owned(),
         };
@@ -211,12 +212,14 @@ impl Bed {
                 token: token.duplicate(),
                 client_address: "127.0.0.1:1".to_owned(),
                 tls_identity: String::new(),
+                certificates: Vec::new(),
                 received_by: NodeId(1),
             },
             idempotency_key: key.to_owned(),
             consistency: aumbry_node::Consistency::Linearizable,
             min_index: 0,
             deadline: Instant::now() + Duration::from_secs(10),
+            sent: None,
         }
     }
 

@@ -125,3 +125,31 @@ async fn refusals_are_recorded_although_the_leadership_changes() {
     until(async || count().await > 0).await;
     assert_eq!(count().await, 1, "and once only");
 }
+
+/// A refusal that is only counted is told once it is certain that the node leads: another leader may have made the token meanwhile.
+#[tokio::test]
+async fn what_is_refused_without_a_record_is_refused_by_who_leads() {
+    let bed = Bed::open().await;
+    let gone = bed.token(Create::default()).await;
+    let revoke = Operation::TokenRevoke(TokenName::Text(gone.duplicate()));
+    assert_eq!(reason(bed.call(revoke).await), "OK");
+    let recorded = async || bed.consensus.status().audit_size;
+    let before = recorded().await;
+    for _ in 0..10 {
+        assert_eq!(reason(bed.call_as(&gone, get("secret/x")).await), "TOKEN_INVALID");
+    }
+    assert_eq!(recorded().await, before + 10);
+    // Nothing else is written: an entry is, for those who wait.
+    bed.clock.advance_ms(1_000);
+    let many = (0..20).map(|_| bed.call_as(&gone, get("secret/x")));
+    let many = futures::future::join_all(many).await;
+    assert!(many.into_iter().all(|answer| reason(answer) == "TOKEN_INVALID"));
+    assert_eq!(recorded().await, before + 11, "one for all of them");
+    bed.consensus.open.send_replace(false);
+    bed.clock.advance_ms(1_000);
+    let mut refused = Box::pin(bed.call_as(&gone, get("secret/x")));
+    assert!(futures::poll!(&mut refused).is_pending());
+    bed.consensus.local.depose();
+    assert_eq!(reason(refused.await), "NOT_LEADER");
+    bed.consensus.open.send_replace(true);
+}

@@ -5,6 +5,7 @@ mod costs;
 mod housekeeping;
 mod replays;
 mod requests;
+mod rules;
 mod seals;
 mod told;
 mod trouble;

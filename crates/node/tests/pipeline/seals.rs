@@ -38,6 +38,7 @@ fn restarted(bed: &Bed) -> Arc<Node> {
         sign_node: Box::new(|_, _, _, _, _| Ok(String::new())),
         ask_peer: Box::new(|_| Box::pin(async { None })),
         room: Box::new(|| Room::Ample),
+        ask_web: aumbry_node::no_web(),
         cluster: ClusterId::from_bytes([7; 16]),
         region: String::new(),
     };

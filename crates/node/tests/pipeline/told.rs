@@ -112,6 +112,7 @@ async fn the_largest_request_of_each_kind_is_in_its_record_whole() {
             cas_required: Some(true),
             delete_version_after_s: Some(1),
             custom: Some((0..pairs).map(|n| (format!("{n:0128}"), "v".repeat(512))).collect()),
+            ..kv::MetadataChange::default()
         };
         Operation::Kv(kv::Request::WriteMetadata { path: at(), change })
     };
@@ -127,6 +128,11 @@ async fn the_largest_request_of_each_kind_is_in_its_record_whole() {
 async fn whether_a_mount_exists_is_told_to_those_who_may_see_the_mounts() {
     let bed = Bed::open().await;
     let mount = Operation::MountEnable {
+        table: aumbry_node::MountTable::Secrets,
+        options: aumbry_node::MountOptions {
+            version: 2,
+            ..aumbry_node::MountOptions::default()
+        },
         path: aumbry_types::MountPath::parse("other").expect("is a path"),
         kind: "kv".to_owned(),
         description: String::new(),

@@ -224,6 +224,11 @@ async fn no_value_of_a_request_or_reply_stands_in_a_record() {
         Operation::PolicyWrite(Name::parse("p").expect("is a name"), "# canary".to_owned()),
         Operation::PolicyRead(Name::parse("p").expect("is a name")),
         Operation::MountEnable {
+            table: aumbry_node::MountTable::Secrets,
+            options: aumbry_node::MountOptions {
+                version: 2,
+                ..aumbry_node::MountOptions::default()
+            },
             path: aumbry_types::MountPath::parse("m").expect("is a path"),
             kind: canary(),
             description: canary(),

@@ -10,7 +10,7 @@ use crate::{PatternError, Policy, Reason};
 pub(super) fn rules(policy: &Policy) -> Vec<String> {
     let show = |rule: &crate::Rule| {
         let names: Vec<_> = rule.capabilities().iter().map(|c| c.as_str()).collect();
-        format!("{} {}", rule.pattern().as_str(), names.join(","))
+        format!("{} {}", rule.pattern(), names.join(","))
     };
     policy.rules().iter().map(show).collect()
 }
@@ -91,7 +91,28 @@ fn refused_patterns() {
     for pattern in ["a+", "a/+b/c", "a/+*", "++"] {
         check(pattern, PatternError::PlusInSegment);
     }
-    check("a/{{identity.entity.id}}", PatternError::Template);
+    for pattern in [
+        "a/{{identity.entity}}",
+        "a/{{identity.entity.id",
+        "a/identity.entity.id}}",
+        "a/{{}}",
+        "a/{{{identity.entity.id}}}",
+        "a/{{identity.entity.metadata}}",
+        "a/{{identity.entity.metadata.}}",
+        "a/{{identity.entity.custom_metadata.a}}",
+        "a/{{identity.entity.aliases.a}}",
+        "a/{{identity.entity.aliases..id}}",
+        "a/{{identity.groups.ids.g.id}}",
+        "a/{{identity.groups.names.g.name}}",
+        "a/{{identity.groups.names.id}}",
+        "a/{{time.now}}",
+        "a/{b}}",
+    ] {
+        check(pattern, PatternError::Template);
+    }
+    check("a/{{identity.entity.id}}/*/b", PatternError::StarNotLast);
+    check("a/{{identity.entity.id}}+", PatternError::PlusInSegment);
+    check("/{{identity.entity.id}}", PatternError::Path(PathError::EmptySegment));
     for pattern in ["", "/"] {
         check(pattern, PatternError::Path(PathError::Empty));
     }
@@ -123,12 +144,17 @@ fn refused() {
     in_path(r#"mount = "a""#, Reason::UnknownKey);
     in_path(r#"policy = "all""#, Reason::UnknownLegacy);
     in_path(r#"policy = 1"#, Reason::WrongType("policy is a string"));
-    in_path(
-        r#"allowed_parameters = { "a" = [] }"#,
-        Reason::Unsupported("allowed_parameters"),
-    );
-    in_path("denied_parameters {\n}", Reason::Unsupported("denied_parameters"));
-    in_path("min_wrapping_ttl = \"1s\"", Reason::Unsupported("min_wrapping_ttl"));
+    for key in [
+        "control_group",
+        "mfa_methods",
+        "list_scan_response_keys_filter_path",
+        "subscribe_event_types",
+        "conditions",
+        "mcp",
+    ] {
+        in_path(&format!("{key} = \"a\""), Reason::Unsupported(key));
+        in_path(&format!("{key} {{\n}}"), Reason::Unsupported(key));
+    }
     for value in [
         "[upper(\"read\")]",
         "a.b",
@@ -205,7 +231,7 @@ fn refused() {
     );
     check(
         r#"{"path": {"a": {"max_wrapping_ttl": 1.5}}}"#,
-        Reason::Unsupported("max_wrapping_ttl"),
+        Reason::WrongType("a wrapping TTL is a time such as \"90s\" or \"1h\", or seconds"),
         None,
     );
     check("{} {}", Reason::Syntax, first);

@@ -16,7 +16,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
-use crate::config::{ClientListener, HealthListener};
+use super::any::AnyCertificate;
+use crate::config::{ClientListener, HealthListener, HttpListener};
 
 /// Why a listener's certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,20 @@ impl Files {
         })
     }
 
+    /// None if the listener has no TLS.
+    pub(crate) fn of_http(listener: &HttpListener, clients: &ClientListener) -> Option<Self> {
+        if listener.plain {
+            return None;
+        }
+        Some(Self {
+            listener: HTTP,
+            certificate: listener.cert_file.clone().unwrap_or_else(|| clients.cert_file.clone()),
+            key: listener.key_file.clone().unwrap_or_else(|| clients.key_file.clone()),
+            authorities: clients.ca_file.clone(),
+            protocol: b"http/1.1",
+        })
+    }
+
     /// Reads all of them, for one look.
     pub(super) fn read(&self) -> Result<Contents, CertificateError> {
         let certificate = Zeroizing::new(read(&self.certificate, Readers::Any)?);
@@ -139,6 +154,7 @@ impl Files {
             .with_safe_default_protocol_versions()
             .map_err(unfit)?;
         let builder = match &self.authorities {
+            None if self.listener == HTTP => builder.with_client_cert_verifier(Arc::new(AnyCertificate(provider))),
             None => builder.with_no_client_auth(),
             Some(path) => {
                 let mut roots = RootCertStore::empty();
@@ -273,5 +289,7 @@ fn file(path: &Path, message: String) -> CertificateError {
     }
 }
 
+/// The listener whose clients may log in by certificates of any authority.
+const HTTP: &str = "http";
 /// A chain has some kilobytes; a bundle of all public authorities a quarter of a megabyte.
 const FILE_BYTES_MAX: usize = 1 << 20;

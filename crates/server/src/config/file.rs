@@ -51,6 +51,7 @@ fn read_on(text: &str) -> (Option<Config>, Vec<Misread>) {
         let lines = span.as_ref().and_then(|span| lines(&text, span));
         let key = lines
             .clone()
+            .filter(|lines| !text[lines.clone()].contains('\n'))
             .and_then(|lines| text[lines].split_once('=').map(|(key, _)| key.trim().to_owned()));
         found.push(Misread {
             place: span.as_ref().map(|span| place(&text, span.start)),

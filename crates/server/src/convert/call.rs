@@ -1,11 +1,16 @@
 //! From a call to an operation.
 
+use std::sync::Arc;
+
 use aumbry_api::v1::call::Op;
 use aumbry_api::v1::{self, token_name};
-use aumbry_auth::token::Create;
+use aumbry_auth::token::{Create, TEXT_BYTES_MAX};
+use aumbry_auth::{approle, canonical, userpass};
 use aumbry_crypto::seal::{KeyIdError, StaticKey};
 use aumbry_engines::kv;
-use aumbry_node::{Failure, JoinRequest, Operation, TokenName};
+use aumbry_logical::Verb;
+use aumbry_node::method::{LoginAsk, Shown};
+use aumbry_node::{Contents, Failure, JoinRequest, LogicalAsk, MountOptions, MountTable, Operation, Sent, TokenName};
 use aumbry_types::{MountPath, Name, NodeId, SecretBytes, SecretPath};
 use bytes::Bytes;
 
@@ -58,6 +63,7 @@ pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
                 custom: put
                     .set_custom_metadata
                     .then(|| put.custom_metadata.into_iter().collect()),
+                custom_patch: std::collections::BTreeMap::new(),
             };
             Operation::Kv(kv::Request::WriteMetadata {
                 path: path(&put.path)?,
@@ -71,16 +77,37 @@ pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
         Op::TokenLookup(lookup) => Operation::TokenLookup(token_name(lookup.token)?),
         Op::TokenRenew(renew) => Operation::TokenRenew(token_name(renew.token)?, renew.increment_s),
         Op::TokenRevoke(revoke) => Operation::TokenRevoke(token_name(revoke.token)?),
+        Op::AppRoleLogin(login) => app_role_login(login)?,
+        Op::UserpassLogin(login) => userpass_login(login)?,
         Op::PolicyPut(put) => Operation::PolicyWrite(name(&put.name)?, put.policy),
         Op::PolicyGet(get) => Operation::PolicyRead(name(&get.name)?),
         Op::PolicyList(_) => Operation::PolicyList,
         Op::PolicyDelete(delete) => Operation::PolicyDelete(name(&delete.name)?),
         Op::MountEnable(enable) => Operation::MountEnable {
+            table: MountTable::Secrets,
             path: mount(&enable.path)?,
             kind: enable.r#type,
             description: enable.description,
+            options: MountOptions {
+                version: 2,
+                ..MountOptions::default()
+            },
         },
-        Op::MountDisable(disable) => Operation::MountDisable(mount(&disable.path)?),
+        Op::MountDisable(disable) => {
+            let contents = match disable.with_contents {
+                true => Contents::Gone,
+                false => Contents::None,
+            };
+            Operation::MountDisable(MountTable::Secrets, mount(&disable.path)?, contents)
+        }
+        Op::Logical(asked) => Operation::Logical(LogicalAsk {
+            verb: verb(asked.verb()),
+            path: asked.path,
+            sent: Sent {
+                body: Arc::new(secret(asked.body)),
+                wrap_ttl_s: asked.wrap_ttl_s,
+            },
+        }),
         Op::MountList(_) => Operation::MountList,
         Op::Seal(_) => Operation::Seal,
         Op::SealAdd(add) => seal_add(add)?,
@@ -119,6 +146,32 @@ pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
     })
 }
 
+fn app_role_login(login: v1::AppRoleLoginRequest) -> Result<Operation, Failure> {
+    let shown = approle::LoginRequest {
+        role_id: login.role_id,
+        secret_id: secret(login.secret_id),
+    };
+    let mount = method(&login.mount, "approle")?;
+    let path = format!("auth/{}/login", mount.as_str());
+    let shown = Shown::AppRole(shown);
+    Ok(Operation::Login(LoginAsk { mount, path, shown }))
+}
+
+fn userpass_login(login: v1::UserpassLoginRequest) -> Result<Operation, Failure> {
+    let below = format!("login/{}", canonical(&login.username));
+    let shown = userpass::LoginRequest::new(&login.username, secret(login.password));
+    let mount = method(&login.mount, "userpass")?;
+    // As a path it is decided upon and recorded, so it must be one.
+    let path = path(&format!("auth/{}/{below}", mount.as_str()))?.as_str().to_owned();
+    let shown = Shown::Userpass(Arc::new(shown));
+    Ok(Operation::Login(LoginAsk { mount, path, shown }))
+}
+
+/// Where a method is mounted: there, if nothing is said.
+fn method(text: &str, default: &str) -> Result<MountPath, Failure> {
+    mount(if text.is_empty() { default } else { text })
+}
+
 fn seal_add(add: v1::SealAddRequest) -> Result<Operation, Failure> {
     if add.shares.len() > SHARES_MAX {
         return Err(Failure::invalid("there are at most 255 key shares"));
@@ -155,13 +208,14 @@ fn token_create(create: v1::TokenCreateRequest) -> Create {
         metadata: create.metadata.into_iter().collect(),
         orphan: create.orphan,
         no_default_policy: create.no_default_policy,
+        ..Create::default()
     }
 }
 
 fn token_name(name: Option<v1::TokenName>) -> Result<TokenName, Failure> {
     Ok(match name.and_then(|name| name.by) {
         None => TokenName::Own,
-        Some(token_name::By::Token(token)) if token.len() <= 256 => TokenName::Text(secret(token)),
+        Some(token_name::By::Token(token)) if token.len() <= TEXT_BYTES_MAX => TokenName::Text(secret(token)),
         Some(token_name::By::Accessor(accessor)) if accessor.len() <= 64 => TokenName::Accessor(accessor),
         Some(_) => return Err(Failure::invalid("this is neither a token nor an accessor")),
     })
@@ -202,3 +256,14 @@ fn secret(bytes: Bytes) -> SecretBytes {
 const SHARES_MAX: usize = 255;
 /// Ten minutes: long enough to carry a line to another machine.
 const JOIN_TTL_S: u64 = 600;
+
+const fn verb(verb: v1::Verb) -> Verb {
+    match verb {
+        v1::Verb::Read => Verb::Read,
+        v1::Verb::Write => Verb::Write,
+        v1::Verb::Patch => Verb::Patch,
+        v1::Verb::Delete => Verb::Delete,
+        v1::Verb::List => Verb::List,
+        v1::Verb::Scan => Verb::Scan,
+    }
+}

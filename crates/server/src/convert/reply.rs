@@ -13,6 +13,12 @@ use bytes::Bytes;
 pub(crate) fn answer(operation: &Operation, reply: Reply) -> Option<v1::Answer> {
     Some(match reply {
         Reply::Kv(reply) => return kv_answer(operation, reply),
+        Reply::NewToken(new) if matches!(operation, Operation::Login(_)) => v1::LoginReply {
+            header: None,
+            token: bytes(new.token),
+            info: Some(token(new.info)),
+        }
+        .into_answer(),
         Reply::NewToken(new) => v1::TokenCreateReply {
             header: None,
             token: bytes(new.token),
@@ -76,6 +82,14 @@ pub(crate) fn answer(operation: &Operation, reply: Reply) -> Option<v1::Answer> 
         .into_answer(),
         Reply::Seals(seals) => return seals_reply(operation, seals),
         Reply::Done => return done(operation),
+        // Asked by path alone.
+        Reply::MountRows(_)
+        | Reply::Capabilities(_)
+        | Reply::Json { .. }
+        | Reply::Unwrapped(_)
+        | Reply::Wrapped(_)
+        | Reply::WrappedInfo(_)
+        | Reply::LoginWaits(_) => return None,
     })
 }
 
@@ -87,7 +101,7 @@ fn done(operation: &Operation) -> Option<v1::Answer> {
         Operation::PolicyWrite(..) => v1::PolicyPutReply::default().into_answer(),
         Operation::PolicyDelete(_) => v1::PolicyDeleteReply::default().into_answer(),
         Operation::MountEnable { .. } => v1::MountEnableReply::default().into_answer(),
-        Operation::MountDisable(_) => v1::MountDisableReply::default().into_answer(),
+        Operation::MountDisable(..) => v1::MountDisableReply::default().into_answer(),
         Operation::Seal => v1::SealReply::default().into_answer(),
         Operation::Status => v1::StatusReply::default().into_answer(),
         Operation::SealRemove(_) => v1::SealRemoveReply::default().into_answer(),

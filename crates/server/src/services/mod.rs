@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aumbry_api::{Operation, Reply as _, status_of};
+use aumbry_auth::token::TEXT_BYTES_MAX;
 use aumbry_node::Evidence;
 use aumbry_types::SecretBytes;
 use prost::Message as _;
@@ -47,16 +48,26 @@ impl Services {
         Ok(response)
     }
 
+    /// This node's id, 0 before it has one.
+    pub(crate) fn own_id(&self) -> aumbry_types::NodeId {
+        self.lifecycle
+            .member()
+            .map_or(aumbry_types::NodeId(0), |member| member.raft_id())
+    }
+
+    /// The cluster's id, if the node belongs to one.
+    pub(crate) fn cluster(&self) -> Option<String> {
+        self.lifecycle.member().map(|member| member.cluster().to_string())
+    }
+
     fn evidence<T>(&self, request: &Request<T>) -> Result<Evidence, Status> {
         let peer = request.extensions().get::<Peer>();
         Ok(Evidence {
             token: token(request.metadata())?,
             client_address: peer.map(|peer| peer.address.to_string()).unwrap_or_default(),
             tls_identity: peer.and_then(|peer| peer.certificate.clone()).unwrap_or_default(),
-            received_by: self
-                .lifecycle
-                .member()
-                .map_or(aumbry_types::NodeId(0), |member| member.raft_id()),
+            received_by: self.own_id(),
+            certificates: peer.map(|peer| peer.chain.to_vec()).unwrap_or_default(),
         })
     }
 
@@ -83,14 +94,14 @@ fn token(metadata: &MetadataMap) -> Result<SecretBytes, Status> {
     let token = value
         .as_bytes()
         .strip_prefix(b"Bearer ")
-        .filter(|token| token.len() <= TOKEN_BYTES_MAX);
+        .filter(|token| token.len() <= TEXT_BYTES_MAX);
     let token =
         token.ok_or_else(|| Status::unauthenticated("the authorization header must be `Bearer` and a token"))?;
     Ok(SecretBytes::new(token.to_vec()))
 }
 
 /// The form of gRPC's timeouts: at most eight digits and a unit.
-fn parse_timeout(text: &str) -> Option<Duration> {
+pub(crate) fn parse_timeout(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let digits = &text[..text.len() - unit.len_utf8()];
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -107,8 +118,6 @@ fn parse_timeout(text: &str) -> Option<Duration> {
         _ => return None,
     })
 }
-
-const TOKEN_BYTES_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {

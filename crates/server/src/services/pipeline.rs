@@ -2,7 +2,9 @@
 
 use aumbry_api::v1;
 use aumbry_api::v1::audit_service_server::AuditService;
+use aumbry_api::v1::auth_service_server::AuthService;
 use aumbry_api::v1::kv_service_server::KvService;
+use aumbry_api::v1::logical_service_server::LogicalService;
 use aumbry_api::v1::mount_service_server::MountService;
 use aumbry_api::v1::policy_service_server::PolicyService;
 use aumbry_api::v1::token_service_server::TokenService;
@@ -42,6 +44,11 @@ service!(TokenService {
     revoke(TokenRevokeRequest) -> TokenRevokeReply;
 });
 
+service!(AuthService {
+    app_role_login(AppRoleLoginRequest) -> LoginReply;
+    userpass_login(UserpassLoginRequest) -> LoginReply;
+});
+
 service!(PolicyService {
     put(PolicyPutRequest) -> PolicyPutReply;
     get(PolicyGetRequest) -> PolicyGetReply;
@@ -58,4 +65,8 @@ service!(MountService {
 service!(AuditService {
     read(AuditReadRequest) -> AuditReadReply;
     checkpoint(AuditCheckpointRequest) -> AuditCheckpointReply;
+});
+
+service!(LogicalService {
+    call(LogicalRequest) -> LogicalReply;
 });

@@ -25,7 +25,7 @@ pub(crate) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Sen
 
 impl Services {
     /// Sends a backup that reflects at least this index. The request for it is on record by then.
-    pub(super) async fn send_backup(&self, index: LogIndex) -> Result<Messages<v1::SnapshotPart>, Status> {
+    pub(crate) async fn send_backup(&self, index: LogIndex) -> Result<Messages<v1::SnapshotPart>, Status> {
         use aumbry_state::Consensus as _;
         let permit = self.one_backup()?;
         let member = self.lifecycle.member().ok_or_else(stopping)?;

@@ -144,6 +144,8 @@ pub(crate) struct Disk {
     /// Bodies that were written and not synced.
     unsynced: BTreeMap<PathBuf, Vec<Body>>,
     generation: u64,
+    /// Whether what was durable is gone, or is as it was before.
+    is_spoilt: bool,
 }
 
 fn disk<R>(host: HostId, look: impl FnOnce(&mut Disk) -> R) -> R {
@@ -203,25 +205,39 @@ pub fn flip_a_bit(host: HostId, chance: u64) -> Option<u64> {
     })
 }
 
-/// How the entry at an index of the durable log of a host begins.
+/// How the entry at an index of the log of a host begins, durable or on its way to be.
 #[must_use]
 pub fn beginning(host: HostId, index: u64, bytes: usize) -> Option<Bytes> {
-    disk(host, |disk| Some(disk.log.durable.entries.get(&index)?.slice(..bytes)))
+    let written = |op: &Op| match &op.change {
+        Change::Append(entries) => entries.iter().find(|(at, _)| *at == index).map(|(_, entry)| entry.slice(..bytes)),
+        _ => None,
+    };
+    disk(host, |disk| {
+        let log = &disk.log;
+        let durable = || Some(log.durable.entries.get(&index)?.slice(..bytes));
+        log.queue.iter().rev().find_map(written).or_else(durable)
+    })
 }
 
-/// Whether the durable log of a host has an entry that begins with these bytes at an index, or had it before it was purged.
+/// Whether the durable log of a host has an entry that begins with these bytes at an index, or had it before it was purged; or may have had it, before
+/// something was done to the disk.
 #[must_use]
 pub fn holds(host: HostId, index: u64, beginning: &[u8]) -> bool {
     disk(host, |disk| {
         let log = &disk.log.durable;
         let entry = log.entries.get(&index);
-        entry.is_some_and(|entry| entry.starts_with(beginning)) || log.purged.is_some_and(|purged| purged >= index)
+        let is_there = entry.is_some_and(|entry| entry.starts_with(beginning));
+        is_there || log.purged.is_some_and(|purged| purged >= index) || disk.is_spoilt
     })
 }
 
 /// Forgets everything on a disk.
 pub fn wipe(host: HostId) {
-    let old = with(|world| world.disks.insert(host, Disk::default()));
+    let empty = Disk {
+        is_spoilt: true,
+        ..Disk::default()
+    };
+    let old = with(|world| world.disks.insert(host, empty));
     drop(old);
 }
 
@@ -249,6 +265,7 @@ pub fn copy(host: HostId) -> Copy {
 /// Puts a copy back: an old image of the whole disk.
 pub fn restore(host: HostId, copy: Copy) {
     disk(host, |disk| {
+        disk.is_spoilt = true;
         disk.log.durable = copy.log;
         disk.log.floor = copy.floor;
         disk.rows = copy.rows;

@@ -186,6 +186,33 @@ fn record_header(seed: u32, kind: u32, number: u64, content: &[u8]) -> [u8; RECO
     header
 }
 
+/// Sets the checksums of the frame at the beginning of the bytes right, as far as its lengths allow, and returns its size in whole sectors.
+/// None if there is none, or it is longer than the bytes. For the fuzzer, which has to get past them.
+pub(super) fn mend(bytes: &mut [u8], salt: u64) -> Option<usize> {
+    let length = u32_at(bytes.first_chunk::<FRAME_HEADER_BYTES>()?, 16) as usize;
+    if !bytes.starts_with(&FRAME_MAGIC) || length < FRAME_HEADER_BYTES || length > bytes.len() {
+        return None;
+    }
+    let seed = seed(salt);
+    let (mut at, mut digest, mut records) = (FRAME_HEADER_BYTES, seed, 0_u32);
+    while at + RECORD_HEADER_BYTES <= length {
+        let end = at + RECORD_HEADER_BYTES + u32_at(&bytes[at..], 8) as usize;
+        if end > length {
+            break;
+        }
+        let checksum = crc32c::crc32c_append(seed, &bytes[at + 4..end]);
+        bytes[at..at + 4].copy_from_slice(&checksum.to_be_bytes());
+        digest = crc32c::crc32c_append(digest, &bytes[at..at + RECORD_HEADER_BYTES]);
+        records += 1;
+        at = end;
+    }
+    bytes[20..24].copy_from_slice(&records.to_be_bytes());
+    bytes[24..28].copy_from_slice(&digest.to_be_bytes());
+    let checksum = crc32c::crc32c_append(seed, &bytes[8..FRAME_HEADER_BYTES]);
+    bytes[4..8].copy_from_slice(&checksum.to_be_bytes());
+    Some(whole_sectors(length))
+}
+
 /// The size of a frame with records of this size in all, in whole sectors.
 pub(super) const fn frame_len(records: usize) -> usize {
     whole_sectors(FRAME_HEADER_BYTES + records)

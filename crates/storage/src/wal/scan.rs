@@ -82,7 +82,8 @@ impl Scan {
                 tail = Some((segment.path().to_owned(), end));
             }
             if let Some(mut tail) = tail.as_ref()
-                && let Some((later, offset)) = scan.later_batch(&content[end as usize..], segment.salt)
+                && let Some((later, offset)) =
+                    scan.later_batch(content.get(end as usize..).unwrap_or_default(), segment.salt)
             {
                 // It is the first one here, unless it is the one that goes on from here that was found.
                 let here = (segment.path().to_owned(), end);
@@ -130,8 +131,9 @@ impl Scan {
             for record in records {
                 self.apply(record, segment, at).map_err(damaged)?;
             }
+            let next = header.batch.checked_add(1);
+            self.batch = next.ok_or_else(|| damaged(IMPOSSIBLE.to_owned()))?;
             at += whole_sectors(header.length);
-            self.batch += 1;
         }
         Ok(at as u64)
     }
@@ -144,6 +146,8 @@ impl Scan {
 
     fn apply(&mut self, record: Read, segment: &Segment, at: usize) -> Result<(), String> {
         match record {
+            // Each index has a next one.
+            Read::Entry { index: u64::MAX, .. } | Read::Purge(u64::MAX, _) => return Err(IMPOSSIBLE.to_owned()),
             Read::State(_) => return Err("has the state of the log where it is not expected".to_owned()),
             Read::Entry { index, offset, size } => {
                 if let Some(next) = self.state.next().filter(|next| *next != index) {
@@ -210,5 +214,6 @@ impl Scan {
     }
 }
 
+const IMPOSSIBLE: &str = "has a number that no log reaches";
 /// The number of the first segment of a log.
 pub(super) const FIRST: u64 = 1;

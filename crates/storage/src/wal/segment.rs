@@ -151,18 +151,25 @@ impl Segment {
     }
 
     fn header(&self) -> [u8; SECTOR_BYTES] {
-        let mut header = [0; SECTOR_BYTES];
-        header[..8].copy_from_slice(MAGIC);
-        for (at, number) in [self.number, self.salt, self.previous, self.bytes]
-            .into_iter()
-            .enumerate()
-        {
-            header[8 + 8 * at..][..8].copy_from_slice(&number.to_be_bytes());
-        }
-        let checksum = crc32c::crc32c(&header[..40]);
-        header[40..44].copy_from_slice(&checksum.to_be_bytes());
-        header
+        header(self.number, self.salt, self.previous, self.bytes)
     }
+}
+
+/// What a segment begins with.
+pub(super) fn header(number: u64, salt: u64, previous: u64, bytes: u64) -> [u8; SECTOR_BYTES] {
+    let mut header = [0; SECTOR_BYTES];
+    header[..8].copy_from_slice(MAGIC);
+    for (at, number) in [number, salt, previous, bytes].into_iter().enumerate() {
+        header[8 + 8 * at..][..8].copy_from_slice(&number.to_be_bytes());
+    }
+    mend(&mut header);
+    header
+}
+
+/// Sets the checksum of a header right.
+pub(super) fn mend(header: &mut [u8]) {
+    let checksum = crc32c::crc32c(&header[..40]);
+    header[40..44].copy_from_slice(&checksum.to_be_bytes());
 }
 
 /// The name of a segment.
@@ -179,7 +186,7 @@ pub(super) fn number(name: &str) -> Option<u64> {
 fn is_header(header: &[u8; HEADER_BYTES]) -> bool {
     header.starts_with(MAGIC)
         && u32_at(header, 40) == crc32c::crc32c(&header[..40])
-        && u64_at(header, 32) > FRAMES_START
+        && (FRAMES_START + 1..=BYTES_MAX).contains(&u64_at(header, 32))
 }
 
 fn open(path: &Path, access: Access) -> Result<File, StorageError> {
@@ -218,6 +225,8 @@ pub(super) const SPARE: &str = ".spare";
 const SEGMENT: &str = ".seg";
 const MAGIC: &[u8; 8] = b"aumwal\x00\x01";
 const HEADER_BYTES: usize = 44;
+/// The place of an entry in a segment has 32 bits.
+const BYTES_MAX: u64 = u32::MAX as u64;
 /// What a disk takes in some milliseconds.
 const SYNC_BYTES: u64 = 4 << 20;
 /// The kernel caches what is written at once as one large page, and looks through all of it at each sync of a part.

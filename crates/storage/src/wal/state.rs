@@ -55,7 +55,7 @@ impl State {
 
     pub(super) fn put(&mut self, key: Meta, value: Bytes) {
         self.meta[key as usize] = Some(value);
-        self.votes += u64::from(key == Meta::Vote);
+        self.votes = self.votes.saturating_add(u64::from(key == Meta::Vote));
     }
 
     pub(super) fn encoded_len(&self) -> usize {

@@ -1,0 +1,16 @@
+//! TLS certificates: who connects with a certificate that is named here, or that an authority named here signed, gets in.
+//!
+//! What it guarantees: the connection proved that its other end has the certificate's key; the chain, its times and its purpose are verified by webpki,
+//! and what the certificate says is compared with what an entry demands. Whatever is wrong, a client is told the same; why is on record.
+//! What it does not do: fetch lists of revoked certificates or ask anybody (OCSP). Lists are written here.
+
+mod entry;
+mod facts;
+mod login;
+mod request;
+
+pub use login::{Challenge, LoginRequest, Verified, login, prepare};
+pub use request::{Request, plan};
+
+/// What a client is told of any refusal.
+pub const REFUSED: &str = "invalid certificate or no client certificate supplied";

@@ -1,0 +1,9 @@
+//! JWT: whose tokens are taken, and what is demanded of them.
+
+mod bed;
+#[path = "../../../barrier/tests/common/mod.rs"]
+mod common;
+mod logins;
+mod paths;
+#[path = "signer.rs"]
+mod signer;

@@ -1,0 +1,219 @@
+//! What is asked of auth methods: requests about their roles and users, and logins.
+
+use std::sync::Arc;
+
+use aumbry_auth::identity::mfa;
+use aumbry_auth::token::logical::RoleRequest;
+use aumbry_auth::{Error, KeptRequest, approle, cert, cubbyhole, identity, jwt, kubernetes, userpass};
+use aumbry_types::{MountPath, SecretBytes};
+
+use crate::{Class, Failure, quotas};
+
+/// One named value of a request, for its record.
+pub struct Said {
+    /// The name of the field.
+    pub name: String,
+    /// The value, as text or JSON.
+    pub value: SecretBytes,
+    /// Whether the record may show it.
+    pub is_clear: bool,
+}
+
+/// What is asked by path of something that speaks JSON by itself.
+pub enum Asked {
+    /// Of an AppRole mount.
+    AppRole(MountPath, approle::Request),
+    /// Of a userpass mount.
+    Userpass(MountPath, userpass::Request),
+    /// Of a jwt mount, or one of its other name, oidc.
+    Jwt(MountPath, KeptRequest),
+    /// Of a kubernetes mount.
+    Kubernetes(MountPath, KeptRequest),
+    /// Of a cert mount.
+    Cert(MountPath, cert::Request),
+    /// Of the roles of tokens.
+    TokenRole(RoleRequest),
+    /// Of the caller's cubbyhole.
+    Cubbyhole(cubbyhole::Request),
+    /// Of entities and groups.
+    Identity(identity::Request),
+    /// Of second factors.
+    Mfa(mfa::Request),
+    /// Of rate limits.
+    Quota(quotas::Request),
+}
+
+/// A request by path, in the form in which it is decided, recorded and planned.
+pub struct MethodAsk {
+    /// The whole path, in its canonical form.
+    pub path: String,
+    /// The capability, unless a write finds nothing there: then it is `create`.
+    pub verb: aumbry_logical::Verb,
+    /// What is asked.
+    pub asked: Asked,
+    /// What was said, for the record.
+    pub said: Vec<Said>,
+}
+
+impl MethodAsk {
+    /// Whether it changes anything.
+    pub(crate) const fn is_write(&self) -> bool {
+        match &self.asked {
+            Asked::AppRole(_, request) => request.is_write(),
+            Asked::Userpass(_, request) => request.is_write(),
+            Asked::Jwt(_, request) | Asked::Kubernetes(_, request) => request.is_write(),
+            Asked::Cert(_, request) => request.is_write(),
+            Asked::TokenRole(request) => request.is_write(),
+            Asked::Cubbyhole(request) => request.is_write(),
+            Asked::Identity(request) => request.is_write(),
+            Asked::Mfa(request) => request.is_write(),
+            Asked::Quota(request) => request.is_write(),
+        }
+    }
+
+    /// Its name in audit records.
+    pub(crate) const fn name(&self) -> &'static str {
+        match (&self.asked, self.is_write()) {
+            (Asked::AppRole(..), true) => "approle.write",
+            (Asked::AppRole(..), false) => "approle.read",
+            (Asked::Userpass(..), true) => "userpass.write",
+            (Asked::Userpass(..), false) => "userpass.read",
+            (Asked::Jwt(..), true) => "jwt.write",
+            (Asked::Jwt(..), false) => "jwt.read",
+            (Asked::Kubernetes(..), true) => "kubernetes.write",
+            (Asked::Kubernetes(..), false) => "kubernetes.read",
+            (Asked::Cert(..), true) => "cert.write",
+            (Asked::Cert(..), false) => "cert.read",
+            (Asked::TokenRole(_), true) => "token.role.write",
+            (Asked::TokenRole(_), false) => "token.role.read",
+            (Asked::Cubbyhole(_), true) => "cubbyhole.write",
+            (Asked::Cubbyhole(_), false) => "cubbyhole.read",
+            (Asked::Identity(_), true) => "identity.write",
+            (Asked::Identity(_), false) => "identity.read",
+            (Asked::Mfa(_), true) => "mfa.write",
+            (Asked::Mfa(_), false) => "mfa.read",
+            (Asked::Quota(_), true) => "quota.write",
+            (Asked::Quota(_), false) => "quota.read",
+        }
+    }
+}
+
+/// What is shown at a login.
+pub enum Shown {
+    /// A role id and a secret id.
+    AppRole(approle::LoginRequest),
+    /// A name and a password. It goes to another thread to be verified.
+    Userpass(Arc<userpass::LoginRequest>),
+    /// Codes for a login that waits for them, at any mount.
+    SecondFactor(mfa::Validation),
+    /// A token of an issuer.
+    Jwt(jwt::LoginRequest),
+    /// A token of a service account.
+    Kubernetes(kubernetes::LoginRequest),
+    /// The certificate of the connection.
+    Cert(cert::LoginRequest),
+}
+
+/// A login. It takes no token.
+pub struct LoginAsk {
+    /// Where the method is mounted, without `auth/`.
+    pub mount: MountPath,
+    /// The whole path, in its canonical form.
+    pub path: String,
+    /// What is shown.
+    pub shown: Shown,
+}
+
+impl LoginAsk {
+    /// Its name in audit records.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self.shown {
+            Shown::AppRole(_) => "approle.login",
+            Shown::Userpass(_) => "userpass.login",
+            Shown::SecondFactor(_) => "mfa.validate",
+            Shown::Jwt(_) => "jwt.login",
+            Shown::Kubernetes(_) => "kubernetes.login",
+            Shown::Cert(_) => "cert.login",
+        }
+    }
+
+    /// The role that it names, for limits on it.
+    pub(crate) fn role(&self) -> Option<&str> {
+        match &self.shown {
+            // A role id is no name.
+            Shown::AppRole(_) | Shown::Userpass(_) | Shown::SecondFactor(_) => None,
+            Shown::Jwt(shown) => shown.role_text(),
+            Shown::Kubernetes(shown) => shown.role_text(),
+            Shown::Cert(shown) => shown.name_text(),
+        }
+    }
+
+    /// What a client is told of any refusal.
+    pub(crate) const fn refusal(&self) -> &'static str {
+        match self.shown {
+            Shown::AppRole(_) => "invalid role or secret ID",
+            Shown::Userpass(_) => "invalid username or password",
+            Shown::SecondFactor(_) => "login MFA validation failed",
+            Shown::Jwt(_) => jwt::REFUSED,
+            Shown::Kubernetes(_) => kubernetes::REFUSED,
+            Shown::Cert(_) => cert::REFUSED,
+        }
+    }
+
+    /// The type of its mount.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self.shown {
+            Shown::AppRole(_) => "approle",
+            Shown::Userpass(_) => "userpass",
+            Shown::SecondFactor(_) => "",
+            Shown::Jwt(_) => "jwt",
+            Shown::Kubernetes(_) => "kubernetes",
+            Shown::Cert(_) => "cert",
+        }
+    }
+}
+
+/// What is done with a wrapped reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwrapping {
+    /// It is opened.
+    Open,
+    /// It is told of.
+    Lookup,
+    /// It is wrapped anew.
+    Rewrap,
+}
+
+/// A request about a wrapped reply. The wrapping token itself is enough for it.
+pub struct WrappedAsk {
+    /// What is to be done.
+    pub what: Unwrapping,
+    /// The wrapping token.
+    pub token: SecretBytes,
+}
+
+impl WrappedAsk {
+    /// Its name in audit records.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self.what {
+            Unwrapping::Open => "wrapping.unwrap",
+            Unwrapping::Lookup => "wrapping.lookup",
+            Unwrapping::Rewrap => "wrapping.rewrap",
+        }
+    }
+}
+
+/// What a method's error is to a client.
+#[must_use]
+pub fn failure(error: Error) -> Failure {
+    match error {
+        Error::NotFound => Failure::new(Class::NotFound, "NOT_FOUND", error.to_string()),
+        Error::Unsupported => Failure::new(
+            Class::InvalidArgument,
+            "UNSUPPORTED_OPERATION",
+            "unsupported operation on this path",
+        ),
+        Error::Field(_) | Error::Invalid(_) => Failure::invalid(error.to_string()),
+        Error::Damaged(damaged) => damaged.into(),
+    }
+}

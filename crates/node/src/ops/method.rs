@@ -1,0 +1,106 @@
+//! What auth methods, roles of tokens and cubbyholes do with requests by path.
+
+use aumbry_auth::identity::{self, Mounts, mfa};
+use aumbry_auth::{Answer, Caller, Error, NAMESPACE_ROOT, approle, cert, cubbyhole, jwt, kubernetes, userpass};
+use aumbry_barrier::Txn;
+use aumbry_types::{MountPath, ObjectId, SecretBytes};
+
+use crate::logins;
+use crate::method::{Asked, MethodAsk, failure};
+use crate::mounts::AuthCache;
+use crate::{Failure, Reply, quotas};
+
+/// Whether what a write is about is there.
+pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -> Result<bool, Failure> {
+    let found = match &ask.asked {
+        Asked::AppRole(mount, request) => {
+            let mount = root(txn, auth, mount, "approle")?;
+            approle::exists(txn, mount, request)
+        }
+        Asked::Userpass(mount, request) => {
+            let mount = root(txn, auth, mount, "userpass")?;
+            userpass::exists(txn, mount, request)
+        }
+        Asked::Jwt(mount, request) => {
+            let mount = root(txn, auth, mount, "jwt")?;
+            request.exists(txn, mount)
+        }
+        Asked::Kubernetes(mount, request) => {
+            let mount = root(txn, auth, mount, "kubernetes")?;
+            request.exists(txn, mount)
+        }
+        Asked::Cert(mount, request) => {
+            let mount = root(txn, auth, mount, "cert")?;
+            request.exists(txn, mount)
+        }
+        Asked::TokenRole(request) => request.exists(txn),
+        Asked::Cubbyhole(_) | Asked::Mfa(_) => Ok(true),
+        Asked::Identity(request) => identity::exists(txn, request),
+        Asked::Quota(request) => quotas::exists(txn, request),
+    };
+    found.map_err(failure)
+}
+
+pub(super) fn plan(
+    txn: &mut Txn<'_>,
+    auth: &mut AuthCache,
+    caller: &Caller,
+    ask: &MethodAsk,
+) -> Result<Reply, Failure> {
+    let answer = match &ask.asked {
+        Asked::AppRole(mount, request) => {
+            let mount = root(txn, auth, mount, "approle")?;
+            approle::plan(txn, mount, request)
+        }
+        Asked::Userpass(mount, request) => {
+            let mount = root(txn, auth, mount, "userpass")?;
+            userpass::plan(txn, mount, request)
+        }
+        Asked::Jwt(mount, request) => {
+            let mount = root(txn, auth, mount, "jwt")?;
+            jwt::plan(txn, mount, request)
+        }
+        Asked::Kubernetes(mount, request) => {
+            let mount = root(txn, auth, mount, "kubernetes")?;
+            kubernetes::plan(txn, mount, request)
+        }
+        Asked::Cert(mount, request) => {
+            let mount = root(txn, auth, mount, "cert")?;
+            cert::plan(txn, mount, request)
+        }
+        Asked::TokenRole(request) => request.plan(txn),
+        Asked::Cubbyhole(request) => cubbyhole::plan(txn, caller, request),
+        Asked::Mfa(request) => {
+            if request.is_write() {
+                txn.bump_auth_generation(NAMESPACE_ROOT);
+            }
+            mfa::plan(txn, caller, request)
+        }
+        Asked::Quota(request) => {
+            if request.is_write() {
+                txn.bump_auth_generation(NAMESPACE_ROOT);
+            }
+            quotas::plan(txn, request)
+        }
+        Asked::Identity(request) => {
+            let mounts = auth.named_mounts(txn)?;
+            if request.is_write() {
+                txn.bump_auth_generation(NAMESPACE_ROOT);
+            }
+            identity::plan(txn, Mounts(&mounts), request)
+        }
+    };
+    let Answer { data, warnings } = answer.map_err(failure)?;
+    let encode = |data| serde_json::to_vec(&data).map(SecretBytes::new);
+    let data = data.map(encode).transpose();
+    let data = data.map_err(|_| Failure::internal("the answer cannot be written as JSON"))?;
+    Ok(Reply::Json {
+        data: data.unwrap_or_default(),
+        warnings: warnings.into_iter().map(str::to_owned).collect(),
+    })
+}
+
+fn root(txn: &mut Txn<'_>, auth: &mut AuthCache, mount: &MountPath, kind: &str) -> Result<ObjectId, Failure> {
+    let mount = logins::find(txn, auth, mount.as_str(), kind)?;
+    mount.map(|mount| mount.root).ok_or_else(|| failure(Error::NotFound))
+}

@@ -1,0 +1,137 @@
+//! From paths to operations, and from replies to JSON: what the HTTP interface and the generic gRPC service speak. Whatever is reached here is an
+//! operation that the typed services reach as well: neither has rules of its own.
+
+mod auth;
+mod content;
+mod identity;
+mod kv;
+mod leases;
+mod manual;
+mod mounts;
+mod policy;
+mod sys;
+mod table;
+mod tell;
+mod token;
+
+use aumbry_logical::{Body, FieldError, Verb};
+use aumbry_node::{Class, Failure, LogicalAsk, NoRoute, Operation, Reply, Request};
+use aumbry_types::SecretPath;
+
+pub(crate) use content::{Content, encode, time};
+pub(crate) use table::{NodePath, open};
+
+use crate::member::Member;
+
+/// Turns a reply into what is told of it.
+type Render = Box<dyn FnOnce(&Member, Reply) -> Result<Content, Failure> + Send>;
+
+/// What a path came to.
+pub(crate) struct Resolved {
+    /// The operation.
+    pub(crate) operation: Operation,
+    /// What is told of its reply.
+    pub(crate) render: Render,
+    /// Whether there being nothing is as good as having removed it, as clients of this interface expect. It is on record as what it is.
+    pub(crate) is_absence_done: bool,
+}
+
+impl Resolved {
+    fn new(
+        operation: Operation,
+        render: impl FnOnce(&Member, Reply) -> Result<Content, Failure> + Send + 'static,
+    ) -> Self {
+        Self {
+            operation,
+            render: Box::new(render),
+            is_absence_done: false,
+        }
+    }
+
+    /// The same, with nothing there as good as done.
+    const fn or_absent(mut self) -> Self {
+        self.is_absence_done = true;
+        self
+    }
+
+    /// An operation of which nothing is told but that it was done.
+    fn silent(operation: Operation) -> Self {
+        Self::new(operation, |_, _| Ok(Content::default()))
+    }
+}
+
+/// One request by path, taken apart.
+struct Asked<'a> {
+    verb: Verb,
+    /// The whole path, checked.
+    path: &'a SecretPath,
+    /// Without a slash at its end.
+    segments: Vec<&'a str>,
+    /// The bytes of the body, for what must stay as it was sent.
+    raw: &'a [u8],
+    body: Body,
+    /// Whether the answer is to be wrapped.
+    is_wrapped: bool,
+    request: &'a Request,
+}
+
+/// Finds the operation that a path stands for, as the leader's next plan would see it. What leads nowhere is an operation too: one that tells so to
+/// those who may use the path.
+///
+/// # Errors
+/// [`Failure`] if the path or the body is malformed, whoever asks.
+pub(crate) async fn resolve(member: &Member, request: &Request, ask: &LogicalAsk) -> Result<Resolved, Failure> {
+    let text = ask.path.strip_suffix('/').unwrap_or(&ask.path);
+    let path = SecretPath::parse(text).map_err(|error| Failure::invalid(error.to_string()))?;
+    let body = Body::parse(ask.sent.body.expose()).map_err(|error| Failure::invalid(error.to_string()))?;
+    let asked = Asked {
+        verb: ask.verb,
+        segments: path.as_str().split('/').collect(),
+        path: &path,
+        raw: ask.sent.body.expose(),
+        body,
+        is_wrapped: ask.sent.wrap_ttl_s > 0,
+        request,
+    };
+    let resolved = match asked.segments[0] {
+        "sys" | "cubbyhole" | "identity" => table::resolve(&asked),
+        "auth" => auth::resolve(member, &asked).await,
+        _ => kv::resolve(member, &asked),
+    };
+    match resolved {
+        Ok(resolved) => Ok(resolved),
+        Err(failure) if failure.class == Class::Unavailable => Err(failure),
+        Err(failure) => Ok(Resolved::silent(Operation::NoRoute(NoRoute {
+            path: asked.path.as_str().to_owned(),
+            verb: asked.verb,
+            failure,
+        }))),
+    }
+}
+
+/// Nothing serves the path.
+fn no_route() -> Failure {
+    Failure::new(
+        Class::NotFound,
+        "NO_HANDLER",
+        "no handler for route; no engine or method serves this path",
+    )
+}
+
+/// The path is there, and not for this.
+fn unsupported() -> Failure {
+    Failure::new(
+        Class::InvalidArgument,
+        "UNSUPPORTED_OPERATION",
+        "unsupported operation on this path",
+    )
+}
+
+fn malformed(error: FieldError) -> Failure {
+    Failure::invalid(error.to_string())
+}
+
+/// A reply that does not go with its operation: a bug.
+fn mismatched() -> Failure {
+    Failure::internal("the reply does not go with the request")
+}

@@ -1,0 +1,149 @@
+//! `sys/`: the system, as far as it takes a token. What everybody may ask is answered before it comes here.
+
+use aumbry_auth::canonical;
+use aumbry_node::method::{Asked as Method, Unwrapping, WrappedAsk, failure};
+use aumbry_node::{Failure, Operation, Reply, TokenName, quotas};
+use aumbry_types::{NodeId, SecretBytes};
+use serde_json::{Map, Value, json};
+
+use super::content::{Content, encode};
+use super::{Asked, Resolved, auth, malformed, mismatched};
+
+/// What the caller may do.
+pub(super) fn own_capabilities(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    capabilities(asked, TokenName::Own)
+}
+
+/// What the holder of a token may do.
+pub(super) fn capabilities_of_token(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    let token = asked.body.required_text("token").map_err(malformed)?;
+    capabilities(asked, TokenName::Text(SecretBytes::from(token)))
+}
+
+/// What the holder of the token with an accessor may do.
+pub(super) fn capabilities_by_accessor(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    let accessor = asked.body.required_text("accessor").map_err(malformed)?;
+    capabilities(asked, TokenName::Accessor(accessor))
+}
+
+/// Wraps what is sent.
+pub(super) fn wrap(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    if !asked.is_wrapped {
+        return Err(Failure::invalid(
+            "endpoint requires response wrapping to be used: say for how long in X-Vault-Wrap-TTL",
+        ));
+    }
+    let data = asked.body.object().clone();
+    Ok(Resolved::new(Operation::WrapData, move |_, _| Content::data(&data)))
+}
+
+/// Opens what was wrapped.
+pub(super) fn unwrap(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    wrapped(asked, Unwrapping::Open)
+}
+
+/// Wraps it anew.
+pub(super) fn rewrap(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    wrapped(asked, Unwrapping::Rewrap)
+}
+
+/// Tells of it.
+pub(super) fn lookup_wrapped(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    wrapped(asked, Unwrapping::Lookup)
+}
+
+/// Seals the node.
+pub(super) fn seal(_: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    Ok(Resolved::silent(Operation::Seal))
+}
+
+/// Makes the leader hand over.
+pub(super) fn step_down(_: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    Ok(Resolved::silent(Operation::StepDown))
+}
+
+/// The members of the cluster.
+pub(super) fn members(_: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    Ok(Resolved::new(Operation::Members, |member, _| {
+        Content::data(&shown_members(member))
+    }))
+}
+
+/// Removes one.
+pub(super) fn remove(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    let id = asked.body.count("server_id").map_err(malformed)?;
+    let id = id.ok_or_else(|| Failure::invalid("server_id is required"))?;
+    Ok(Resolved::silent(Operation::Remove(NodeId(id))))
+}
+
+/// Rate limits.
+pub(super) fn quotas(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    let below = canonical(&asked.segments[2..].join("/"));
+    let request = quotas::Request::parse(asked.verb, &below, asked.body.duplicate()).map_err(failure)?;
+    Ok(auth::method(
+        asked,
+        format!("sys/quotas/{below}"),
+        Method::Quota(request),
+    ))
+}
+
+/// What is done with a wrapping token: the one that is named, or the one that the caller shows as its own.
+fn wrapped(asked: &Asked<'_>, what: Unwrapping) -> Result<Resolved, Failure> {
+    let named = asked
+        .body
+        .secret("token")
+        .map_err(malformed)?
+        .filter(|token| !token.is_empty());
+    let token = named.unwrap_or_else(|| asked.request.evidence.token.duplicate());
+    let operation = Operation::Wrapped(WrappedAsk { what, token });
+    Ok(Resolved::new(operation, |_, reply| match reply {
+        Reply::Unwrapped(content) => Content::decode(&content),
+        Reply::WrappedInfo(info) => Content::data(&info.render()),
+        Reply::Wrapped(wrapped) => Ok(Content {
+            wrap_info: Some(encode(&wrapped.render())?),
+            ..Content::default()
+        }),
+        _ => Err(mismatched()),
+    }))
+}
+
+fn capabilities(asked: &Asked<'_>, token: TokenName) -> Result<Resolved, Failure> {
+    let paths = match asked.body.texts("paths").map_err(malformed)? {
+        Some(paths) => paths,
+        None => asked.body.texts("path").map_err(malformed)?.unwrap_or_default(),
+    };
+    let names = paths.clone();
+    let operation = Operation::Capabilities { token, paths };
+    Ok(Resolved::new(operation, move |_, reply| {
+        let Reply::Capabilities(lists) = reply else {
+            return Err(mismatched());
+        };
+        let mut told: Map<String, Value> = names
+            .iter()
+            .cloned()
+            .zip(lists.iter().map(|list| json!(list)))
+            .collect();
+        // For one path clients read it here.
+        if let Some(first) = lists.first() {
+            told.insert("capabilities".to_owned(), json!(first));
+        }
+        Content::data(&told)
+    }))
+}
+
+fn shown_members(member: &crate::member::Member) -> Value {
+    let servers: Vec<Value> = member
+        .members()
+        .into_iter()
+        .map(|member| {
+            json!({
+                "address": member.peer_addr,
+                "leader": member.leader,
+                "node_id": member.id.to_string(),
+                "protocol_version": "3",
+                "voter": member.voter,
+            })
+        })
+        .collect();
+    json!({ "config": { "index": 0, "servers": servers } })
+}

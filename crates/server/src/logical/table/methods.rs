@@ -1,0 +1,172 @@
+//! The paths of mounts: engines and auth methods, each below its own.
+
+use aumbry_logical::Verb::{Delete, List, Patch, Read, Write};
+
+use super::Served::ByMount;
+use super::{Route, row};
+
+/// KV, version 2.
+pub(super) const VERSIONED: &[Route] = &[
+    row(
+        "config",
+        &[(Read, ByMount), (Write, ByMount)],
+        "The settings of the engine: versions to keep, check-and-set, deletion.",
+    ),
+    row(
+        "data/{path...}",
+        &[(Read, ByMount), (Write, ByMount), (Patch, ByMount), (Delete, ByMount)],
+        "A secret: its current version, or the one that `version` names.",
+    ),
+    row("metadata", &[(List, ByMount)], "The names at the top of the mount."),
+    row(
+        "metadata/{path...}",
+        &[
+            (Read, ByMount),
+            (Write, ByMount),
+            (Patch, ByMount),
+            (Delete, ByMount),
+            (List, ByMount),
+        ],
+        "What is known of a secret beside its data; its names, if it is a directory.",
+    ),
+    row(
+        "subkeys/{path...}",
+        &[(Read, ByMount)],
+        "The keys of a secret without their values.",
+    ),
+    row(
+        "delete/{path...}",
+        &[(Write, ByMount)],
+        "Deletes versions, so that they can be had back.",
+    ),
+    row("undelete/{path...}", &[(Write, ByMount)], "Has deleted versions back."),
+    row("destroy/{path...}", &[(Write, ByMount)], "Removes versions for good."),
+];
+
+/// KV, version 1.
+pub(super) const PLAIN: &[Route] = &[row(
+    "{path...}",
+    &[(Read, ByMount), (Write, ByMount), (Delete, ByMount), (List, ByMount)],
+    "A secret, or the names below a directory.",
+)];
+
+/// AppRole.
+pub(super) const APPROLE: &[Route] = &[
+    row(
+        "login",
+        &[(Write, ByMount)],
+        "Gives a token for a role id and a secret id.",
+    ),
+    row("role", &[(List, ByMount)], "The names of the roles."),
+    row(
+        "role/{role_name}",
+        &[(Read, ByMount), (Write, ByMount), (Delete, ByMount)],
+        "A role.",
+    ),
+    row(
+        "role/{role_name}/role-id",
+        &[(Read, ByMount), (Write, ByMount)],
+        "The id of a role.",
+    ),
+    row(
+        "role/{role_name}/secret-id",
+        &[(Write, ByMount), (List, ByMount)],
+        "Makes a secret id, or lists the accessors of all.",
+    ),
+    row(
+        "role/{role_name}/custom-secret-id",
+        &[(Write, ByMount)],
+        "Makes a secret id of a text of your choice.",
+    ),
+    row(
+        "role/{role_name}/secret-id/lookup",
+        &[(Write, ByMount)],
+        "Tells of a secret id.",
+    ),
+    row(
+        "role/{role_name}/secret-id/destroy",
+        &[(Write, ByMount), (Delete, ByMount)],
+        "Removes a secret id.",
+    ),
+    row(
+        "role/{role_name}/secret-id-accessor/lookup",
+        &[(Write, ByMount)],
+        "Tells of the secret id with an accessor.",
+    ),
+    row(
+        "role/{role_name}/secret-id-accessor/destroy",
+        &[(Write, ByMount), (Delete, ByMount)],
+        "Removes the secret id with an accessor.",
+    ),
+    row(
+        "role/{role_name}/{setting}",
+        &[(Read, ByMount), (Write, ByMount), (Delete, ByMount)],
+        "One setting of a role.",
+    ),
+    row(
+        "tidy/secret-id",
+        &[(Write, ByMount)],
+        "Nothing: what has expired is removed by itself.",
+    ),
+];
+
+/// Userpass.
+pub(super) const USERPASS: &[Route] = &[
+    row("login/{username}", &[(Write, ByMount)], "Gives a token for a password."),
+    row("users", &[(List, ByMount)], "The names of the users."),
+    row(
+        "users/{username}",
+        &[(Read, ByMount), (Write, ByMount), (Delete, ByMount)],
+        "A user.",
+    ),
+    row(
+        "users/{username}/password",
+        &[(Write, ByMount)],
+        "Gives a user another password.",
+    ),
+    row(
+        "users/{username}/policies",
+        &[(Write, ByMount)],
+        "Gives a user other policies.",
+    ),
+];
+
+/// JWT and OIDC tokens, and Kubernetes.
+pub(super) const KEPT: &[Route] = &[
+    row(
+        "config",
+        &[(Read, ByMount), (Write, ByMount)],
+        "How the method is set up, without its secrets.",
+    ),
+    row("role", &[(List, ByMount)], "The names of the roles."),
+    row(
+        "role/{role_name}",
+        &[(Read, ByMount), (Write, ByMount), (Delete, ByMount)],
+        "A role: whose tokens it takes, and what it gives.",
+    ),
+    row(
+        "login",
+        &[(Write, ByMount)],
+        "Gives a token for one that somebody else vouches for: `role`, `jwt`.",
+    ),
+];
+
+/// TLS certificates.
+pub(super) const CERT: &[Route] = &[
+    row("certs", &[(List, ByMount)], "The names of the entries."),
+    row(
+        "certs/{name}",
+        &[(Read, ByMount), (Write, ByMount), (Delete, ByMount)],
+        "An entry: which certificates it takes, and what it gives.",
+    ),
+    row(
+        "crls/{name}",
+        &[(Read, ByMount), (Write, ByMount), (Delete, ByMount)],
+        "A list of revoked certificates.",
+    ),
+    row(
+        "login",
+        &[(Write, ByMount)],
+        "Gives a token for the certificate of the connection.",
+    ),
+];

@@ -1,0 +1,499 @@
+//! The paths of the system.
+
+use aumbry_logical::Verb::{Delete, List, Read, Write};
+
+use super::NodePath::{GenerateRoot, Health, Init, Leader, Rekey, Replication, SealStatus, Unseal};
+use super::Served::{By, ByHttp, ByNode, Not};
+use super::{Route, row};
+use crate::logical::{leases, manual, mounts, policy, sys, tell};
+
+/// `sys/`.
+pub(super) const SYSTEM: &[Route] = &[
+    row(
+        "sys/health",
+        &[(Read, ByNode(Health))],
+        "The health of the node, for load balancers.",
+    ),
+    row(
+        "sys/seal-status",
+        &[(Read, ByNode(SealStatus))],
+        "The seal of the node.",
+    ),
+    row("sys/leader", &[(Read, ByNode(Leader))], "Which node leads."),
+    row(
+        "sys/init",
+        &[(Read, ByNode(Init)), (Write, ByNode(Init))],
+        "Whether there is a cluster; makes one of a fresh node.",
+    ),
+    row(
+        "sys/unseal",
+        &[(Write, ByNode(Unseal))],
+        "Takes a share that opens the seal of the node.",
+    ),
+    row(
+        "sys/replication/status",
+        &[(Read, ByNode(Replication))],
+        "Replication between clusters, which there is not.",
+    ),
+    row(
+        "sys/replication/{mode}/status",
+        &[(Read, ByNode(Replication))],
+        "Replication between clusters, which there is not.",
+    ),
+    row(
+        "sys/generate-root/attempt",
+        &[
+            (Read, ByNode(GenerateRoot)),
+            (Write, Not(GENERATE_ROOT)),
+            (Delete, Not(GENERATE_ROOT)),
+        ],
+        "Whether a root token is being made with shares, which it is not.",
+    ),
+    row(
+        "sys/generate-root/update",
+        &[(Write, Not(GENERATE_ROOT))],
+        "Makes a root token with shares.",
+    ),
+    row(
+        "sys/rekey/init",
+        &[(Read, ByNode(Rekey)), (Write, Not(REKEY)), (Delete, Not(REKEY))],
+        "Whether new shares are being made, which they are not.",
+    ),
+    row("sys/rekey/update", &[(Write, Not(REKEY))], "Makes new shares."),
+    row(
+        "sys/rekey/verify",
+        &[(Read, Not(REKEY)), (Write, Not(REKEY)), (Delete, Not(REKEY))],
+        "Tries new shares.",
+    ),
+    row(
+        "sys/rekey/backup",
+        &[(Read, Not(REKEY)), (Delete, Not(REKEY))],
+        "New shares, encrypted.",
+    ),
+    row(
+        "sys/mounts",
+        &[(Read, By(mounts::secrets)), (List, By(mounts::secrets))],
+        "The secrets engines that are mounted.",
+    ),
+    row(
+        "sys/mounts/{path...}/tune",
+        &[(Read, By(mounts::secrets_tuned)), (Write, By(mounts::tune_secrets))],
+        "The settings of a secrets engine.",
+    ),
+    row(
+        "sys/mounts/{path...}",
+        &[
+            (Read, By(mounts::secret)),
+            (Write, By(mounts::enable_secrets)),
+            (Delete, By(mounts::disable_secrets)),
+        ],
+        "Mounts a secrets engine, tells of it, or removes it with all that it holds.",
+    ),
+    row(
+        "sys/auth",
+        &[(Read, By(mounts::methods)), (List, By(mounts::methods))],
+        "The auth methods that are mounted.",
+    ),
+    row(
+        "sys/auth/{path...}/tune",
+        &[(Read, By(mounts::method_tuned)), (Write, By(mounts::tune_method))],
+        "The settings of an auth method.",
+    ),
+    row(
+        "sys/auth/{path...}",
+        &[
+            (Read, By(mounts::method)),
+            (Write, By(mounts::enable_method)),
+            (Delete, By(mounts::disable_method)),
+        ],
+        "Mounts an auth method, tells of it, or removes it with all tokens that it gave.",
+    ),
+    row(
+        "sys/remount",
+        &[(Write, By(mounts::relocate))],
+        "Moves a mount with all that it holds: `from` and `to`.",
+    ),
+    row(
+        "sys/remount/status/{migration_id}",
+        &[(Read, By(mounts::relocated))],
+        "Whether a mount has moved.",
+    ),
+    row(
+        "sys/policy",
+        &[(Read, By(policy::list)), (List, By(policy::list))],
+        "The names of the policies.",
+    ),
+    row(
+        "sys/policy/{name}",
+        &[
+            (Read, By(policy::old)),
+            (Write, By(policy::old)),
+            (Delete, By(policy::old)),
+        ],
+        "A policy, in `rules`.",
+    ),
+    row(
+        "sys/policies/acl",
+        &[(Read, By(policy::list)), (List, By(policy::list))],
+        "The names of the policies.",
+    ),
+    row(
+        "sys/policies/acl/{name}",
+        &[
+            (Read, By(policy::new)),
+            (Write, By(policy::new)),
+            (Delete, By(policy::new)),
+        ],
+        "A policy, in `policy`.",
+    ),
+    row(
+        "sys/capabilities-self",
+        &[(Write, By(sys::own_capabilities))],
+        "What the caller may do on paths.",
+    ),
+    row(
+        "sys/capabilities",
+        &[(Write, By(sys::capabilities_of_token))],
+        "What the holder of a token may do on paths.",
+    ),
+    row(
+        "sys/capabilities-accessor",
+        &[(Write, By(sys::capabilities_by_accessor))],
+        "What the holder of the token with an accessor may do on paths.",
+    ),
+    row("sys/wrapping/wrap", &[(Write, By(sys::wrap))], "Wraps what is sent."),
+    row(
+        "sys/wrapping/unwrap",
+        &[(Write, By(sys::unwrap))],
+        "Opens what was wrapped, once.",
+    ),
+    row(
+        "sys/wrapping/rewrap",
+        &[(Write, By(sys::rewrap))],
+        "Wraps anew what was wrapped.",
+    ),
+    row(
+        "sys/wrapping/lookup",
+        &[(Write, By(sys::lookup_wrapped))],
+        "Tells of what was wrapped.",
+    ),
+    row("sys/seal", &[(Write, By(sys::seal))], "Seals the node."),
+    row(
+        "sys/step-down",
+        &[(Write, By(sys::step_down))],
+        "Makes the leader hand over.",
+    ),
+    row(
+        "sys/storage/raft/configuration",
+        &[(Read, By(sys::members))],
+        "The members of the cluster.",
+    ),
+    row(
+        "sys/storage/raft/remove-peer",
+        &[(Write, By(sys::remove))],
+        "Removes a member from the cluster: `server_id`.",
+    ),
+    row(
+        "sys/storage/raft/autopilot/configuration",
+        &[(Read, By(tell::autopilot_configuration)), (Write, Not(AUTOPILOT))],
+        "How the cluster keeps itself in order, which is built in.",
+    ),
+    row(
+        "sys/storage/raft/autopilot/state",
+        &[(Read, By(tell::autopilot_state))],
+        "Whether the members are well.",
+    ),
+    row(
+        "sys/storage/raft/snapshot",
+        &[(Read, ByHttp), (Write, Not(RESTORE))],
+        "A backup of everything, sealed as it is stored, as a stream.",
+    ),
+    row(
+        "sys/storage/raft/snapshot-force",
+        &[(Write, Not(RESTORE))],
+        "Restores a backup.",
+    ),
+    row("sys/storage/raft/join", &[(Write, Not(JOIN))], "Joins a cluster."),
+    row(
+        "sys/storage/raft/bootstrap/challenge",
+        &[(Write, Not(JOIN))],
+        "Joins a cluster.",
+    ),
+    row(
+        "sys/storage/raft/bootstrap/answer",
+        &[(Write, Not(JOIN))],
+        "Joins a cluster.",
+    ),
+    row(
+        "sys/leases/lookup",
+        &[(Write, By(leases::lookup)), (List, By(leases::list))],
+        "Tells of a lease; lists leases.",
+    ),
+    row(
+        "sys/leases/lookup/{prefix...}",
+        &[(List, By(leases::list))],
+        "The leases below a prefix, such as auth/userpass/login.",
+    ),
+    row("sys/leases/renew", &[(Write, By(leases::renew))], "Renews a lease."),
+    row(
+        "sys/leases/renew/{lease_id...}",
+        &[(Write, By(leases::renew))],
+        "Renews a lease.",
+    ),
+    row("sys/leases/revoke", &[(Write, By(leases::revoke))], "Ends a lease."),
+    row(
+        "sys/leases/revoke/{lease_id...}",
+        &[(Write, By(leases::revoke))],
+        "Ends a lease.",
+    ),
+    row(
+        "sys/leases/revoke-prefix/{prefix...}",
+        &[(Write, By(leases::revoke_prefix))],
+        "Ends all leases below a prefix, such as auth/userpass/login.",
+    ),
+    row(
+        "sys/leases/revoke-force/{prefix...}",
+        &[(Write, By(leases::revoke_prefix))],
+        "Ends all leases below a prefix.",
+    ),
+    row(
+        "sys/leases/tidy",
+        &[(Write, By(leases::tidy))],
+        "Nothing: what has expired is removed by itself.",
+    ),
+    row(
+        "sys/leases/count",
+        &[(Read, By(leases::count))],
+        "How many leases there are.",
+    ),
+    row("sys/renew", &[(Write, By(leases::renew))], "Renews a lease."),
+    row(
+        "sys/renew/{lease_id...}",
+        &[(Write, By(leases::renew))],
+        "Renews a lease.",
+    ),
+    row("sys/revoke", &[(Write, By(leases::revoke))], "Ends a lease."),
+    row(
+        "sys/revoke/{lease_id...}",
+        &[(Write, By(leases::revoke))],
+        "Ends a lease.",
+    ),
+    row(
+        "sys/revoke-prefix/{prefix...}",
+        &[(Write, By(leases::revoke_prefix))],
+        "Ends all leases below a prefix.",
+    ),
+    row(
+        "sys/revoke-force/{prefix...}",
+        &[(Write, By(leases::revoke_prefix))],
+        "Ends all leases below a prefix.",
+    ),
+    row(
+        "sys/audit",
+        &[(Read, By(tell::audit_devices)), (List, By(tell::audit_devices))],
+        "What keeps the audit log: one device, which is built in.",
+    ),
+    row(
+        "sys/audit/{path...}",
+        &[(Write, Not(AUDIT)), (Delete, Not(AUDIT))],
+        "Enables or disables an audit device.",
+    ),
+    row(
+        "sys/audit-hash/{path...}",
+        &[(Write, By(tell::audit_hash))],
+        "The digest by which the audit log knows a value: `input`.",
+    ),
+    row(
+        "sys/config/auditing/request-headers",
+        &[(Read, Not(AUDIT_HEADERS))],
+        "Headers that the audit log shows.",
+    ),
+    row(
+        "sys/config/auditing/request-headers/{header}",
+        &[
+            (Read, Not(AUDIT_HEADERS)),
+            (Write, Not(AUDIT_HEADERS)),
+            (Delete, Not(AUDIT_HEADERS)),
+        ],
+        "Headers that the audit log shows.",
+    ),
+    row(
+        "sys/key-status",
+        &[(Read, By(tell::key_status))],
+        "Which key seals what is written.",
+    ),
+    row(
+        "sys/rotate",
+        &[(Write, Not(ROTATE))],
+        "Makes a new key for what is written.",
+    ),
+    row(
+        "sys/rotate/keyring",
+        &[(Write, Not(ROTATE))],
+        "Makes a new key for what is written.",
+    ),
+    row(
+        "sys/rotate/config",
+        &[(Read, Not(ROTATE)), (Write, Not(ROTATE))],
+        "When a new key is made.",
+    ),
+    row(
+        "sys/ha-status",
+        &[(Read, By(tell::ha_status))],
+        "The nodes of the cluster.",
+    ),
+    row(
+        "sys/host-info",
+        &[(Read, By(tell::host_info))],
+        "The node that was called, and its machine.",
+    ),
+    row(
+        "sys/metrics",
+        &[(Read, By(tell::metrics))],
+        "What the node that was called has counted, for Prometheus: `format=prometheus`.",
+    ),
+    row(
+        "sys/version-history",
+        &[(List, By(tell::version_history)), (Read, By(tell::version_history))],
+        "The version that runs.",
+    ),
+    row(
+        "sys/tools/random",
+        &[(Write, By(tell::random))],
+        "Random bytes: `bytes`, `format`.",
+    ),
+    row(
+        "sys/tools/random/{bytes}",
+        &[(Write, By(tell::random))],
+        "Random bytes.",
+    ),
+    row(
+        "sys/tools/random/{source}/{bytes}",
+        &[(Write, By(tell::random))],
+        "Random bytes.",
+    ),
+    row(
+        "sys/tools/hash",
+        &[(Write, By(tell::hash))],
+        "The hash of `input`, which is in base64: `algorithm`, `format`.",
+    ),
+    row(
+        "sys/tools/hash/{algorithm}",
+        &[(Write, By(tell::hash))],
+        "The hash of `input`, which is in base64.",
+    ),
+    row(
+        "sys/config/cors",
+        &[(Read, By(tell::cors)), (Write, Not(CORS)), (Delete, By(tell::cors_off))],
+        "Which web pages may ask: none.",
+    ),
+    row(
+        "sys/loggers",
+        &[(Read, By(tell::loggers)), (Write, Not(LOGGERS)), (Delete, Not(LOGGERS))],
+        "How much the leader logs.",
+    ),
+    row(
+        "sys/loggers/{name}",
+        &[(Read, By(tell::loggers)), (Write, Not(LOGGERS)), (Delete, Not(LOGGERS))],
+        "How much the leader logs.",
+    ),
+    row(
+        "sys/monitor",
+        &[(Read, Not(LOGGERS))],
+        "The log of the node, as a stream.",
+    ),
+    row(
+        "sys/plugins/catalog",
+        &[(Read, By(tell::plugins)), (List, By(tell::plugins))],
+        "The engines and methods, which are all built in.",
+    ),
+    row(
+        "sys/plugins/catalog/{type}",
+        &[(Read, By(tell::plugins_of)), (List, By(tell::plugins_of))],
+        "The engines or methods of a type.",
+    ),
+    row(
+        "sys/plugins/catalog/{type}/{name}",
+        &[(Read, By(tell::plugin)), (Write, Not(PLUGINS)), (Delete, Not(PLUGINS))],
+        "An engine or method.",
+    ),
+    row(
+        "sys/internal/ui/mounts",
+        &[(Read, By(mounts::seen))],
+        "The mounts on which the caller may do something.",
+    ),
+    row(
+        "sys/internal/ui/mounts/{path...}",
+        &[(Read, By(mounts::of_path))],
+        "The mount that holds a path, for who may do something on it.",
+    ),
+    row(
+        "sys/internal/ui/resultant-acl",
+        &[(Read, By(tell::resultant_acl))],
+        "The rules of the caller.",
+    ),
+    row(
+        "sys/internal/counters/tokens",
+        &[(Read, By(tell::token_count))],
+        "How many tokens there are.",
+    ),
+    row(
+        "sys/internal/counters/requests",
+        &[(Read, By(tell::request_count))],
+        "Nothing: nobody counts requests by month.",
+    ),
+    row(
+        "sys/internal/counters/sweeps",
+        &[(Read, By(tell::sweep_count))],
+        "What is left to remove of mounts and tokens that are gone.",
+    ),
+    row(
+        "sys/internal/specs/openapi",
+        &[(Read, By(manual::openapi))],
+        "All paths, as an OpenAPI document.",
+    ),
+    row(
+        "sys/internal/help/{path...}",
+        &[(Read, By(manual::help))],
+        "What a path is for; so is `help=1` on it.",
+    ),
+    row(
+        "sys/quotas/config",
+        &[(Read, By(sys::quotas)), (Write, By(sys::quotas))],
+        "What is exempt from rate limits.",
+    ),
+    row(
+        "sys/quotas/rate-limit",
+        &[(List, By(sys::quotas))],
+        "The names of the rate limits.",
+    ),
+    row(
+        "sys/quotas/rate-limit/{name}",
+        &[
+            (Read, By(sys::quotas)),
+            (Write, By(sys::quotas)),
+            (Delete, By(sys::quotas)),
+        ],
+        "A rate limit.",
+    ),
+    row(
+        "sys/policies/explain",
+        &[(Write, By(policy::explain))],
+        "Why a token may do something, or not.",
+    ),
+];
+
+const GENERATE_ROOT: &str =
+    "root tokens are not made with shares; a holder of one makes others, with auth/token/create";
+const REKEY: &str = "new shares cannot be made yet; a further seal can be added (`aumbry operator seals add`)";
+const ROTATE: &str = "the keys that seal what is written cannot be rotated yet";
+const AUTOPILOT: &str =
+    "this cannot be set: learners become voters once they have caught up, and members are removed by people alone";
+const RESTORE: &str =
+    "a backup is restored into a fresh node, which makes another cluster: `aumbry operator snapshot restore`";
+const JOIN: &str = "a node joins with a join token: `aumbry operator join-token` and `aumbry operator join`";
+const AUDIT: &str = "audit devices are not enabled or disabled: every request is on record in the replicated log, before it is answered; copies to files are set in each node's configuration ([[audit.file]])";
+const AUDIT_HEADERS: &str = "the audit log shows no headers";
+const CORS: &str = "requests of web pages are refused; no origin can be allowed";
+const LOGGERS: &str = "how much a node logs is set in its configuration ([log]), and read there";
+const PLUGINS: &str = "engines and methods are built in; none can be added";

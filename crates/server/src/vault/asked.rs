@@ -1,0 +1,344 @@
+//! A request, from its head and body to what is asked.
+
+use aumbry_api::v1::Verb;
+use aumbry_auth::token::TEXT_BYTES_MAX;
+use aumbry_types::{SecretBytes, parse_duration};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use serde_json::{Map, Value};
+
+use super::answer::Refused;
+
+/// What is asked.
+pub(super) struct Asked {
+    pub(super) verb: Verb,
+    /// Below `/v1/`, decoded.
+    pub(super) path: String,
+    /// The query as it was sent.
+    pub(super) query: String,
+    /// One JSON object, or nothing.
+    pub(super) body: Vec<u8>,
+    pub(super) token: SecretBytes,
+    pub(super) wrap_ttl_s: u64,
+}
+
+impl Asked {
+    /// Takes a request apart.
+    ///
+    /// # Errors
+    /// The answer to give instead.
+    pub(super) fn read(head: &Parts, body: Vec<u8>) -> Result<Self, Refused> {
+        refuse_pages(&head.headers)?;
+        let bad = |text: &str| Refused::new(StatusCode::BAD_REQUEST, text);
+        let not_found = || Refused::new(StatusCode::NOT_FOUND, "the interface is below /v1/");
+        let raw = head.uri.path().strip_prefix("/v1/").ok_or_else(not_found)?;
+        let path = decode_path(raw).ok_or_else(|| bad("the path is encoded twice, or not UTF-8, or has a `;`"))?;
+        let query = decode_query(head.uri.query().unwrap_or_default()).ok_or_else(|| bad("the query is malformed"))?;
+        let verb = verb(head, &query)?;
+        // Help is read at a path of its own, whatever the path would do.
+        let path = match verb == Verb::Read && flag(&query, "help")? {
+            true => format!("{HELP}/{}", path.trim_matches('/')),
+            false => path,
+        };
+        let namespace = one(&head.headers, &NAMESPACE)?.unwrap_or_default();
+        if !namespace.trim_matches('/').is_empty() {
+            return Err(Refused::new(StatusCode::NOT_FOUND, "there is no such namespace"));
+        }
+        let body = match verb {
+            Verb::Read | Verb::List | Verb::Scan | Verb::Delete => of_query(&query),
+            Verb::Write | Verb::Patch => of_body(&head.headers, body)?,
+        };
+        Ok(Self {
+            verb,
+            path,
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            body,
+            token: token(&head.headers)?,
+            wrap_ttl_s: wrap_ttl(&head.headers)?,
+        })
+    }
+}
+
+/// A page of another origin can make a browser send a request; no client of this interface is a page.
+fn refuse_pages(headers: &HeaderMap) -> Result<(), Refused> {
+    let is_page = headers.contains_key(header::ORIGIN)
+        || headers
+            .get(HeaderName::from_static("sec-fetch-site"))
+            .is_some_and(|site| site != "none" && site != "same-origin");
+    if is_page {
+        return Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            "requests of web pages are refused; no origin is allowed",
+        ));
+    }
+    Ok(())
+}
+
+fn verb(head: &Parts, query: &[(String, String)]) -> Result<Verb, Refused> {
+    Ok(match head.method.as_str() {
+        "GET" | "HEAD" if flag(query, "list")? => Verb::List,
+        "GET" | "HEAD" if flag(query, "scan")? => Verb::Scan,
+        "GET" | "HEAD" => Verb::Read,
+        "POST" | "PUT" => Verb::Write,
+        "DELETE" => Verb::Delete,
+        "LIST" => Verb::List,
+        "SCAN" => Verb::Scan,
+        "PATCH" => {
+            let kind = one(&head.headers, &header::CONTENT_TYPE)?.unwrap_or_default();
+            let kind = kind.split(';').next().unwrap_or_default().trim();
+            if kind != "application/merge-patch+json" {
+                return Err(Refused::new(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "PATCH takes Content-Type: application/merge-patch+json",
+                ));
+            }
+            Verb::Patch
+        }
+        _ => {
+            return Err(Refused::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "use GET, LIST, POST, PUT, PATCH or DELETE",
+            ));
+        }
+    })
+}
+
+/// Whether the query says so.
+fn flag(query: &[(String, String)], name: &str) -> Result<bool, Refused> {
+    match query.iter().find(|(key, _)| key == name) {
+        None => Ok(false),
+        Some((_, value)) => match value.as_str() {
+            "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
+            "" | "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
+            _ => Err(Refused::new(
+                StatusCode::BAD_REQUEST,
+                format!("{name} in the query must be true or false"),
+            )),
+        },
+    }
+}
+
+/// The token; two are one too many: which of them counts must not be a matter of order.
+fn token(headers: &HeaderMap) -> Result<SecretBytes, Refused> {
+    let bad = |text| Refused::new(StatusCode::BAD_REQUEST, text);
+    let of_vault = one(headers, &TOKEN)?.filter(|token| !token.is_empty());
+    let bearer = match one(headers, &header::AUTHORIZATION)? {
+        None => None,
+        Some(value) => Some(
+            value
+                .strip_prefix("Bearer ")
+                .ok_or_else(|| bad("the authorization header must be `Bearer` and a token"))?,
+        ),
+    };
+    let token = match (of_vault, bearer) {
+        (Some(_), Some(_)) => return Err(bad("send one token: in X-Vault-Token or as a bearer")),
+        (token, other) => token.or(other).unwrap_or_default(),
+    };
+    if token.len() > TEXT_BYTES_MAX {
+        return Err(Refused::new(StatusCode::FORBIDDEN, "permission denied"));
+    }
+    Ok(SecretBytes::new(token.as_bytes().to_vec()))
+}
+
+fn wrap_ttl(headers: &HeaderMap) -> Result<u64, Refused> {
+    let Some(text) = one(headers, &WRAP_TTL)?.filter(|text| !text.is_empty()) else {
+        return Ok(0);
+    };
+    let ttl = parse_duration(text).map_err(|error| Refused::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    Ok(ttl.as_secs())
+}
+
+/// The value of a header that may stand once.
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refused> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    let bad = || {
+        Refused::new(
+            StatusCode::BAD_REQUEST,
+            format!("send one {name} header, of plain text"),
+        )
+    };
+    if values.next().is_some() {
+        return Err(bad());
+    }
+    first.map(|value| value.to_str().map_err(|_| bad())).transpose()
+}
+
+/// Decodes a path once. What is still encoded after that could be decoded again by somebody, to something else.
+fn decode_path(raw: &str) -> Option<String> {
+    let path = decode(raw, Plus::IsItself)?;
+    let mut rest = path.as_str();
+    while let Some(at) = rest.find('%') {
+        rest = &rest[at + 1..];
+        let is_code = rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+        if is_code {
+            return None;
+        }
+    }
+    (!path.contains(';')).then_some(path)
+}
+
+fn decode_query(raw: &str) -> Option<Vec<(String, String)>> {
+    let pairs = raw.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode(key, Plus::IsSpace)?, decode(value, Plus::IsSpace)?))
+        })
+        .collect()
+}
+
+/// What `+` stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Plus {
+    IsItself,
+    IsSpace,
+}
+
+fn decode(raw: &str, plus: Plus) -> Option<String> {
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
+                u8::try_from(high * 16 + low).ok()?
+            }
+            b'+' if plus == Plus::IsSpace => b' ',
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The query as a body: parameters of what has none.
+fn of_query(query: &[(String, String)]) -> Vec<u8> {
+    let control = ["list", "scan", "help"];
+    let pairs = query.iter().filter(|(key, _)| !control.contains(&key.as_str()));
+    let object: Map<String, Value> = pairs
+        .map(|(key, value)| (key.clone(), Value::String(value.clone())))
+        .collect();
+    match object.is_empty() {
+        true => Vec::new(),
+        // An object of strings is always written.
+        false => serde_json::to_vec(&object).unwrap_or_default(),
+    }
+}
+
+/// The body. Some tools say that JSON is a form, as it is their default; what looks like JSON is taken as that.
+fn of_body(headers: &HeaderMap, body: Vec<u8>) -> Result<Vec<u8>, Refused> {
+    let kind = one(headers, &header::CONTENT_TYPE)?.unwrap_or_default();
+    let is_form = kind.starts_with("application/x-www-form-urlencoded");
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if !is_form || matches!(first, None | Some(b'{' | b'[')) {
+        return Ok(body);
+    }
+    let text = String::from_utf8(body).ok();
+    let pairs = text.as_deref().and_then(decode_query);
+    let pairs = pairs.ok_or_else(|| Refused::new(StatusCode::BAD_REQUEST, "the form is malformed"))?;
+    Ok(of_query(&pairs))
+}
+
+const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
+const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+const WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
+/// Where help is read.
+const HELP: &str = "sys/internal/help";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(method: &str, uri: &str, headers: &[(&str, &str)], body: &str) -> Result<Asked, u16> {
+        let mut request = http::Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).expect("is a request").into_parts();
+        Asked::read(&head, body.into()).map_err(|refused| refused.status().as_u16())
+    }
+
+    /// Abuse cases: 3, 6.
+    #[test]
+    fn paths_are_decoded_once() {
+        let path = |uri: &str| read("GET", uri, &[], "").map(|asked| asked.path);
+        assert_eq!(path("/v1/secret/data/a%20b"), Ok("secret/data/a b".to_owned()));
+        assert_eq!(path("/v1/secret/data/a+b"), Ok("secret/data/a+b".to_owned()));
+        assert_eq!(path("/v1/secret/data/100%25"), Ok("secret/data/100%".to_owned()));
+        // It is a separator before anything is checked, not after.
+        assert_eq!(path("/v1/secret/data/a%2Fb"), Ok("secret/data/a/b".to_owned()));
+        for uri in ["/v1/a%252e%252e/b", "/v1/a;b/c", "/v1/a%ff", "/v1/a%2"] {
+            assert_eq!(path(uri), Err(400), "{uri}");
+        }
+        for uri in ["/", "/v2/a", "/secret"] {
+            assert_eq!(path(uri), Err(404), "{uri}");
+        }
+    }
+
+    #[test]
+    fn methods_are_verbs() {
+        let verb = |method: &str, uri: &str| read(method, uri, &[], "").map(|asked| asked.verb as i32);
+        for (method, uri, expected) in [
+            ("GET", "/v1/a", Ok(Verb::Read as i32)),
+            ("GET", "/v1/a?list=true", Ok(Verb::List as i32)),
+            ("GET", "/v1/a?list=false", Ok(Verb::Read as i32)),
+            ("GET", "/v1/a?list=perhaps", Err(400)),
+            ("GET", "/v1/a?scan=1", Ok(Verb::Scan as i32)),
+            ("LIST", "/v1/a", Ok(Verb::List as i32)),
+            ("POST", "/v1/a", Ok(Verb::Write as i32)),
+            ("PUT", "/v1/a", Ok(Verb::Write as i32)),
+            ("DELETE", "/v1/a", Ok(Verb::Delete as i32)),
+            ("PATCH", "/v1/a", Err(415)),
+            ("OPTIONS", "/v1/a", Err(405)),
+        ] {
+            assert_eq!(verb(method, uri), expected, "{method} {uri}");
+        }
+        let patch = [("content-type", "application/merge-patch+json; charset=utf-8")];
+        assert_eq!(
+            read("PATCH", "/v1/a", &patch, "{}").map(|asked| asked.verb as i32),
+            Ok(Verb::Patch as i32)
+        );
+    }
+
+    /// Abuse cases: 31, 32, 47.
+    #[test]
+    fn heads() {
+        let token = |headers: &[(&str, &str)]| {
+            read("GET", "/v1/a?token=t", headers, "").map(|asked| asked.token.expose_str().map(str::to_owned))
+        };
+        assert_eq!(token(&[("x-vault-token", "t")]), Ok(Some("t".to_owned())));
+        assert_eq!(token(&[("authorization", "Bearer t")]), Ok(Some("t".to_owned())));
+        assert_eq!(token(&[("cookie", "token=t")]), Ok(Some(String::new())));
+        assert_eq!(
+            token(&[("x-vault-token", "t"), ("authorization", "Bearer t")]),
+            Err(400)
+        );
+        assert_eq!(token(&[("x-vault-token", "t"), ("x-vault-token", "t")]), Err(400));
+        assert_eq!(token(&[("authorization", "Basic t")]), Err(400));
+        assert_eq!(token(&[("x-vault-namespace", "team/")]), Err(404));
+        for page in [("origin", "https://example.com"), ("sec-fetch-site", "cross-site")] {
+            assert_eq!(token(&[page]), Err(403));
+        }
+    }
+
+    #[test]
+    fn bodies() {
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let body = |method: &str, uri: &str, headers: &[(&str, &str)], body: &str| {
+            read(method, uri, headers, body).map(|asked| String::from_utf8(asked.body).expect("is UTF-8"))
+        };
+        assert_eq!(body("POST", "/v1/a", &form, "{\"a\":1}"), Ok("{\"a\":1}".to_owned()));
+        assert_eq!(
+            body("POST", "/v1/a", &form, "a=1&b=x+y"),
+            Ok("{\"a\":\"1\",\"b\":\"x y\"}".to_owned())
+        );
+        assert_eq!(
+            body("GET", "/v1/a?version=2", &[], "ignored"),
+            Ok("{\"version\":\"2\"}".to_owned())
+        );
+        assert_eq!(body("LIST", "/v1/a", &[], ""), Ok(String::new()));
+        let wrap = read("GET", "/v1/a", &[("x-vault-wrap-ttl", "5m")], "").map(|asked| asked.wrap_ttl_s);
+        assert_eq!(wrap, Ok(300));
+    }
+}

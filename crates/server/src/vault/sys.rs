@@ -1,0 +1,262 @@
+//! What anybody may ask: the seal, the health, who leads. Answered by the node that was called, without a token.
+
+use aumbry_api::failure_of;
+use aumbry_api::v1::{self, sys_service_server::SysService as _};
+use aumbry_logical::Verb;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tonic::{Request, Status};
+
+use super::answer::{self, Answer};
+use super::asked::Asked;
+use crate::health::{self, VAULT_VERSION};
+use crate::logical::{self, NodePath};
+use crate::services::Services;
+
+/// The answer, if it is one of these, as the table of paths says.
+pub(super) async fn answer(services: &Services, asked: &Asked) -> Option<Answer> {
+    let path = match logical::open(&asked.path, verb(asked.verb))? {
+        Ok(path) => path,
+        Err(failure) if failure.reason == "UNSUPPORTED_OPERATION" => {
+            return Some(answer::error(StatusCode::METHOD_NOT_ALLOWED, &failure.message));
+        }
+        Err(failure) => return Some(answer::error(StatusCode::BAD_REQUEST, &failure.message)),
+    };
+    let is_read = asked.verb == v1::Verb::Read;
+    Some(match path {
+        NodePath::Health => match health::for_vault(&services.lifecycle, &asked.query) {
+            Ok((status, value)) => answer::bare(status, &value),
+            Err(message) => answer::error(StatusCode::BAD_REQUEST, message.trim_end()),
+        },
+        NodePath::SealStatus => shown(seal_status(services).await),
+        NodePath::Leader => leader(services),
+        NodePath::Init if is_read => shown(is_initialised(services).await),
+        NodePath::Init => shown(init(services, asked).await),
+        NodePath::Unseal => shown(unseal(services, asked).await),
+        NodePath::Replication => replication(),
+        NodePath::GenerateRoot | NodePath::Rekey => shown(ceremony(services).await),
+    })
+}
+
+const fn verb(verb: v1::Verb) -> Verb {
+    match verb {
+        v1::Verb::Read => Verb::Read,
+        v1::Verb::Write => Verb::Write,
+        v1::Verb::Patch => Verb::Patch,
+        v1::Verb::Delete => Verb::Delete,
+        v1::Verb::List => Verb::List,
+        v1::Verb::Scan => Verb::Scan,
+    }
+}
+
+/// Clusters are not replicated to others.
+fn replication() -> Answer {
+    let disabled = json!({ "mode": "disabled" });
+    let data = json!({ "dr": disabled, "performance": disabled });
+    let told = json!({
+        "request_id": "",
+        "lease_id": "",
+        "renewable": false,
+        "lease_duration": 0,
+        "data": data,
+        "wrap_info": null,
+        "warnings": null,
+        "auth": null,
+        "mount_type": "system",
+    });
+    answer::bare(StatusCode::OK, &told)
+}
+
+/// What holders of shares do together: nothing is under way.
+async fn ceremony(services: &Services) -> Result<Value, Refused> {
+    let status = services
+        .seal_status(Request::new(v1::SealStatusRequest::default()))
+        .await?
+        .into_inner();
+    Ok(json!({
+        "started": false,
+        "nonce": "",
+        "progress": 0,
+        "required": status.threshold,
+        "complete": false,
+        "encoded_token": "",
+        "encoded_root_token": "",
+        "pgp_fingerprint": "",
+        "pgp_fingerprints": null,
+        "backup": false,
+        "verification_required": false,
+        "otp": "",
+        "otp_length": 0,
+        "t": 0,
+        "n": 0,
+    }))
+}
+
+fn shown(result: Result<Value, Refused>) -> Answer {
+    match result {
+        Ok(value) => answer::bare(StatusCode::OK, &value),
+        Err(Refused::Status(status)) => answer::of_failure(&failure_of(&status)),
+        Err(Refused::Text(text)) => answer::error(StatusCode::BAD_REQUEST, text),
+    }
+}
+
+enum Refused {
+    Status(Status),
+    Text(&'static str),
+}
+
+impl From<Status> for Refused {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+async fn seal_status(services: &Services) -> Result<Value, Refused> {
+    let status = services
+        .seal_status(Request::new(v1::SealStatusRequest::default()))
+        .await?;
+    Ok(told(services, &status.into_inner()))
+}
+
+fn told(services: &Services, status: &v1::SealStatusReply) -> Value {
+    let mut told = json!({
+        "type": "shamir",
+        "initialized": status.initialized,
+        "sealed": status.sealed,
+        "t": status.threshold,
+        "n": status.shares,
+        "progress": status.progress,
+        "nonce": "",
+        "version": VAULT_VERSION,
+        "aumbry_version": status.version,
+        "build_date": BUILD_DATE,
+        "commit_date": BUILD_DATE,
+        "migration": false,
+        "recovery_seal": false,
+        "storage_type": "raft",
+    });
+    if !status.sealed
+        && let (Some(told), Some(cluster)) = (told.as_object_mut(), services.cluster())
+    {
+        told.insert("cluster_name".to_owned(), json!("aumbry"));
+        told.insert("cluster_id".to_owned(), json!(cluster));
+    }
+    told
+}
+
+async fn is_initialised(services: &Services) -> Result<Value, Refused> {
+    let status = services
+        .seal_status(Request::new(v1::SealStatusRequest::default()))
+        .await?;
+    Ok(json!({ "initialized": status.into_inner().initialized }))
+}
+
+#[derive(Deserialize)]
+struct Init {
+    #[serde(default)]
+    secret_shares: u32,
+    #[serde(default)]
+    secret_threshold: u32,
+    #[serde(default)]
+    pgp_keys: Option<Vec<String>>,
+    #[serde(default)]
+    root_token_pgp_key: Option<String>,
+}
+
+async fn init(services: &Services, asked: &Asked) -> Result<Value, Refused> {
+    let init: Init = serde_json::from_slice(&asked.body).map_err(|_| Refused::Text(INIT))?;
+    if init.pgp_keys.is_some_and(|keys| !keys.is_empty()) || init.root_token_pgp_key.is_some_and(|key| !key.is_empty())
+    {
+        return Err(Refused::Text(
+            "shares and tokens are not encrypted to PGP keys; leave the keys out",
+        ));
+    }
+    let request = v1::InitRequest {
+        shares: init.secret_shares,
+        threshold: init.secret_threshold,
+        ..v1::InitRequest::default()
+    };
+    let made = services.init(Request::new(request)).await?.into_inner();
+    let base64 = |share: &Bytes| STANDARD.encode(share);
+    Ok(json!({
+        "keys": made.shares.iter().map(|share| aumbry_types::hex::encode(share)).collect::<Vec<_>>(),
+        "keys_base64": made.shares.iter().map(base64).collect::<Vec<_>>(),
+        "root_token": String::from_utf8_lossy(&made.root_token),
+        "checkpoint_fingerprint": made.checkpoint_fingerprint,
+    }))
+}
+
+#[derive(Deserialize)]
+struct Unseal {
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    reset: bool,
+}
+
+async fn unseal(services: &Services, asked: &Asked) -> Result<Value, Refused> {
+    let unseal: Unseal = serde_json::from_slice(&asked.body).map_err(|_| Refused::Text(UNSEAL))?;
+    let status = if unseal.reset {
+        services
+            .reset_unseal(Request::new(v1::ResetUnsealRequest::default()))
+            .await?
+    } else if unseal.key.is_empty() {
+        return Err(Refused::Text(UNSEAL));
+    } else {
+        let share = Bytes::from(share(&unseal.key));
+        services.unseal(Request::new(v1::UnsealRequest { share })).await?
+    };
+    Ok(told(services, &status.into_inner()))
+}
+
+/// A share, which clients send as they were given it: in hexadecimal digits, in base64, or as it is.
+fn share(text: &str) -> Vec<u8> {
+    let text = text.trim();
+    let is_share = |bytes: &Vec<u8>| bytes.is_ascii() && bytes.len() >= 8;
+    let hex = (0..text.len() / 2)
+        .map(|at| {
+            text.get(2 * at..2 * at + 2)
+                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        })
+        .collect::<Option<Vec<u8>>>()
+        .filter(|_| text.len().is_multiple_of(2));
+    let base64 = || STANDARD.decode(text).ok();
+    hex.filter(is_share)
+        .or_else(|| base64().filter(is_share))
+        .unwrap_or_else(|| text.as_bytes().to_vec())
+}
+
+fn leader(services: &Services) -> Answer {
+    let Some(member) = services.lifecycle.member() else {
+        return answer::error(StatusCode::SERVICE_UNAVAILABLE, "Vault is sealed");
+    };
+    if !member.node.is_unsealed() {
+        return answer::error(StatusCode::SERVICE_UNAVAILABLE, "Vault is sealed");
+    }
+    let leader = member.leader();
+    let found = member.members().into_iter().find(|member| member.leader);
+    let status = aumbry_state::Consensus::status(&*member.raft);
+    answer::bare(
+        StatusCode::OK,
+        &json!({
+            "ha_enabled": true,
+            "is_self": leader == Some(member.raft_id()),
+            "active_time": "0001-01-01T00:00:00Z",
+            "leader_address": found.as_ref().map(|leader| leader.client_addr.clone()).unwrap_or_default(),
+            "leader_cluster_address": found.map(|leader| leader.peer_addr).unwrap_or_default(),
+            "performance_standby": false,
+            "performance_standby_last_remote_wal": 0,
+            "raft_committed_index": status.committed.0,
+            "raft_applied_index": status.applied.0,
+        }),
+    )
+}
+
+const INIT: &str = "the body must be one JSON object with secret_shares and secret_threshold";
+const UNSEAL: &str = "the body must be one JSON object with `key`, a share, or with `reset`";
+/// Clients only want a date there.
+const BUILD_DATE: &str = "2026-01-01T00:00:00Z";

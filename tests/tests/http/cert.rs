@@ -1,0 +1,312 @@
+//! Logins by TLS certificates, on three nodes: whose key the connection proved, and nobody else.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use aumbry_tests::{Answered, Authority, Cluster, records, send_on};
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::bed::Http;
+
+/// An authority of clients' certificates.
+struct Clients {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate with its key, PEM; authorities may stand below it.
+struct Held {
+    chain: String,
+    key: String,
+}
+
+impl Clients {
+    fn make(name: &str) -> Result<Self> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, name);
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        })
+    }
+
+    /// A certificate with this name, changed as is wanted.
+    fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Result<Held> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
+        Ok(Held {
+            chain: params.signed_by(&key, &self.issuer)?.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+
+    /// A list that revokes the certificate with this number.
+    fn revoke(&self, serial: u64) -> Result<String> {
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: date_time_ymd(2_025, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2_025, 1, 1),
+            next_update: date_time_ymd(2_100, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.pem()?)
+    }
+}
+
+/// Asks a node to log in, with a certificate or without.
+async fn login(cluster: &Cluster, node: usize, held: Option<&Held>, body: &Value) -> Result<Answered> {
+    let authority = std::fs::read_to_string(cluster.ca_file())?;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = builder.with_root_certificates(roots);
+    let config = match held {
+        None => builder.with_no_client_auth(),
+        Some(held) => {
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(held.chain.as_bytes()).collect();
+            builder.with_client_auth_cert(chain?, PrivateKeyDer::from_pem_slice(held.key.as_bytes())?)?
+        }
+    };
+    let tcp = TcpStream::connect(&cluster.nodes()[node].http).await?;
+    let name = ServerName::try_from("localhost")?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+    send_on(stream, "POST", "/v1/auth/cert/login", &[], &body.to_string()).await
+}
+
+async fn done(http: &Http, method: &str, path: &str, body: Value) -> Result<Value> {
+    let answer = http.ask(method, path, &body).await?;
+    ensure!((200..300).contains(&answer.code), "{method} {path}: {answer:?}");
+    Ok(answer.json())
+}
+
+const REFUSED: &str = "{\"errors\":[\"invalid certificate or no client certificate supplied\"]}";
+
+/// Whoever has the key of a certificate that an entry names, or that its authority signed for clients, gets in on each node; all others are told the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn holders_of_certificates_get_in() -> Result<()> {
+    let (ours, theirs) = (Clients::make("ours")?, Clients::make("theirs")?);
+    let cluster = Cluster::start(3)?;
+    let root = Http::root(&cluster)?;
+    done(&root, "POST", "sys/auth/cert", json!({ "type": "cert" })).await?;
+    let entry = json!({
+        "certificate": ours.pem, "allowed_common_names": "web-*", "allowed_organizational_units": "ops", "token_policies": "default",
+    });
+    done(&root, "POST", "auth/cert/certs/web", entry).await?;
+    let ops = |params: &mut CertificateParams| params.distinguished_name.push(DnType::OrganizationalUnitName, "ops");
+    let web = ours.issue("web-1", ops)?;
+    for node in 0..3 {
+        for body in [json!({ "name": "web" }), json!({ "name": "WEB" }), json!({})] {
+            let answer = login(&cluster, node, Some(&web), &body).await?;
+            let auth = &answer.json()["auth"];
+            ensure!(
+                answer.code == 200 && auth["metadata"]["common_name"] == "web-1",
+                "{answer:?}"
+            );
+            ensure!(auth["metadata"]["cert_name"] == "web", "{answer:?}");
+        }
+    }
+    // One below an intermediate authority, which it shows.
+    let between = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.distinguished_name.push(DnType::CommonName, "between");
+    let pem = params.signed_by(&between, &ours.issuer)?.pem();
+    let between = Clients {
+        pem,
+        issuer: Issuer::new(params, between),
+    };
+    let mut below = between.issue("web-2", ops)?;
+    ensure!(
+        login(&cluster, 0, Some(&below), &json!({})).await?.code == 400,
+        "a link is missing"
+    );
+    below.chain.push_str(&between.pem);
+    let answer = login(&cluster, 0, Some(&below), &json!({})).await?;
+    ensure!(answer.code == 200, "{answer:?}");
+    let server = |params: &mut CertificateParams| {
+        ops(params);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    };
+    let until = |year| {
+        move |params: &mut CertificateParams| {
+            ops(params);
+            params.not_after = date_time_ymd(year, 1, 1);
+        }
+    };
+    let from = |params: &mut CertificateParams| {
+        ops(params);
+        params.not_before = date_time_ymd(2_099, 1, 1);
+    };
+    let attacks = [
+        ("no certificate", None),
+        ("unknown certificate", Some(theirs.issue("web-1", ops)?)),
+        ("name", Some(ours.issue("db-1", ops)?)),
+        ("name", Some(ours.issue("web-1", |_| {})?)),
+        ("chain", Some(ours.issue("web-1", server)?)),
+        ("expired", Some(ours.issue("web-1", until(2_020))?)),
+        ("not yet valid", Some(ours.issue("web-1", from)?)),
+    ];
+    let mut expected = BTreeSet::from(["unknown certificate".to_owned()]);
+    for (at, (why, held)) in attacks.iter().enumerate() {
+        let answer = login(&cluster, at % 3, held.as_ref(), &json!({ "name": "web" })).await?;
+        ensure!(answer.code == 400 && answer.body == REFUSED, "{why}: {answer:?}");
+        expected.insert((*why).to_owned());
+    }
+    let answer = login(&cluster, 0, Some(&web), &json!({ "name": "other" })).await?;
+    ensure!(answer.code == 400 && answer.body == REFUSED, "{answer:?}");
+    expected.insert("no entry".to_owned());
+    let recorded = records(&cluster.client()?).await?;
+    let logins: Vec<_> = recorded
+        .iter()
+        .filter(|r| r.text("operation") == "cert.login")
+        .collect();
+    let reasons: BTreeSet<String> = logins
+        .iter()
+        .filter(|r| !r.is_allowed())
+        .map(|r| r.text("rule").to_owned())
+        .collect();
+    ensure!(reasons == expected, "{reasons:?}");
+    let names = logins
+        .iter()
+        .filter(|r| r.event["fields"]["common_name"] == "web-1")
+        .count();
+    ensure!(names == 9, "{names} logins of web-1 are on record");
+    Ok(())
+}
+
+/// A certificate that is pinned is its holder's alone, whatever another one says; one that is revoked is worth nothing. Abuse cases: 104.
+#[tokio::test(flavor = "multi_thread")]
+async fn abuse_104_a_certificate_that_looks_like_another_is_refused() -> Result<()> {
+    let ours = Clients::make("ours")?;
+    let cluster = Cluster::start(1)?;
+    let root = Http::root(&cluster)?;
+    done(&root, "POST", "sys/auth/cert", json!({ "type": "cert" })).await?;
+    let numbered = |serial: u64| {
+        move |params: &mut CertificateParams| {
+            params.serial_number = Some(SerialNumber::from(serial));
+            let uri = Ia5String::try_from("spiffe://example/web").expect("is ASCII");
+            params.subject_alt_names = vec![SanType::URI(uri)];
+        }
+    };
+    let (pinned, other) = (ours.issue("web", numbered(7))?, ours.issue("web", numbered(8))?);
+    done(
+        &root,
+        "POST",
+        "auth/cert/certs/pinned",
+        json!({ "certificate": pinned.chain }),
+    )
+    .await?;
+    ensure!(
+        login(&cluster, 0, Some(&pinned), &json!({})).await?.code == 200,
+        "it is pinned"
+    );
+    ensure!(
+        login(&cluster, 0, Some(&other), &json!({})).await?.code == 400,
+        "it is another one with its name"
+    );
+    let forged = Clients::make("ours")?.issue("web", numbered(7))?;
+    ensure!(
+        login(&cluster, 0, Some(&forged), &json!({})).await?.code == 400,
+        "it says the same of itself"
+    );
+    // The certificate without its key is no more than a text.
+    let stolen = Held {
+        chain: pinned.chain.clone(),
+        key: other.key.clone(),
+    };
+    ensure!(
+        login(&cluster, 0, Some(&stolen), &json!({})).await.is_err(),
+        "a stolen certificate is shown"
+    );
+    done(&root, "DELETE", "auth/cert/certs/pinned", Value::Null).await?;
+    ensure!(
+        login(&cluster, 0, Some(&pinned), &json!({})).await?.code == 400,
+        "the pin is gone"
+    );
+    let entry = json!({ "certificate": ours.pem, "allowed_uri_sans": "spiffe://example/*" });
+    done(&root, "POST", "auth/cert/certs/ours", entry).await?;
+    for held in [&pinned, &other] {
+        ensure!(
+            login(&cluster, 0, Some(held), &json!({})).await?.code == 200,
+            "its authority is known"
+        );
+    }
+    done(&root, "POST", "auth/cert/crls/ours", json!({ "crl": ours.revoke(7)? })).await?;
+    ensure!(
+        login(&cluster, 0, Some(&pinned), &json!({})).await?.code == 400,
+        "it is revoked"
+    );
+    ensure!(
+        login(&cluster, 0, Some(&other), &json!({})).await?.code == 200,
+        "another one is revoked"
+    );
+    done(&root, "DELETE", "auth/cert/crls/ours", Value::Null).await?;
+    ensure!(
+        login(&cluster, 0, Some(&pinned), &json!({})).await?.code == 200,
+        "the list is gone"
+    );
+    for bad in [
+        json!({}),
+        json!({ "certificate": "nonsense" }),
+        json!({ "certificate": "" }),
+    ] {
+        let answer = root.ask("POST", "auth/cert/certs/bad", &bad).await?;
+        ensure!(answer.code == 400, "{answer:?}");
+    }
+    let answer = root
+        .ask("POST", "auth/cert/crls/bad", &json!({ "crl": ours.pem }))
+        .await?;
+    ensure!(answer.code == 400, "{answer:?}");
+    // A certificate beside a token decides nothing: who logs in asks for it, and a token is what it is.
+    let made = login(&cluster, 0, Some(&other), &json!({})).await?.json();
+    let token = made["auth"]["client_token"].as_str().context("a token")?;
+    let own = Http::on(&cluster, 0, token)?;
+    done(&own, "GET", "auth/token/lookup-self", Value::Null).await?;
+    Ok(())
+}
+
+/// A listener for which authorities are configured takes their certificates alone; the one of this test has none, and shows what it would be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_ask_for_a_certificate_and_need_none() -> Result<()> {
+    let authority = Authority::make()?;
+    let cluster = Cluster::start(1)?;
+    let root = Http::root(&cluster)?;
+    done(&root, "GET", "auth/token/lookup-self", Value::Null).await?;
+    // One that nobody knows opens nothing, and closes nothing either.
+    let pair = authority.issue()?;
+    let held = Held {
+        chain: pair.certificate,
+        key: pair.key,
+    };
+    let answer = login(&cluster, 0, Some(&held), &json!({})).await?;
+    ensure!(answer.code == 403 || answer.code == 404, "{answer:?}");
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! The HTTP interface, as clients of Vault use it, against real processes.
+
+mod abuse;
+mod batch;
+mod bed;
+mod cert;
+mod identity;
+mod jwt;
+mod kubernetes;
+mod logins;
+mod manual;
+mod mfa;
+mod mounts;
+mod parity;
+mod quotas;
+mod rules;
+#[path = "../../../crates/auth/tests/jwt/signer.rs"]
+mod signer;
+mod surface;
+mod system;
+mod tokens;

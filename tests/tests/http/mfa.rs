@@ -1,0 +1,173 @@
+//! A second factor at logins, on three nodes.
+
+use anyhow::{Context as _, Result, ensure};
+use aumbry_crypto::totp::{Algorithm, Settings};
+use aumbry_tests::{Cluster, records};
+use aumbry_types::{Clock as _, SystemClock};
+use data_encoding::BASE32_NOPAD;
+use serde_json::{Value, json};
+
+use crate::bed::Http;
+
+async fn done(http: &Http, method: &str, path: &str, body: Value) -> Result<Value> {
+    let answer = http.ask(method, path, &body).await?;
+    ensure!((200..300).contains(&answer.code), "{method} {path}: {answer:?}");
+    Ok(answer.json())
+}
+
+fn text(value: &Value) -> Result<String> {
+    Ok(value.as_str().context("a text")?.to_owned())
+}
+
+/// A period of five minutes: the test is over within one or two of them.
+const SETTINGS: Settings = Settings {
+    algorithm: Algorithm::Sha256,
+    digits: 8,
+    period_s: 300,
+    skew: 1,
+};
+
+fn period() -> u64 {
+    SystemClock.wall().0 / 1_000 / SETTINGS.period_s
+}
+
+/// A login waits for its code; a code opens one login, on whichever node, and no second one; wrong ones close the factor on every node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_waits_for_its_code() -> Result<()> {
+    let cluster = Cluster::start(3)?;
+    let root = Http::root(&cluster)?;
+    done(&root, "POST", "sys/auth/userpass", json!({ "type": "userpass" })).await?;
+    for user in ["alice", "bob"] {
+        done(
+            &root,
+            "POST",
+            &format!("auth/userpass/users/{user}"),
+            json!({ "password": "right" }),
+        )
+        .await?;
+    }
+    let nobody = |node| Http::on(&cluster, node, "");
+    let login = async |node: usize, user: &str| -> Result<Value> {
+        let path = format!("auth/userpass/login/{user}");
+        let answer = nobody(node)?
+            .ask_with("POST", &path, &[], &json!({ "password": "right" }))
+            .await?;
+        ensure!(answer.code == 200, "{answer:?}");
+        Ok(answer.json()["auth"].clone())
+    };
+    let before = login(0, "alice").await?;
+    let entity = text(&before["entity_id"])?;
+    let method = json!({ "issuer": "Aumbry: tests", "algorithm": "SHA256", "digits": 8, "period": 300 });
+    let refused = root.ask("POST", "identity/mfa/method/totp", &method).await?;
+    ensure!(refused.code == 400 && refused.body.contains("colon"), "{refused:?}");
+    let method = json!({ "issuer": "Aumbry tests", "algorithm": "SHA256", "digits": 8, "period": 300 });
+    let method = text(&done(&root, "POST", "identity/mfa/method/totp", method).await?["data"]["method_id"])?;
+    let ask = json!({ "method_id": method, "entity_id": entity });
+    let made = done(&root, "POST", "identity/mfa/method/totp/admin-generate", ask.clone()).await?;
+    let url = text(&made["data"]["url"])?;
+    ensure!(
+        url.starts_with("otpauth://totp/Aumbry%20tests:entity_") && url.contains("digits=8"),
+        "{url}"
+    );
+    let (_, secret) = url.split_once("secret=").context("a secret")?;
+    let secret = BASE32_NOPAD.decode(secret.as_bytes())?;
+    // It is told once.
+    let again = done(&root, "POST", "identity/mfa/method/totp/admin-generate", ask).await?;
+    ensure!(again["data"].is_null(), "{again}");
+    let groups = json!({ "mfa_method_ids": [method], "identity_entity_ids": [entity] });
+    done(&root, "POST", "identity/mfa/login-enforcement/people", groups).await?;
+
+    ensure!(login(1, "bob").await?["client_token"] != "", "it holds for alice alone");
+    let waits = async |node: usize| -> Result<String> {
+        let auth = login(node, "alice").await?;
+        ensure!(
+            auth["client_token"] == ""
+                && auth["mfa_requirement"]["mfa_constraints"]["people"]["any"][0]["id"] == *method,
+            "{auth}"
+        );
+        text(&auth["mfa_requirement"]["mfa_request_id"])
+    };
+    let validate = async |node: usize, id: &str, code: &str| -> Result<(u16, Value)> {
+        let body = json!({ "mfa_request_id": id, "mfa_payload": { method.as_str(): [code] } });
+        let answer = nobody(node)?.ask_with("POST", "sys/mfa/validate", &[], &body).await?;
+        Ok((answer.code, answer.json()))
+    };
+    let first = waits(0).await?;
+    let second = waits(1).await?;
+    let code = SETTINGS.code(&secret, period());
+    let (wrong, told) = validate(2, &first, "00000000").await?;
+    ensure!(
+        wrong == 400 && told["errors"] == json!(["login MFA validation failed"]),
+        "{told}"
+    );
+    // The same code for two logins at once, on two nodes: one gets in.
+    let (one, other) = tokio::try_join!(validate(1, &first, &code), validate(2, &second, &code))?;
+    ensure!((one.0 == 200) != (other.0 == 200), "{one:?} {other:?}");
+    let (good, left) = if one.0 == 200 {
+        (one.1, second)
+    } else {
+        (other.1, first.clone())
+    };
+    ensure!(
+        good["auth"]["entity_id"] == *entity && good["auth"]["metadata"]["username"] == "alice",
+        "{good}"
+    );
+    let alice = Http::on(&cluster, 2, &text(&good["auth"]["client_token"])?)?;
+    done(&alice, "GET", "auth/token/lookup-self", Value::Null).await?;
+    // Neither the login nor the code is good again.
+    for id in [&left, &first] {
+        ensure!(validate(0, id, &code).await?.0 == 400);
+    }
+    // Who guesses is shut out, everywhere, though the code is right then.
+    for node in 0..6 {
+        validate(node % 3, &left, "12345678").await?;
+    }
+    let next = SETTINGS.code(&secret, period() + 1);
+    for node in 0..3 {
+        ensure!(
+            validate(node, &waits(node).await?, &next).await?.0 == 400,
+            "five wrong codes close it"
+        );
+    }
+    // An operator gives a new one.
+    done(
+        &root,
+        "POST",
+        "identity/mfa/method/totp/admin-destroy",
+        json!({ "method_id": method, "entity_id": entity }),
+    )
+    .await?;
+    let own = Http::on(&cluster, 1, &text(&before["client_token"])?)?;
+    let policy = r#"path "identity/mfa/method/totp/generate" { capabilities = ["update"] }"#;
+    done(&root, "PUT", "sys/policies/acl/default", json!({ "policy": policy })).await?;
+    let made = done(
+        &own,
+        "POST",
+        "identity/mfa/method/totp/generate",
+        json!({ "method_id": method }),
+    )
+    .await?;
+    let url = text(&made["data"]["url"])?;
+    let secret = BASE32_NOPAD.decode(url.split_once("secret=").context("a secret")?.1.as_bytes())?;
+    let id = waits(2).await?;
+    ensure!(validate(0, &id, &SETTINGS.code(&secret, period())).await?.0 == 200);
+    // A login that waits rests on its mount and its entity.
+    let id = waits(0).await?;
+    done(
+        &root,
+        "POST",
+        &format!("identity/entity/id/{entity}"),
+        json!({ "disabled": true }),
+    )
+    .await?;
+    ensure!(validate(1, &id, &SETTINGS.code(&secret, period() + 1)).await?.0 == 400);
+    // Nothing of the secret or the codes is on record.
+    let recorded = records(&cluster.client()?).await?;
+    let secret = BASE32_NOPAD.encode(&secret);
+    ensure!(recorded.iter().any(|record| record.text("operation") == "mfa.validate"));
+    ensure!(recorded.iter().all(|record| {
+        let event = record.event.to_string();
+        !event.contains(&secret) && !event.contains(&code)
+    }));
+    Ok(())
+}
