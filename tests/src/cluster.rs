@@ -266,6 +266,31 @@ impl Drop for Cluster {
             let _ = self.dev.kill();
             let _ = self.dev.wait();
         }
+        self.look_into_logs();
+    }
+}
+
+impl Cluster {
+    /// A node that panics goes on without the task that did; no test passes over that. `AUMBRY_KEEP_LOGS` names a directory in which the logs of all
+    /// nodes are kept.
+    fn look_into_logs(&self) {
+        let mut panics = Vec::new();
+        for node in &self.env.nodes {
+            let log = read(&Path::new(&node.config).with_file_name("server.log"));
+            panics.extend(
+                log.lines()
+                    .filter(|line| line.contains("panicked at"))
+                    .map(str::to_owned),
+            );
+            if let Some(kept) = std::env::var_os("AUMBRY_KEEP_LOGS") {
+                let name = format!("{}-{}.log", self.dev.id(), node.id);
+                let _ = std::fs::write(Path::new(&kept).join(name), log);
+            }
+        }
+        assert!(
+            panics.is_empty() || std::thread::panicking(),
+            "a node panicked: {panics:?}"
+        );
     }
 }
 

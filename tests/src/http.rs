@@ -48,6 +48,8 @@ pub async fn send_on(
     }
     request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
     stream.write_all(request.as_bytes()).await?;
+    // A task that has many of these at once is told to wait in between: what TLS keeps back then is sent by this alone.
+    stream.flush().await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     let answer = String::from_utf8(answer)?;

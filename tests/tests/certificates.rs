@@ -197,6 +197,7 @@ async fn the_health_listener_speaks_https() -> Result<()> {
 
 async fn alive(stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin)) -> Result<()> {
     stream.write_all(b"GET /live HTTP/1.1\r\nHost: node\r\n\r\n").await?;
+    stream.flush().await?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"alive\n") {
         ensure!(stream.read_buf(&mut answer).await? > 0, "it was closed");

@@ -14,6 +14,7 @@ async fn raw(cluster: &Cluster, bytes: &[u8]) -> Result<Option<u16>> {
     let mut stream = connect(&cluster.nodes()[0].http, &authority, "http/1.1").await?;
     // The other side may have seen enough, and close while this is still being sent.
     let _ = stream.write_all(bytes).await;
+    let _ = stream.flush().await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     let head = String::from_utf8_lossy(&answer);

@@ -1,20 +1,10 @@
 //! Batch tokens: good on every node though nothing of them is stored, and for nothing that would have to be stored.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use aumbry_tests::{Cluster, eventually};
 use serde_json::{Value, json};
 
-use crate::bed::Http;
-
-async fn done(http: &Http, method: &str, path: &str, body: Value) -> Result<Value> {
-    let answer = http.ask(method, path, &body).await?;
-    ensure!((200..300).contains(&answer.code), "{method} {path}: {answer:?}");
-    Ok(answer.json())
-}
-
-fn text(value: &Value) -> Result<String> {
-    Ok(value.as_str().context("a text")?.to_owned())
-}
+use crate::bed::{Http, done, text};
 
 /// Abuse cases: 38.
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! One cluster for all tests, and how it is asked by HTTP.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use aumbry_tests::{Answered, Cluster, connect, send_on};
 use serde_json::Value;
 
@@ -48,4 +48,16 @@ impl Http {
         };
         send_on(stream, method, &format!("/v1/{path}"), headers, &body).await
     }
+}
+
+/// Asks for what must be done, and gives the answer.
+pub(crate) async fn done(http: &Http, method: &str, path: &str, body: Value) -> Result<Value> {
+    let answer = http.ask(method, path, &body).await?;
+    ensure!((200..300).contains(&answer.code), "{method} {path}: {answer:?}");
+    Ok(answer.json())
+}
+
+/// A value that must be a text.
+pub(crate) fn text(value: &Value) -> Result<String> {
+    Ok(value.as_str().context("a text")?.to_owned())
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::bed::Http;
+use crate::bed::{Http, done};
 
 /// An authority of clients' certificates.
 struct Clients {
@@ -98,12 +98,6 @@ async fn login(cluster: &Cluster, node: usize, held: Option<&Held>, body: &Value
     let name = ServerName::try_from("localhost")?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
     send_on(stream, "POST", "/v1/auth/cert/login", &[], &body.to_string()).await
-}
-
-async fn done(http: &Http, method: &str, path: &str, body: Value) -> Result<Value> {
-    let answer = http.ask(method, path, &body).await?;
-    ensure!((200..300).contains(&answer.code), "{method} {path}: {answer:?}");
-    Ok(answer.json())
 }
 
 const REFUSED: &str = "{\"errors\":[\"invalid certificate or no client certificate supplied\"]}";

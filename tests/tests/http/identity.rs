@@ -1,10 +1,10 @@
 //! Entities, aliases and groups on three nodes: what comes with a login, and what goes.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use aumbry_tests::{Cluster, records};
 use serde_json::{Value, json};
 
-use crate::bed::Http;
+use crate::bed::{Http, text};
 
 /// A cluster with users, and the requests of its root.
 struct House {
@@ -71,10 +71,6 @@ impl House {
         let path = format!("sys/policies/acl/{name}");
         self.done("PUT", &path, json!({ "policy": text })).await.map(|_| ())
     }
-}
-
-fn text(value: &Value) -> Result<String> {
-    Ok(value.as_str().context("a text")?.to_owned())
 }
 
 /// Whoever logs in is the same entity each time, on any node; policies of the entity and of its groups, and templates, hold at the next request; and are

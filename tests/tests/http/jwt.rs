@@ -9,7 +9,7 @@ use aumbry_tests::{Answered, Authority, Cluster, WebReply, WebStub, eventually, 
 use aumbry_types::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
-use crate::bed::Http;
+use crate::bed::{Http, done};
 use crate::signer::{Signer, sign_hmac, unsigned};
 
 /// Claims that are in time, with these instead of or beside the usual ones.
@@ -29,12 +29,6 @@ fn keys(signers: &[&Signer]) -> impl Fn(&aumbry_tests::WebAsked) -> WebReply + S
         "GET /keys" => WebReply::Json(200, set.clone()),
         _ => WebReply::Json(404, json!({})),
     }
-}
-
-async fn done(http: &Http, method: &str, path: &str, body: Value) -> Result<Value> {
-    let answer = http.ask(method, path, &body).await?;
-    ensure!((200..300).contains(&answer.code), "{method} {path}: {answer:?}");
-    Ok(answer.json())
 }
 
 /// A cluster with the method at `auth/jwt`, and who asks each of its nodes without a token.

@@ -9,7 +9,7 @@ use aumbry_tests::{Answered, Authority, Cluster, WebAsked, WebReply, WebStub, ev
 use aumbry_types::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
-use crate::bed::Http;
+use crate::bed::{Http, done};
 use crate::signer::Signer;
 
 const REVIEWER: &str = "reviewer-token-canary";
@@ -64,12 +64,6 @@ fn api_server(knows: Arc<Knows>) -> impl Fn(&WebAsked) -> WebReply + Send + Sync
             _ => review(json!({ "user": {}, "error": "[invalid bearer token, token lookup failed]" })),
         }
     }
-}
-
-async fn done(http: &Http, method: &str, path: &str, body: Value) -> Result<Value> {
-    let answer = http.ask(method, path, &body).await?;
-    ensure!((200..300).contains(&answer.code), "{method} {path}: {answer:?}");
-    Ok(answer.json())
 }
 
 async fn login(http: &Http, role: &str, jwt: &str) -> Result<Answered> {

@@ -52,6 +52,7 @@ async fn download(
         "GET /v1/sys/storage/raft/snapshot HTTP/1.1\r\nHost: node\r\nConnection: close\r\nX-Vault-Token: {token}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     let end = answer

@@ -4,13 +4,7 @@ use anyhow::{Result, ensure};
 use aumbry_tests::{Cluster, records};
 use serde_json::{Value, json};
 
-use crate::bed::Http;
-
-async fn done(http: &Http, method: &str, path: &str, body: Value) -> Result<Value> {
-    let answer = http.ask(method, path, &body).await?;
-    ensure!((200..300).contains(&answer.code), "{method} {path}: {answer:?}");
-    Ok(answer.json())
-}
+use crate::bed::{Http, done};
 
 /// So many requests as a quota allows are served, over all nodes; the others are told when to come again, and a flood of them does not fill the audit log.
 #[tokio::test(flavor = "multi_thread")]

@@ -4,13 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use aumbry_tests::Cluster;
 use serde_json::{Value, json};
 
-use crate::bed::Http;
-
-async fn done(http: &Http, method: &str, path: &str, body: Value) -> Result<Value> {
-    let answer = http.ask(method, path, &body).await?;
-    ensure!((200..300).contains(&answer.code), "{method} {path}: {answer:?}");
-    Ok(answer.json())
-}
+use crate::bed::{Http, done};
 
 /// What a rule restricts is seen in the request as it was sent; and the operator is told why it was refused, by its id, while the caller is not.
 #[tokio::test(flavor = "multi_thread")]

@@ -4,13 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use aumbry_tests::{Answered, Cluster, Development, records};
 use serde_json::{Value, json};
 
-use crate::bed::Http;
-
-async fn done(http: &Http, method: &str, path: &str, body: Value) -> Result<Value> {
-    let answer = http.ask(method, path, &body).await?;
-    ensure!((200..300).contains(&answer.code), "{method} {path}: {answer:?}");
-    Ok(answer.json())
-}
+use crate::bed::{Http, done};
 
 async fn child(cluster: &Cluster, parent: &Http) -> Result<(String, Http)> {
     let made = done(
