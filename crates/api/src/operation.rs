@@ -125,6 +125,7 @@ operations! {
     TokenRevokeRequest, TokenRevoke => TokenRevokeReply;
     AppRoleLoginRequest, AppRoleLogin => LoginReply;
     UserpassLoginRequest, UserpassLogin => LoginReply;
+    SecondFactorRequest, SecondFactor => LoginReply;
     PolicyPutRequest, PolicyPut => PolicyPutReply;
     PolicyGetRequest, PolicyGet => PolicyGetReply;
     PolicyListRequest, PolicyList => PolicyListReply;

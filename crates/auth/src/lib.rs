@@ -21,6 +21,7 @@ mod places;
 mod sweep;
 pub mod token;
 pub mod userpass;
+mod voucher;
 
 pub use answer::{Answer, Error, LoginError, canonical};
 pub use kept::Request as KeptRequest;
@@ -31,3 +32,4 @@ pub use places::{
 };
 pub use sweep::{disable, expire, sweep};
 pub use token::Caller;
+pub use voucher::Voucher;

@@ -67,6 +67,7 @@ dispatch! {
     AuthServiceClient {
         AppRoleLoginRequest, app_role_login, true;
         UserpassLoginRequest, userpass_login, true;
+        SecondFactorRequest, validate_second_factor, true;
     }
     PolicyServiceClient {
         PolicyPutRequest, put, true;

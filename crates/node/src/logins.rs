@@ -78,8 +78,16 @@ impl Node {
         let Operation::Login(ask) = &request.operation else {
             return Ok(Verified::Nothing);
         };
+        if ask.is_dear() {
+            let address = &request.evidence.client_address;
+            let limited =
+                self.look(|txn, auth| Ok(quotas::check(self, txn, auth, &ask.path, ask.role(), None, address)))?;
+            if let Err(failure) = limited {
+                return Ok(Verified::Limited(failure));
+            }
+        }
         match &ask.shown {
-            Shown::AppRole(_) | Shown::SecondFactor(_) => Ok(Verified::Nothing),
+            Shown::AppRole(_) | Shown::SecondFactor(_) | Shown::Malformed(_) => Ok(Verified::Nothing),
             Shown::Userpass(shown) => {
                 let challenge = self.prepare(ask, |txn, mount| userpass::prepare(txn, mount, shown))?;
                 let Some(challenge) = challenge else {
@@ -136,7 +144,13 @@ impl Node {
         verified: &Verified,
     ) -> Result<Made, Failure> {
         let address = &request.evidence.client_address;
-        if let Err(failure) = quotas::check(self, txn, auth, &ask.path, ask.role(), None, address) {
+        let limited = match verified {
+            Verified::Limited(failure) => Err(failure.clone()),
+            // Counted before it was verified.
+            _ if ask.is_dear() => Ok(()),
+            _ => quotas::check(self, txn, auth, &ask.path, ask.role(), None, address),
+        };
+        if let Err(failure) = limited {
             if !self.is_single(quotas::EXCEEDED, request) {
                 return Err(failure);
             }
@@ -234,6 +248,8 @@ impl Node {
 pub(crate) enum Verified {
     /// Nothing: the plan does it all, or there is no such mount.
     Nothing,
+    /// Nothing, because there were too many before it.
+    Limited(Failure),
     /// A password.
     Password(userpass::Verified),
     /// A token of an issuer.
@@ -270,8 +286,10 @@ fn login(
     if auth.is_quarantined(txn) {
         return Err(restored::quarantined());
     }
-    if let Shown::SecondFactor(codes) = &ask.shown {
-        return second_factor(txn, auth, ask, codes);
+    match &ask.shown {
+        Shown::SecondFactor(codes) => return second_factor(txn, auth, ask, codes),
+        Shown::Malformed(why) => return Err(Failure::invalid(why.clone())),
+        _ => {}
     }
     let Some(mount) = find(txn, auth, ask.mount.as_str(), ask.kind())? else {
         return Ok(refused(ask, ""));

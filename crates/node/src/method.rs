@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aumbry_auth::identity::mfa;
 use aumbry_auth::token::logical::RoleRequest;
-use aumbry_auth::{Error, KeptRequest, approle, cert, cubbyhole, identity, jwt, kubernetes, userpass};
+use aumbry_auth::{Error, KeptRequest, Voucher, approle, cert, cubbyhole, identity, jwt, kubernetes, userpass};
 use aumbry_types::{MountPath, SecretBytes};
 
 use crate::{Class, Failure, quotas};
@@ -107,11 +107,13 @@ pub enum Shown {
     /// Codes for a login that waits for them, at any mount.
     SecondFactor(mfa::Validation),
     /// A token of an issuer.
-    Jwt(jwt::LoginRequest),
+    Jwt(Voucher),
     /// A token of a service account.
-    Kubernetes(kubernetes::LoginRequest),
+    Kubernetes(Voucher),
     /// The certificate of the connection.
     Cert(cert::LoginRequest),
+    /// What the method cannot read, and why. There is nothing to decide; it is counted as a refusal.
+    Malformed(String),
 }
 
 /// A login. It takes no token.
@@ -125,6 +127,16 @@ pub struct LoginAsk {
 }
 
 impl LoginAsk {
+    /// The codes of a login that waits for them, at whatever mount.
+    ///
+    /// # Errors
+    /// [`Failure`] never: its names are fixed.
+    pub fn second_factor(shown: Shown) -> Result<Self, Failure> {
+        let mount = MountPath::parse("mfa").map_err(|error| Failure::internal(error.to_string()))?;
+        let path = SECOND_FACTOR.to_owned();
+        Ok(Self { mount, path, shown })
+    }
+
     /// Its name in audit records.
     pub(crate) const fn name(&self) -> &'static str {
         match self.shown {
@@ -134,6 +146,15 @@ impl LoginAsk {
             Shown::Jwt(_) => "jwt.login",
             Shown::Kubernetes(_) => "kubernetes.login",
             Shown::Cert(_) => "cert.login",
+            Shown::Malformed(_) => "login.malformed",
+        }
+    }
+
+    /// Whether what is shown is verified outside of any plan: that costs a hash, a signature or a request to somebody else.
+    pub(crate) const fn is_dear(&self) -> bool {
+        match self.shown {
+            Shown::AppRole(_) | Shown::SecondFactor(_) | Shown::Malformed(_) => false,
+            Shown::Userpass(_) | Shown::Jwt(_) | Shown::Kubernetes(_) | Shown::Cert(_) => true,
         }
     }
 
@@ -141,7 +162,7 @@ impl LoginAsk {
     pub(crate) fn role(&self) -> Option<&str> {
         match &self.shown {
             // A role id is no name.
-            Shown::AppRole(_) | Shown::Userpass(_) | Shown::SecondFactor(_) => None,
+            Shown::AppRole(_) | Shown::Userpass(_) | Shown::SecondFactor(_) | Shown::Malformed(_) => None,
             Shown::Jwt(shown) => shown.role_text(),
             Shown::Kubernetes(shown) => shown.role_text(),
             Shown::Cert(shown) => shown.name_text(),
@@ -157,6 +178,7 @@ impl LoginAsk {
             Shown::Jwt(_) => jwt::REFUSED,
             Shown::Kubernetes(_) => kubernetes::REFUSED,
             Shown::Cert(_) => cert::REFUSED,
+            Shown::Malformed(_) => "the login could not be read",
         }
     }
 
@@ -165,13 +187,16 @@ impl LoginAsk {
         match self.shown {
             Shown::AppRole(_) => "approle",
             Shown::Userpass(_) => "userpass",
-            Shown::SecondFactor(_) => "",
+            Shown::SecondFactor(_) | Shown::Malformed(_) => "",
             Shown::Jwt(_) => "jwt",
             Shown::Kubernetes(_) => "kubernetes",
             Shown::Cert(_) => "cert",
         }
     }
 }
+
+/// Where codes are sent.
+const SECOND_FACTOR: &str = "sys/mfa/validate";
 
 /// What is done with a wrapped reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

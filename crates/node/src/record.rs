@@ -283,6 +283,7 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
                 }
                 fields.push(("jwt".to_owned(), redact(key, shown.jwt().expose())));
             }
+            Shown::Malformed(_) => {}
         },
         Operation::Wrapped(ask) => fields.push(("token".to_owned(), redact(key, ask.token.expose()))),
         Operation::NoRoute(no_route) => clear("verb", no_route.verb.name().to_owned()),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aumbry_auth::jwt::{self, AnswerError, KeySet, KeySource, Remote, Token};
-use aumbry_auth::kubernetes;
+use aumbry_auth::{Voucher, kubernetes};
 use aumbry_types::SecretBytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -142,7 +142,7 @@ impl Node {
     pub(crate) async fn review(
         &self,
         challenge: kubernetes::Challenge,
-        shown: &kubernetes::LoginRequest,
+        shown: &Voucher,
         deadline: Instant,
     ) -> Result<kubernetes::Verified, Failure> {
         let mut pending = match challenge.begin(shown) {

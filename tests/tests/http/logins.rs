@@ -7,7 +7,7 @@ use aumbry_client::v1;
 use aumbry_tests::{Answered, Cluster, eventually, records};
 use serde_json::{Value, json};
 
-use crate::bed::Http;
+use crate::bed::{Http, done};
 
 /// Asks the same of every node at once, so often each. Gives the codes.
 async fn everywhere(
@@ -20,12 +20,6 @@ async fn everywhere(
     let nodes: Vec<Http> = (0..3).map(|node| Http::on(cluster, node, "")).collect::<Result<_>>()?;
     let asked = (0..times).flat_map(|_| nodes.iter().map(|node| node.ask_with("POST", path, headers, body)));
     futures::future::try_join_all(asked).await
-}
-
-async fn done(http: &Http, method: &str, path: &str, body: Value) -> Result<Value> {
-    let answer = http.ask(method, path, &body).await?;
-    ensure!((200..300).contains(&answer.code), "{method} {path}: {answer:?}");
-    Ok(answer.json())
 }
 
 /// A secret id with three uses is good for three logins, on whichever nodes, however many try at once; each is one record. Abuse cases: 37.
@@ -277,6 +271,54 @@ async fn what_cannot_be_wrapped_is_not_done() -> Result<()> {
     ensure!(
         recorded.iter().all(|record| record.text("operation") != "token.create"),
         "a token was made that nobody has"
+    );
+    Ok(())
+}
+
+/// Who logs in has no token to show, and is told what is wrong with a body that cannot be read, as all others are; a flood of such bodies is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_cannot_be_read_is_told_so() -> Result<()> {
+    let cluster = Cluster::start(1)?;
+    let root = Http::root(&cluster)?;
+    for kind in ["approle", "userpass", "jwt", "kubernetes"] {
+        done(&root, "POST", &format!("sys/auth/{kind}"), json!({ "type": kind })).await?;
+    }
+    let nobody = Http::on(&cluster, 0, "")?;
+    let rows = [
+        ("auth/approle/login", json!({}), "role_id"),
+        (
+            "auth/approle/login",
+            json!({ "role_id": 7, "secret_id": {} }),
+            "secret_id",
+        ),
+        ("auth/userpass/login/ann", json!({}), "password"),
+        ("auth/jwt/login", json!({ "role": "r" }), "jwt"),
+        ("auth/kubernetes/login", json!({ "role": "r" }), "jwt"),
+        ("sys/mfa/validate", json!({ "mfa_request_id": "x" }), "mfa_payload"),
+    ];
+    for (path, body, field) in rows {
+        let answer = nobody.ask_with("POST", path, &[], &body).await?;
+        ensure!(
+            answer.code == 400 && answer.body.contains(field),
+            "{path} {body}: {answer:?}"
+        );
+    }
+    // What is no login still takes a token, whether it is there or not.
+    for path in ["auth/none/login", "auth/approle/role/r"] {
+        let answer = nobody.ask_with("POST", path, &[], &json!({})).await?;
+        ensure!(answer.code == 403, "{path}: {answer:?}");
+    }
+    for _ in 0..40 {
+        nobody.ask_with("POST", "auth/approle/login", &[], &json!({})).await?;
+    }
+    let recorded = records(&cluster.client()?).await?;
+    let malformed = recorded
+        .iter()
+        .filter(|record| record.text("operation") == "login.malformed")
+        .count();
+    ensure!(
+        (1..=20).contains(&malformed),
+        "ten a minute are on record one by one: {malformed}"
     );
     Ok(())
 }

@@ -1,23 +1,14 @@
 //! A second factor at logins, on three nodes.
 
 use anyhow::{Context as _, Result, ensure};
+use aumbry_client::v1;
 use aumbry_crypto::totp::{Algorithm, Settings};
 use aumbry_tests::{Cluster, records};
-use aumbry_types::{Clock as _, SystemClock};
+use aumbry_types::{Clock as _, SecretBytes, SystemClock};
 use data_encoding::BASE32_NOPAD;
 use serde_json::{Value, json};
 
-use crate::bed::Http;
-
-async fn done(http: &Http, method: &str, path: &str, body: Value) -> Result<Value> {
-    let answer = http.ask(method, path, &body).await?;
-    ensure!((200..300).contains(&answer.code), "{method} {path}: {answer:?}");
-    Ok(answer.json())
-}
-
-fn text(value: &Value) -> Result<String> {
-    Ok(value.as_str().context("a text")?.to_owned())
-}
+use crate::bed::{Http, done, text};
 
 /// A period of five minutes: the test is over within one or two of them.
 const SETTINGS: Settings = Settings {
@@ -149,10 +140,33 @@ async fn a_login_waits_for_its_code() -> Result<()> {
     .await?;
     let url = text(&made["data"]["url"])?;
     let secret = BASE32_NOPAD.decode(url.split_once("secret=").context("a secret")?.1.as_bytes())?;
+    // The typed calls know second factors too.
+    let typed = cluster.client_as(SecretBytes::from(String::new()), &cluster.endpoints())?;
+    let login = v1::UserpassLoginRequest {
+        username: "alice".to_owned(),
+        password: "right".into(),
+        ..Default::default()
+    };
+    let waiting = typed.call(login).await?;
+    ensure!(waiting.token.is_empty() && waiting.info.is_none(), "no token yet");
+    let factors = waiting.second_factors.context("what it waits for")?;
+    ensure!(
+        factors.wanted[0].name == "people" && factors.wanted[0].method_ids == [method.clone()],
+        "the wrong factor"
+    );
+    let codes = |passcode: String| v1::SecondFactorRequest {
+        request_id: factors.request_id.clone(),
+        passcodes: vec![v1::Passcode {
+            method_id: method.clone(),
+            passcode: passcode.into(),
+        }],
+        ..Default::default()
+    };
+    ensure!(typed.call(codes("00000000".to_owned())).await.is_err(), "a wrong one");
+    let made = typed.call(codes(SETTINGS.code(&secret, period()))).await?;
+    ensure!(made.second_factors.is_none() && !made.token.is_empty(), "a token");
     let id = waits(2).await?;
-    ensure!(validate(0, &id, &SETTINGS.code(&secret, period())).await?.0 == 200);
     // A login that waits rests on its mount and its entity.
-    let id = waits(0).await?;
     done(
         &root,
         "POST",

@@ -106,6 +106,8 @@ fn typed_twins() -> Vec<Twin> {
             "POST" "auth/approle/login" json!({"role_id": "the-role"});
         "userpass.login": v1::UserpassLoginRequest { username: "Ann".to_owned(), password: "a-password".into(), ..Default::default() },
             "POST" "auth/userpass/login/ann" json!({"password": "a-password"});
+        "mfa.validate": v1::SecondFactorRequest { request_id: ACCESSOR.to_owned(), ..Default::default() },
+            "POST" "sys/mfa/validate" json!({"mfa_request_id": ACCESSOR, "mfa_payload": {}});
         "policy.write": v1::PolicyPutRequest { name: "p1".to_owned(), policy: "path \"x\" { capabilities = [\"read\"] }".to_owned(), ..Default::default() },
             "PUT" "sys/policies/acl/p1" json!({"policy": policy});
         "policy.read": v1::PolicyGetRequest { name: "p1".to_owned(), ..Default::default() },
@@ -223,7 +225,7 @@ fn twins() -> Vec<Twin> {
 }
 
 /// Operations that have one way, and why.
-const ONE_WAY: [(&str, &str); 18] = [
+const ONE_WAY: [(&str, &str); 19] = [
     ("logical.read", "it is what a path has come to that is recorded"),
     ("logical.write", "as that"),
     ("logical.patch", "as that"),
@@ -251,6 +253,10 @@ const ONE_WAY: [(&str, &str); 18] = [
         "a stream both ways: the test of backups by HTTP",
     ),
     ("cluster.snapshot-release", "by gRPC alone, after a restore"),
+    (
+        "login.malformed",
+        "a body that no method can read: typed logins are always read",
+    ),
 ];
 /// The audit log is read by gRPC alone.
 const AUDIT: [&str; 2] = ["audit.read", "audit.checkpoint"];

@@ -2,8 +2,7 @@
 
 use aumbry_barrier::{DamagedRow, Txn};
 use aumbry_crypto::jws::Algorithm;
-use aumbry_logical::{Body, FieldError};
-use aumbry_types::{Name, ObjectId, SecretBytes};
+use aumbry_types::{Name, ObjectId};
 use serde_json::Value;
 
 use super::config::{Config, KeySource};
@@ -14,45 +13,7 @@ use crate::answer::LoginError;
 use crate::cidr::is_allowed;
 use crate::kept;
 use crate::token::Login;
-
-/// What is shown at a login.
-pub struct LoginRequest {
-    /// Whose the login is to be, as it was sent; empty for the configured one.
-    role: String,
-    jwt: SecretBytes,
-}
-
-impl LoginRequest {
-    /// Reads a request to `login`. Names of roles are taken in any case, and then in lower case.
-    ///
-    /// # Errors
-    /// [`LoginError::Field`]
-    pub fn parse(body: &Body) -> Result<Self, LoginError> {
-        let jwt = body.secret("jwt")?.filter(|jwt| !jwt.is_empty());
-        Ok(Self {
-            role: body.text("role")?.unwrap_or_default().to_ascii_lowercase(),
-            jwt: jwt.ok_or(FieldError::Missing("jwt"))?,
-        })
-    }
-
-    /// Which role is asked for, if it can be one.
-    #[must_use]
-    pub fn role(&self) -> Option<Name> {
-        Name::parse(&self.role).ok()
-    }
-
-    /// As it was asked for, if it was.
-    #[must_use]
-    pub fn role_text(&self) -> Option<&str> {
-        Some(self.role.as_str()).filter(|role| !role.is_empty())
-    }
-
-    /// The token.
-    #[must_use]
-    pub const fn jwt(&self) -> &SecretBytes {
-        &self.jwt
-    }
-}
+use crate::voucher::Voucher;
 
 /// What is to be verified, and by what.
 pub struct Challenge {
@@ -125,7 +86,7 @@ pub fn prepare(txn: &mut Txn<'_>, mount: ObjectId) -> Result<Option<Challenge>, 
 pub fn login(
     txn: &mut Txn<'_>,
     mount: ObjectId,
-    request: &LoginRequest,
+    request: &Voucher,
     verified: &Verified,
     client_address: &str,
 ) -> Result<Login, LoginError> {
@@ -140,7 +101,7 @@ pub fn login(
     if !config.is_issuer(claims.get("iss").and_then(Value::as_str)) {
         return Err(refused(Reason("issuer")));
     }
-    let name = match request.role.as_str() {
+    let name = match request.role_text().unwrap_or_default() {
         "" => &config.default_role,
         role => role,
     };

@@ -20,7 +20,7 @@ use aumbry_types::ObjectId;
 
 pub use config::{KeySource, Remote};
 pub use keys::{AnswerError, KeySet, parse_discovery};
-pub use login::{Challenge, LoginRequest, Verified, login, prepare};
+pub use login::{Challenge, Verified, login, prepare};
 pub use token::Token;
 
 use crate::answer::{Answer, Error};

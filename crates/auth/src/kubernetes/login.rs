@@ -1,8 +1,7 @@
 //! The login, in three steps: what is to be asked is found, it is asked outside of any plan, and the plan rests on the answer.
 
 use aumbry_barrier::{DamagedRow, Txn};
-use aumbry_logical::{Body, FieldError};
-use aumbry_types::{Name, ObjectId, SecretBytes};
+use aumbry_types::ObjectId;
 use serde_json::Value;
 
 use super::config::Config;
@@ -13,44 +12,7 @@ use crate::cidr::is_allowed;
 use crate::jwt::{KeySet, Reason, Token};
 use crate::kept;
 use crate::token::Login;
-
-/// What is shown at a login.
-pub struct LoginRequest {
-    role: String,
-    jwt: SecretBytes,
-}
-
-impl LoginRequest {
-    /// Reads a request to `login`. Names of roles are taken in any case, and then in lower case.
-    ///
-    /// # Errors
-    /// [`LoginError::Field`]
-    pub fn parse(body: &Body) -> Result<Self, LoginError> {
-        let jwt = body.secret("jwt")?.filter(|jwt| !jwt.is_empty());
-        Ok(Self {
-            role: body.required_text("role")?.to_ascii_lowercase(),
-            jwt: jwt.ok_or(FieldError::Missing("jwt"))?,
-        })
-    }
-
-    /// Which role is asked for, if it can be one.
-    #[must_use]
-    pub fn role(&self) -> Option<Name> {
-        Name::parse(&self.role).ok()
-    }
-
-    /// As it was asked for, if it was.
-    #[must_use]
-    pub fn role_text(&self) -> Option<&str> {
-        Some(self.role.as_str()).filter(|role| !role.is_empty())
-    }
-
-    /// The token.
-    #[must_use]
-    pub const fn jwt(&self) -> &SecretBytes {
-        &self.jwt
-    }
-}
+use crate::voucher::Voucher;
 
 /// What is to be asked and verified.
 pub struct Challenge {
@@ -78,17 +40,17 @@ impl Challenge {
     ///
     /// # Errors
     /// What became of it already.
-    pub fn begin(self, request: &LoginRequest) -> Result<Pending, Verified> {
+    pub fn begin(self, request: &Voucher) -> Result<Pending, Verified> {
         let refused = |reason| Verified {
             basis: Some(self.basis),
             found: Err(reason),
         };
-        if request.jwt.len() > JWT_BYTES_MAX || request.jwt.expose_str().is_none() {
+        if request.jwt().len() > JWT_BYTES_MAX || request.jwt().expose_str().is_none() {
             return Err(refused(Reason("malformed")));
         }
         let mut claims = None;
         if !self.keys.is_empty() {
-            let token = Token::parse(request.jwt.expose()).map_err(&refused)?;
+            let token = Token::parse(request.jwt().expose()).map_err(&refused)?;
             self.keys.verify(&token, &[]).map_err(&refused)?;
             claims = Some(token.into_claims());
         }
@@ -137,7 +99,7 @@ impl Verified {
 ///
 /// # Errors
 /// [`DamagedRow`]
-pub fn prepare(txn: &mut Txn<'_>, mount: ObjectId, request: &LoginRequest) -> Result<Option<Challenge>, DamagedRow> {
+pub fn prepare(txn: &mut Txn<'_>, mount: ObjectId, request: &Voucher) -> Result<Option<Challenge>, DamagedRow> {
     let Some((config, role)) = find(txn, mount, request)? else {
         return Ok(None);
     };
@@ -147,10 +109,10 @@ pub fn prepare(txn: &mut Txn<'_>, mount: ObjectId, request: &LoginRequest) -> Re
         url: format!("{}{REVIEWS}", config.host.trim_end_matches('/')),
         authority_pem: config.ca_cert.clone(),
         bearer: match config.reviewer.is_empty() {
-            true => request.jwt.duplicate(),
+            true => request.jwt().duplicate(),
             false => config.reviewer.duplicate(),
         },
-        body: review::question(&request.jwt, &role.value.audience),
+        body: review::question(request.jwt(), &role.value.audience),
     });
     Ok(Some(Challenge {
         keys: KeySet::of_pem(&config.pem_keys).ok_or(DamagedRow)?,
@@ -166,7 +128,7 @@ pub fn prepare(txn: &mut Txn<'_>, mount: ObjectId, request: &LoginRequest) -> Re
 pub fn login(
     txn: &mut Txn<'_>,
     mount: ObjectId,
-    request: &LoginRequest,
+    request: &Voucher,
     verified: &Verified,
     client_address: &str,
 ) -> Result<Login, LoginError> {
@@ -226,7 +188,7 @@ pub fn login(
 
 type Basis = (kept::Found<Config>, kept::Found<Role>);
 
-fn find(txn: &mut Txn<'_>, mount: ObjectId, request: &LoginRequest) -> Result<Option<Basis>, DamagedRow> {
+fn find(txn: &mut Txn<'_>, mount: ObjectId, request: &Voucher) -> Result<Option<Basis>, DamagedRow> {
     let Some(config) = kept::config::<Config>(txn, mount)? else {
         return Ok(None);
     };

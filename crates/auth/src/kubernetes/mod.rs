@@ -16,7 +16,7 @@ use aumbry_barrier::Txn;
 use aumbry_logical::{Body, Verb};
 use aumbry_types::ObjectId;
 
-pub use login::{Challenge, LoginRequest, Verified, login, prepare};
+pub use login::{Challenge, Verified, login, prepare};
 pub use review::{Answered, Review};
 
 use crate::answer::{Answer, Error};

@@ -1,8 +1,8 @@
 //! A store with one mount of the method.
 
-use aumbry_auth::jwt::{self, KeySet, KeySource, LoginRequest, Reason, Token, Verified};
+use aumbry_auth::jwt::{self, KeySet, KeySource, Reason, Token, Verified};
 use aumbry_auth::token::{Login, NewToken, issue};
-use aumbry_auth::{Error, LoginError, canonical};
+use aumbry_auth::{Error, LoginError, Voucher, canonical};
 use aumbry_logical::{Body, Verb};
 use aumbry_types::ObjectId;
 use serde_json::{Value, json};
@@ -68,7 +68,7 @@ impl Method {
         claims
     }
 
-    pub(crate) fn verify(&self, request: &LoginRequest) -> Verified {
+    pub(crate) fn verify(&self, request: &Voucher) -> Verified {
         let challenge = self.bed.plan(|txn| jwt::prepare(txn, MOUNT)).0.expect("opens");
         let Some(challenge) = challenge else {
             return Verified::unconfigured();
@@ -83,7 +83,7 @@ impl Method {
         challenge.conclude(verified)
     }
 
-    pub(crate) fn plan_login(&mut self, request: &LoginRequest, verified: &Verified) -> Result<Login, LoginError> {
+    pub(crate) fn plan_login(&mut self, request: &Voucher, verified: &Verified) -> Result<Login, LoginError> {
         self.bed.plan(|txn| jwt::login(txn, MOUNT, request, verified, HERE)).0
     }
 
@@ -110,8 +110,8 @@ impl Method {
     }
 }
 
-pub(crate) fn request(role: &str, jwt: &str) -> LoginRequest {
-    LoginRequest::parse(&body(&json!({ "role": role, "jwt": jwt }))).expect("is one")
+pub(crate) fn request(role: &str, jwt: &str) -> Voucher {
+    Voucher::parse(&body(&json!({ "role": role, "jwt": jwt }))).expect("is one")
 }
 
 pub(crate) fn body(value: &Value) -> Body {

@@ -72,7 +72,8 @@ checks! {
         ForwardRequest, ForwardReply,
     ;
     v1:
-        LogicalRequest, LogicalReply, AppRoleLoginRequest, UserpassLoginRequest, LoginReply,
+        LogicalRequest, LogicalReply, AppRoleLoginRequest, UserpassLoginRequest, SecondFactorRequest,
+        LoginReply,
     ;
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use aumbry_api::v1::call::Op;
 use aumbry_api::v1::{self, token_name};
+use aumbry_auth::identity::mfa;
 use aumbry_auth::token::{Create, TEXT_BYTES_MAX};
 use aumbry_auth::{approle, canonical, userpass};
 use aumbry_crypto::seal::{KeyIdError, StaticKey};
 use aumbry_engines::kv;
 use aumbry_logical::Verb;
-use aumbry_node::method::{LoginAsk, Shown};
+use aumbry_node::method::{LoginAsk, Shown, failure};
 use aumbry_node::{Contents, Failure, JoinRequest, LogicalAsk, MountOptions, MountTable, Operation, Sent, TokenName};
 use aumbry_types::{MountPath, Name, NodeId, SecretBytes, SecretPath};
 use bytes::Bytes;
@@ -79,6 +80,7 @@ pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
         Op::TokenRevoke(revoke) => Operation::TokenRevoke(token_name(revoke.token)?),
         Op::AppRoleLogin(login) => app_role_login(login)?,
         Op::UserpassLogin(login) => userpass_login(login)?,
+        Op::SecondFactor(codes) => second_factor(codes)?,
         Op::PolicyPut(put) => Operation::PolicyWrite(name(&put.name)?, put.policy),
         Op::PolicyGet(get) => Operation::PolicyRead(name(&get.name)?),
         Op::PolicyList(_) => Operation::PolicyList,
@@ -165,6 +167,13 @@ fn userpass_login(login: v1::UserpassLoginRequest) -> Result<Operation, Failure>
     let path = path(&format!("auth/{}/{below}", mount.as_str()))?.as_str().to_owned();
     let shown = Shown::Userpass(Arc::new(shown));
     Ok(Operation::Login(LoginAsk { mount, path, shown }))
+}
+
+fn second_factor(codes: v1::SecondFactorRequest) -> Result<Operation, Failure> {
+    let given = codes.passcodes.into_iter();
+    let given = given.map(|given| (given.method_id, secret(given.passcode)));
+    let shown = mfa::Validation::new(&codes.request_id, given).map_err(failure)?;
+    Ok(Operation::Login(LoginAsk::second_factor(Shown::SecondFactor(shown))?))
 }
 
 /// Where a method is mounted: there, if nothing is said.

@@ -2,6 +2,7 @@
 
 use aumbry_api::Reply as _;
 use aumbry_api::v1;
+use aumbry_auth::identity::mfa::LoginWaits;
 use aumbry_auth::token::Info;
 use aumbry_engines::kv;
 use aumbry_node::{AuditRow, Joined, MountInfo, Operation, Reply, SealInfo, TokenName};
@@ -17,6 +18,12 @@ pub(crate) fn answer(operation: &Operation, reply: Reply) -> Option<v1::Answer> 
             header: None,
             token: bytes(new.token),
             info: Some(token(new.info)),
+            second_factors: None,
+        }
+        .into_answer(),
+        Reply::LoginWaits(waits) => v1::LoginReply {
+            second_factors: Some(second_factors(waits)),
+            ..v1::LoginReply::default()
         }
         .into_answer(),
         Reply::NewToken(new) => v1::TokenCreateReply {
@@ -88,9 +95,19 @@ pub(crate) fn answer(operation: &Operation, reply: Reply) -> Option<v1::Answer> 
         | Reply::Json { .. }
         | Reply::Unwrapped(_)
         | Reply::Wrapped(_)
-        | Reply::WrappedInfo(_)
-        | Reply::LoginWaits(_) => return None,
+        | Reply::WrappedInfo(_) => return None,
     })
+}
+
+fn second_factors(waits: LoginWaits) -> v1::SecondFactors {
+    let wanted = waits.wanted.into_iter().map(|wanted| v1::SecondFactor {
+        name: wanted.name,
+        method_ids: wanted.methods.iter().map(ToString::to_string).collect(),
+    });
+    v1::SecondFactors {
+        request_id: waits.id,
+        wanted: wanted.collect(),
+    }
 }
 
 fn done(operation: &Operation) -> Option<v1::Answer> {

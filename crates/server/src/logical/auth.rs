@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use aumbry_auth::identity::mfa;
 use aumbry_auth::token::logical::RoleRequest;
-use aumbry_auth::{Error, KeptRequest, LoginError, approle, canonical, cert, cubbyhole, jwt, kubernetes, userpass};
+use aumbry_auth::{
+    Error, KeptRequest, LoginError, Voucher, approle, canonical, cert, cubbyhole, jwt, kubernetes, userpass,
+};
 use aumbry_logical::{Body, Verb};
 use aumbry_node::method::{Asked as Method, LoginAsk, MethodAsk, Said, Shown, failure};
 use aumbry_node::{Failure, Operation, Reply};
@@ -56,12 +58,12 @@ struct Kept {
 }
 
 const JWT: Kept = Kept {
-    parse_login: |body| jwt::LoginRequest::parse(body).map(Shown::Jwt),
+    parse_login: |body| Voucher::parse(body).map(Shown::Jwt),
     parse: jwt::parse,
     method: Method::Jwt,
 };
 const KUBERNETES: Kept = Kept {
-    parse_login: |body| kubernetes::LoginRequest::parse(body).map(Shown::Kubernetes),
+    parse_login: |body| Voucher::parse_with_role(body).map(Shown::Kubernetes),
     parse: kubernetes::parse,
     method: Method::Kubernetes,
 };
@@ -116,7 +118,8 @@ fn login(
     if asked.verb != Verb::Write {
         return Err(unsupported());
     }
-    let shown = parse(&asked.body).map_err(|error| Failure::invalid(error.to_string()))?;
+    // Who may log in holds no token, and is told what is wrong all the same.
+    let shown = parse(&asked.body).unwrap_or_else(|error| Shown::Malformed(error.to_string()));
     let operation = Operation::Login(LoginAsk { mount, path, shown });
     Ok(Resolved::new(operation, |_, reply| match reply {
         Reply::NewToken(new) => token::made(&new),
@@ -127,11 +130,11 @@ fn login(
 
 /// The codes of a login that waits for them.
 pub(super) fn second_factor(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
-    let mount = MountPath::parse("mfa").map_err(|error| Failure::invalid(error.to_string()))?;
-    let codes = mfa::Validation::parse(&asked.body).map_err(failure)?;
-    let path = asked.path.as_str().to_owned();
-    let shown = Shown::SecondFactor(codes);
-    let operation = Operation::Login(LoginAsk { mount, path, shown });
+    let shown = match mfa::Validation::parse(&asked.body) {
+        Ok(codes) => Shown::SecondFactor(codes),
+        Err(error) => Shown::Malformed(error.to_string()),
+    };
+    let operation = Operation::Login(LoginAsk::second_factor(shown)?);
     Ok(Resolved::new(operation, |_, reply| match reply {
         Reply::NewToken(new) => token::made(&new),
         _ => Err(mismatched()),

@@ -47,6 +47,7 @@ service!(TokenService {
 service!(AuthService {
     app_role_login(AppRoleLoginRequest) -> LoginReply;
     userpass_login(UserpassLoginRequest) -> LoginReply;
+    validate_second_factor(SecondFactorRequest) -> LoginReply;
 });
 
 service!(PolicyService {

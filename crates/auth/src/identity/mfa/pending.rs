@@ -72,27 +72,36 @@ impl Validation {
                 "mfa_payload is required: passcodes by the ids of methods",
             ));
         };
-        let mut codes = BTreeMap::new();
-        if payload.len() > CODES_MAX {
-            return Err(Error::Invalid("mfa_payload has at most 16 passcodes"));
-        }
-        for (method, given) in payload {
-            let code = match given {
+        let mut given = Vec::new();
+        for (method, passcode) in payload {
+            let code = match passcode {
                 Value::Array(codes) if codes.len() <= 1 => codes.first().and_then(Value::as_str).unwrap_or_default(),
                 Value::String(code) => code,
                 _ => return Err(Error::Invalid("mfa_payload has one passcode for each method")),
             };
             // Some programs write it as an option.
             let code = code.strip_prefix("passcode=").unwrap_or(code);
-            let method: ObjectId = method
-                .replace('-', "")
-                .to_ascii_lowercase()
-                .parse()
-                .map_err(|_| METHOD)?;
-            codes.insert(method.to_string(), SecretBytes::from(code.to_owned()));
+            given.push((method.clone(), SecretBytes::from(code.to_owned())));
+        }
+        Self::new(&id, given)
+    }
+
+    /// Passcodes by the ids of their methods, for the login that waits under this id.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub fn new(id: &str, given: impl IntoIterator<Item = (String, SecretBytes)>) -> Result<Self, Error> {
+        let parse = |id: &str| id.replace('-', "").to_ascii_lowercase().parse::<ObjectId>();
+        let mut codes = BTreeMap::new();
+        for (method, passcode) in given {
+            let method = parse(&method).map_err(|_| METHOD)?;
+            let is_second = codes.insert(method.to_string(), passcode).is_some();
+            if is_second || codes.len() > CODES_MAX {
+                return Err(Error::Invalid("there is one passcode for each method, and at most 16"));
+            }
         }
         Ok(Self {
-            id: id.replace('-', "").to_ascii_lowercase().parse().ok(),
+            id: parse(id).ok(),
             codes,
         })
     }
