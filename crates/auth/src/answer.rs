@@ -2,9 +2,10 @@
 
 use aumbry_barrier::{DIRECTORY_FULL, DamagedRow, InsertError};
 use aumbry_logical::{FieldError, Object};
-use aumbry_types::Name;
+use aumbry_types::{Name, ObjectId};
 use serde_json::Value;
 
+use crate::NAMESPACE_ROOT;
 use crate::cidr::CidrError;
 
 /// An answer, as it stands in the envelope. It can hold secrets.
@@ -32,6 +33,16 @@ impl Answer {
         }
     }
 
+    /// With the id of the namespace where it says of which one something is.
+    pub(crate) fn of_namespace(mut self, namespace: ObjectId) -> Self {
+        if namespace != NAMESPACE_ROOT
+            && let Some(data) = &mut self.data
+        {
+            tell_namespace(data, &namespace.to_string());
+        }
+        self
+    }
+
     /// A page of names. No names at all are no such path, as clients expect it.
     pub(crate) fn names((names, has_more): (Vec<String>, bool)) -> Result<Self, Error> {
         if names.is_empty() {
@@ -57,6 +68,9 @@ pub enum Error {
     /// A value cannot be used.
     #[error(transparent)]
     Field(#[from] FieldError),
+    /// What is no namespace's path.
+    #[error(transparent)]
+    Namespace(#[from] aumbry_types::NamespaceError),
     /// The request is not acceptable.
     #[error("{0}")]
     Invalid(&'static str),
@@ -120,6 +134,21 @@ pub(crate) fn parse_name(text: &str) -> Result<Name, Error> {
             "a name is 1 to 128 characters of a-z, 0-9, `-`, `_`, `.` and `@`, beginning with a letter or digit",
         )
     })
+}
+
+fn tell_namespace(data: &mut Object, id: &str) {
+    for (name, value) in data.iter_mut() {
+        match value {
+            Value::String(_) if name == "namespace_id" => *value = id.into(),
+            // What people noted can have any name.
+            Value::Object(inner) if name == "alias" => tell_namespace(inner, id),
+            Value::Array(items) if name == "aliases" => items
+                .iter_mut()
+                .filter_map(Value::as_object_mut)
+                .for_each(|item| tell_namespace(item, id)),
+            _ => {}
+        }
+    }
 }
 
 /// An object of these values.

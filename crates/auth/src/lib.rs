@@ -16,6 +16,7 @@ pub mod jwt;
 mod kept;
 pub mod kubernetes;
 mod listing;
+pub mod namespace;
 mod params;
 mod places;
 mod sweep;
@@ -26,10 +27,7 @@ mod voucher;
 pub use answer::{Answer, Error, LoginError, canonical};
 pub use kept::Request as KeptRequest;
 pub use params::{OldNames, TokenParams, WantedType};
-pub use places::{
-    ACCESSORS, ALIASES, AUTH_MOUNTS, ENTITIES, GROUPS, JOIN_TOKENS, MFA_ENFORCEMENTS, MFA_METHODS, MOUNTS,
-    NAMESPACE_ROOT, ORPHANS, POLICIES, Place, QUOTAS, TOKEN_MOUNT, TOKEN_ROLES,
-};
+pub use places::{JOIN_TOKENS, NAMESPACE_ROOT, NAMESPACES, Place, QUOTAS, Shelf};
 pub use sweep::{disable, expire, sweep};
 pub use token::Caller;
 pub use voucher::Voucher;

@@ -1,42 +1,118 @@
-//! The well-known containers of a namespace, and those that belong to a mount. Numbers and labels are only ever added.
+//! The containers of a namespace, those of the cluster, and those that belong to a mount. Numbers and labels are only ever added.
 
+pub use aumbry_barrier::NAMESPACE_ROOT;
+use aumbry_barrier::{Object, ObjectOptions, Txn};
 use aumbry_crypto::sha256;
 use aumbry_types::ObjectId;
 
-/// The root namespace.
-pub const NAMESPACE_ROOT: ObjectId = ObjectId::well_known(1);
-/// Mounts by path.
-pub const MOUNTS: ObjectId = ObjectId::well_known(2);
-/// Policies by name.
-pub const POLICIES: ObjectId = ObjectId::well_known(3);
-/// Tokens by accessor.
-pub const ACCESSORS: ObjectId = ObjectId::well_known(4);
-/// Tokens without a parent, by accessor.
-pub const ORPHANS: ObjectId = ObjectId::well_known(5);
-/// Join tokens by keyed digest.
+/// Join tokens by keyed digest. The cluster's.
 pub const JOIN_TOKENS: ObjectId = ObjectId::well_known(6);
-/// Auth methods by path.
-pub const AUTH_MOUNTS: ObjectId = ObjectId::well_known(16);
-/// Roles of tokens by name.
-pub const TOKEN_ROLES: ObjectId = ObjectId::well_known(20);
-
-/// Entities by name.
-pub const ENTITIES: ObjectId = ObjectId::well_known(24);
-/// Groups by name.
-pub const GROUPS: ObjectId = ObjectId::well_known(25);
-/// Aliases by id.
-pub const ALIASES: ObjectId = ObjectId::well_known(26);
-
-/// Rate limits by name.
+/// Rate limits by name. The cluster's.
 pub const QUOTAS: ObjectId = ObjectId::well_known(27);
+/// All namespaces but the root, by their full paths. The cluster's: a path is resolved with one directory.
+pub const NAMESPACES: ObjectId = ObjectId::well_known(31);
 
-/// Stands for the mount of tokens, which nobody mounts, where aliases speak of it.
-pub const TOKEN_MOUNT: ObjectId = ObjectId::well_known(28);
+/// A container that every namespace has. Those of the root have numbers, those of others are derived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shelf {
+    /// Mounts by path.
+    Mounts,
+    /// Policies by name.
+    Policies,
+    /// Tokens by accessor.
+    Accessors,
+    /// Tokens without a parent, by accessor.
+    Orphans,
+    /// Auth methods by path.
+    AuthMounts,
+    /// Roles of tokens by name.
+    TokenRoles,
+    /// Entities by name.
+    Entities,
+    /// Groups by name.
+    Groups,
+    /// Aliases by id.
+    Aliases,
+    /// Stands for the mount of tokens, which nobody mounts, where aliases speak of it.
+    TokenMount,
+    /// Methods of a second factor, by id.
+    MfaMethods,
+    /// Who needs a second factor, by name.
+    MfaEnforcements,
+}
 
-/// Methods of a second factor, by id.
-pub const MFA_METHODS: ObjectId = ObjectId::well_known(29);
-/// Who needs a second factor, by name.
-pub const MFA_ENFORCEMENTS: ObjectId = ObjectId::well_known(30);
+impl Shelf {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Mounts,
+        Self::Policies,
+        Self::Accessors,
+        Self::Orphans,
+        Self::AuthMounts,
+        Self::TokenRoles,
+        Self::Entities,
+        Self::Groups,
+        Self::Aliases,
+        Self::TokenMount,
+        Self::MfaMethods,
+        Self::MfaEnforcements,
+    ];
+
+    /// That of a namespace.
+    #[must_use]
+    pub fn of(self, namespace: ObjectId) -> ObjectId {
+        let (number, label) = self.number_and_label();
+        if namespace == NAMESPACE_ROOT {
+            ObjectId::well_known(number)
+        } else {
+            derive(label, namespace)
+        }
+    }
+
+    /// That of the namespace which a plan is in.
+    #[must_use]
+    pub fn here(self, txn: &Txn<'_>) -> ObjectId {
+        self.of(txn.namespace())
+    }
+
+    const fn number_and_label(self) -> (u8, &'static [u8; 8]) {
+        match self {
+            Self::Mounts => (2, b"ns-mount"),
+            Self::Policies => (3, b"ns-polic"),
+            Self::Accessors => (4, b"ns-acces"),
+            Self::Orphans => (5, b"ns-orpha"),
+            Self::AuthMounts => (16, b"ns-authm"),
+            Self::TokenRoles => (20, b"ns-trole"),
+            Self::Entities => (24, b"ns-entit"),
+            Self::Groups => (25, b"ns-group"),
+            Self::Aliases => (26, b"ns-alias"),
+            Self::TokenMount => (28, b"ns-token"),
+            Self::MfaMethods => (29, b"ns-mfame"),
+            Self::MfaEnforcements => (30, b"ns-mfaen"),
+        }
+    }
+}
+
+/// What is stored of something that is found by its id, so that it is found in its own namespace alone.
+pub(crate) fn options_here(txn: &Txn<'_>) -> ObjectOptions {
+    ObjectOptions {
+        container: owner(txn),
+        ..ObjectOptions::default()
+    }
+}
+
+/// An object, if it is of the namespace that a plan is in: whoever knows the id of another namespace's finds nothing.
+pub(crate) fn found_here(txn: &Txn<'_>, object: Option<Object>) -> Option<Object> {
+    object.filter(|object| object.container == owner(txn))
+}
+
+/// What the rows of a namespace have for a container. Those of the root were written before there were others.
+fn owner(txn: &Txn<'_>) -> ObjectId {
+    match txn.namespace() {
+        NAMESPACE_ROOT => ObjectId::well_known(0),
+        namespace => namespace,
+    }
+}
 
 /// A container that belongs to a mount, beside the one that has the mount's own id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,5 +185,28 @@ mod tests {
                 "e27b3cc545a16afe364c0d1256574e09"
             ]
         );
+    }
+
+    #[test]
+    fn frozen_shelves() {
+        let root: Vec<u8> = Shelf::ALL
+            .iter()
+            .map(|shelf| shelf.of(NAMESPACE_ROOT).as_bytes()[15])
+            .collect();
+        assert_eq!(root, [2, 3, 4, 5, 16, 20, 24, 25, 26, 28, 29, 30]);
+        let namespace = ObjectId::well_known(200);
+        let found: Vec<String> = Shelf::ALL.iter().map(|shelf| shelf.of(namespace).to_string()).collect();
+        assert_eq!(found, ["x"]);
+    }
+
+    #[test]
+    fn no_two_labels_are_the_same() {
+        let shelves = Shelf::ALL.iter().map(|shelf| shelf.number_and_label().1);
+        let places = Place::ALL.iter().map(|place| place.label());
+        let mut labels: Vec<_> = shelves.chain(places).chain([b"cubbyhol"]).collect();
+        let count = labels.len();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), count);
     }
 }

@@ -6,7 +6,7 @@ use aumbry_state::{ContainerState, Write, key};
 use aumbry_types::ObjectId;
 use bytes::Bytes;
 
-use crate::{Place, approle, token};
+use crate::{Place, approle, identity, token};
 
 /// Removes an expired row, of this kind, with the names that lead to it. False if a row of it is damaged; then names may be left that lead
 /// to nothing.
@@ -71,9 +71,14 @@ pub fn sweep(txn: &mut Txn<'_>, id: ObjectId, limit: usize) -> Option<usize> {
 fn sweep_children(txn: &mut Txn<'_>, container: ObjectId, limit: usize) -> usize {
     // One more than is swept, to see whether any are left. A listing would open them all, again for each piece.
     let children = txn.some_children(container, limit + 1);
-    let is_last = children.len() <= limit;
-    let (mut removed, mut damaged) = (0, 0);
+    let total = children.len();
+    let (mut taken, mut removed, mut damaged) = (0, 0, 0);
     for (row_key, child) in children.into_iter().take(limit) {
+        // A mount, or an entity of many, takes more than others.
+        if txn.write_count() > WRITES_MAX {
+            break;
+        }
+        taken += 1;
         // Apply removes no row whose header cannot be read.
         if txn.read_row(&row_key).is_err() {
             damaged += 1;
@@ -81,10 +86,10 @@ fn sweep_children(txn: &mut Txn<'_>, container: ObjectId, limit: usize) -> usize
         }
         txn.write(Write::Delete(row_key));
         removed += 1;
-        damaged += usize::from(child.and_then(|child| remove_child(txn, &child)).is_err());
+        damaged += usize::from(child.and_then(|child| remove_child(txn, container, &child)).is_err());
     }
     // Where nothing can be removed any more the rest is left: the container stays revoked.
-    if is_last || removed == 0 {
+    if taken == total || removed == 0 {
         if txn.container(container).is_ok_and(|state| state.children == removed) {
             txn.write(Write::ForgetContainer(container));
         }
@@ -94,12 +99,24 @@ fn sweep_children(txn: &mut Txn<'_>, container: ObjectId, limit: usize) -> usize
 }
 
 /// Removes what a name led to.
-fn remove_child(txn: &mut Txn<'_>, child: &Child) -> Result<(), DamagedRow> {
+fn remove_child(txn: &mut Txn<'_>, container: ObjectId, child: &Child) -> Result<(), DamagedRow> {
     match child.kind {
-        Kind::Token => token::remove_child(txn, child),
+        Kind::Token => token::remove_child(txn, container, child),
         Kind::AppRole => approle::remove(txn, child.id),
         // The role itself goes by its name.
         Kind::RoleId => Ok(()),
+        // These three are swept with their namespace. A mount of an engine is not this crate's.
+        Kind::Mount => {
+            disable(txn, child.id)?;
+            txn.delete_object(child.id);
+            Ok(())
+        }
+        Kind::MfaMethod => {
+            revoke_container(txn, Place::MfaSecrets.of(child.id))?;
+            txn.delete_object(child.id);
+            Ok(())
+        }
+        Kind::Entity => identity::remove(txn, child.id),
         _ => {
             txn.read_row(&key::object(child.id))?;
             txn.delete_object(child.id);
@@ -107,3 +124,6 @@ fn remove_child(txn: &mut Txn<'_>, child: &Child) -> Result<(), DamagedRow> {
         }
     }
 }
+
+/// With what one child takes at most, well below what one command holds.
+const WRITES_MAX: usize = 12_000;

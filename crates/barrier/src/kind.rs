@@ -58,6 +58,8 @@ pub enum Kind {
     MfaEnforcement = 47,
     /// A login that waits for its second factor.
     PendingLogin = 48,
+    /// A namespace.
+    Namespace = 49,
     /// How an auth method is set up.
     MethodConfig = 60,
     /// A role of an auth method that has a row for each.
@@ -96,6 +98,7 @@ impl Kind {
             46 => Self::MfaSecret,
             47 => Self::MfaEnforcement,
             48 => Self::PendingLogin,
+            49 => Self::Namespace,
             60 => Self::MethodConfig,
             61 => Self::MethodRole,
             _ => return None,
@@ -108,7 +111,7 @@ impl Kind {
             // Names, policies, roles, a secret's metadata without its values, and what is known of a token or secret id but not it.
             Self::Directory | Self::Secret | Self::Token | Self::Policy | Self::Mount => true,
             Self::TokenRole | Self::AppRole | Self::RoleId | Self::SecretId => true,
-            Self::Entity | Self::Alias | Self::Group | Self::Quota => true,
+            Self::Entity | Self::Alias | Self::Group | Self::Quota | Self::Namespace => true,
             Self::MfaMethod | Self::MfaEnforcement | Self::MethodRole => true,
             // Values, keys and hashes of passwords, and replies, which can hold a token.
             Self::SecretVersion | Self::StoredReply | Self::JoinToken | Self::ClusterAuthority => false,

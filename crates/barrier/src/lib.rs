@@ -18,4 +18,4 @@ mod txn;
 pub use barrier::{Barrier, DamagedRow};
 pub use directory::{CHILDREN_MAX, Child, DIRECTORY_FULL, InsertError, ListCache};
 pub use kind::Kind;
-pub use txn::{Object, ObjectOptions, Txn};
+pub use txn::{NAMESPACE_ROOT, Object, ObjectOptions, Txn};

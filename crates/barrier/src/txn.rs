@@ -9,6 +9,9 @@ use bytes::Bytes;
 
 use crate::{Barrier, DamagedRow, Kind, ListCache};
 
+/// The root namespace.
+pub const NAMESPACE_ROOT: ObjectId = ObjectId::well_known(1);
+
 /// An object as its engine sees it.
 pub struct Object {
     /// The plaintext.
@@ -48,6 +51,7 @@ impl Default for ObjectOptions {
 ///
 /// Writes are not seen by later reads of the same plan: engines read first, then write.
 pub struct Txn<'a> {
+    namespace: ObjectId,
     state: &'a Overlay<Arc<dyn View>>,
     barrier: &'a Barrier,
     lists: &'a ListCache,
@@ -76,6 +80,7 @@ impl<'a> Txn<'a> {
         now: LogTime,
     ) -> Self {
         Self {
+            namespace: NAMESPACE_ROOT,
             state,
             barrier,
             lists,
@@ -90,6 +95,17 @@ impl<'a> Txn<'a> {
             fence_writes: Vec::new(),
             writes: Vec::new(),
         }
+    }
+
+    /// The namespace that names are looked up in. It is the root's if nothing else is said.
+    #[must_use]
+    pub const fn namespace(&self) -> ObjectId {
+        self.namespace
+    }
+
+    /// Goes to another namespace. Gives the one before, for who comes back.
+    pub const fn enter_namespace(&mut self, namespace: ObjectId) -> ObjectId {
+        core::mem::replace(&mut self.namespace, namespace)
     }
 
     /// The log time of the plan. The entry's own is the same or a little later.
@@ -108,6 +124,12 @@ impl<'a> Txn<'a> {
     #[must_use]
     pub const fn barrier(&self) -> &'a Barrier {
         self.barrier
+    }
+
+    /// How many changes are planned so far, for plans that take as much as one command holds.
+    #[must_use]
+    pub const fn write_count(&self) -> usize {
+        self.writes.len()
     }
 
     /// Whether nothing is written so far.

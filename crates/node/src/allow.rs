@@ -1,5 +1,7 @@
 //! Whether a caller's policies allow a request, by all that rules can ask of it.
 
+use std::borrow::Cow;
+
 use aumbry_auth::Caller;
 use aumbry_barrier::Txn;
 use aumbry_logical::Object;
@@ -36,9 +38,15 @@ pub(crate) fn allow(
         false => None,
     };
     let mut privileged = caller.is_root();
+    // Policies speak of paths as their own namespace sees them.
+    let prefix = auth.prefix(txn, caller.namespace)?;
     let mut limit: Option<u64> = None;
     for need in &needs.all {
-        let mut access = Access::new(&need.path, need.capability, txn.now());
+        let path: Cow<'_, str> = match prefix.as_str() {
+            "" => need.path.as_str().into(),
+            prefix => format!("{prefix}{}", need.path).into(),
+        };
+        let mut access = Access::new(&path, need.capability, txn.now());
         access.wrap_ttl_s = request.sent().map(|sent| sent.wrap_ttl_s).filter(|ttl_s| *ttl_s > 0);
         if matches!(need.capability, Capability::List | Capability::Scan) {
             access.limit = request.limit();
@@ -55,7 +63,7 @@ pub(crate) fn allow(
         made.rule = decision.rule.unwrap_or_default();
         if !decision.allowed {
             let sudo = if need.sudo { "sudo " } else { "" };
-            made.needed = format!("{sudo}{} {}", need.capability, need.path);
+            made.needed = format!("{sudo}{} {path}", need.capability);
             return Err(Failure::denied());
         }
         limit = limit.into_iter().chain(decision.limit).min();

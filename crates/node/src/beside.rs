@@ -78,6 +78,9 @@ impl Node {
         let record = |leader: LeaderId, _| record::internal(WRAP, leader.node.0, region, request.id);
         let mut wrapped = None;
         let waiter = self.plan_recorded(record, |txn| {
+            let namespace = aumbry_auth::namespace::find(txn, &request.namespace)?;
+            let namespace = namespace.ok_or_else(Failure::denied)?;
+            txn.enter_namespace(namespace);
             let made = aumbry_auth::token::wrap(txn, reply.expose(), path, ttl_s, accessor);
             wrapped = Some(made.map_err(|error| Failure::invalid(error.to_string()))?);
             Ok(true)

@@ -90,7 +90,7 @@ pub(crate) fn find(txn: &mut Txn<'_>, request: &Request, owner: ObjectId) -> Res
     }
     let stored = Stored::decode(object.plain.expose())
         .map_err(|_| Failure::internal("a stored reply cannot be read by this build"))?;
-    if stored.fingerprint != fingerprint(txn.barrier().keyring().fields(), &request.operation) {
+    if stored.fingerprint != fingerprint(txn.barrier().keyring().fields(), request) {
         return Err(Failure::invalid(
             "the idempotency key was used for another request; use a new one",
         ));
@@ -103,7 +103,7 @@ pub(crate) fn keep(txn: &mut Txn<'_>, request: &Request, owner: ObjectId, reply:
     let Some(row) = row_key(txn, request, owner) else {
         return;
     };
-    let fingerprint = fingerprint(txn.barrier().keyring().fields(), &request.operation);
+    let fingerprint = fingerprint(txn.barrier().keyring().fields(), request);
     let plain = encode(fingerprint, reply);
     let options = ObjectOptions {
         expires_at: txn.now().plus_ms(KEPT_MS).0,

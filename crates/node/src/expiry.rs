@@ -1,8 +1,9 @@
 //! Rows whose time is over, and what waits for the sweep: planned a piece at a time. A damaged row stops nothing but itself.
 
-use aumbry_barrier::{Kind, Txn};
+use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn};
 use aumbry_engines::kv;
-use aumbry_state::{Row, key};
+use aumbry_state::{ContainerState, Row, Write, key};
+use aumbry_types::ObjectId;
 use bytes::Bytes;
 
 /// What a pass over the index of expiry did.
@@ -76,9 +77,14 @@ pub(crate) fn sweep(txn: &mut Txn<'_>) -> bool {
         let Some(id) = key::parse_id(&row_key).filter(|_| Row::decode(&row).is_ok()) else {
             continue;
         };
-        if is_of_engine(txn, &row_key) {
+        let label = label_of(txn, &row_key);
+        if label == kv::SWEEP_LABEL || label == MOUNTS_LABEL {
             // A directory often has few names: one entry takes several.
-            let swept = kv::sweep(txn, id, SWEEP_MAX - total.rows);
+            let limit = SWEEP_MAX - total.rows;
+            let swept = match label.as_slice() {
+                MOUNTS_LABEL => sweep_mounts(txn, id, limit),
+                _ => kv::sweep(txn, id, limit),
+            };
             total.rows += swept.rows;
             total.damaged += swept.damaged;
             is_any = true;
@@ -105,11 +111,65 @@ pub(crate) fn sweep(txn: &mut Txn<'_>) -> bool {
     is_any
 }
 
-/// Whether work is what a mount of an engine left, and not a token's or an auth method's. What cannot be read is taken for the latter, as it always was.
-fn is_of_engine(txn: &mut Txn<'_>, row_key: &Bytes) -> bool {
+/// Who left work: a mount of an engine, a namespace with such mounts, or a token or an auth method, for which what cannot be read is taken, as it always was.
+fn label_of(txn: &mut Txn<'_>, row_key: &Bytes) -> Vec<u8> {
     let work = txn.read_sealed(row_key, Kind::Work).ok().flatten();
-    work.is_some_and(|work| work.plain.expose() == kv::SWEEP_LABEL)
+    work.map(|work| work.plain.expose().to_vec()).unwrap_or_default()
 }
+
+/// Leaves the mounts of engines of a namespace that is gone to the sweep.
+pub(crate) fn abandon_mounts(txn: &mut Txn<'_>, container: ObjectId) -> Result<(), DamagedRow> {
+    txn.fence_scan(container)?;
+    let state = txn.container(container)?;
+    if state.children > 0 {
+        txn.write(Write::DeleteContainer(container));
+        txn.put_row(key::work(container), Kind::Work, MOUNTS_LABEL, ObjectOptions::default());
+    } else if state != ContainerState::default() {
+        txn.write(Write::ForgetContainer(container));
+    }
+    Ok(())
+}
+
+/// Removes mounts of engines whose namespace is gone. What they hold becomes work of its own.
+fn sweep_mounts(txn: &mut Txn<'_>, container: ObjectId, limit: usize) -> kv::Swept {
+    let children = txn.some_children(container, limit + 1);
+    let total = children.len();
+    let (mut removed, mut stuck, mut swept) = (0, 0, kv::Swept::default());
+    for (row_key, child) in children.into_iter().take(limit) {
+        // Apply removes no row whose header cannot be read.
+        if txn.read_row(&row_key).is_err() {
+            stuck += 1;
+            continue;
+        }
+        txn.write(Write::Delete(row_key));
+        removed += 1;
+        // With the work that each leaves.
+        swept.rows += 4;
+        let left = child.and_then(|child| {
+            txn.delete_object(child.id);
+            kv::disable(txn, child.id)
+        });
+        swept.damaged += usize::from(left.is_err());
+        if swept.rows >= limit {
+            break;
+        }
+    }
+    // Where nothing can be removed any more the rest is left: the container stays revoked.
+    swept.damaged += stuck;
+    if removed + stuck == total || removed == 0 {
+        let is_empty = txn
+            .container(container)
+            .is_ok_and(|state| state.children == removed as u64);
+        if is_empty {
+            txn.write(Write::ForgetContainer(container));
+        }
+        txn.write(Write::Delete(key::work(container)));
+    }
+    swept
+}
+
+/// Tells the work of mounts from that of others.
+const MOUNTS_LABEL: &[u8] = b"mounts";
 
 /// Rows that one entry removes; a token takes about four.
 const EXPIRE_MAX: usize = 500;

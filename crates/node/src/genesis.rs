@@ -304,7 +304,7 @@ pub(crate) const FACTS_VERSION: u8 = 1;
 const GENESIS_ROWS_MAX: usize = 1_000;
 
 /// What every token may do: look after itself.
-const DEFAULT_POLICY: &str = r#"# What every token may do unless it was made without this policy: look after itself.
+pub(crate) const DEFAULT_POLICY: &str = r#"# What every token may do unless it was made without this policy: look after itself.
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self"  { capabilities = ["update"] }
 path "auth/token/revoke-self" { capabilities = ["update"] }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use aumbry_auth::identity::mfa::{Enforcements, Wanted};
 use aumbry_auth::identity::{self, Groups, Mounts, NamedMount, Who, WhoError};
-use aumbry_auth::{Caller, TOKEN_MOUNT, token};
+use aumbry_auth::{Caller, Shelf, token};
 use aumbry_barrier::{DamagedRow, Txn};
 use aumbry_policy::{Policy, PolicySet};
 use aumbry_types::ObjectId;
 
 use crate::Failure;
+use crate::auth_cache::is_root;
 use crate::mounts::{AuthCache, read_policy};
 
 /// Whose a token is, and by which login.
@@ -22,24 +23,34 @@ impl AuthCache {
     /// [`Failure`]; whoever has no entity any more may do nothing.
     pub(crate) fn policies_of(&mut self, txn: &mut Txn<'_>, caller: &Caller) -> Result<Arc<PolicySet>, Failure> {
         let key = caller.entity.map(|entity| (entity, caller.alias.clone()));
-        self.policies_for(txn, &caller.policies, key)
+        self.policies_for(txn, caller.namespace, &caller.policies, key)
     }
 
-    /// As [`Self::policies_of`], for a token with these policies.
+    /// As [`Self::policies_of`], for a token of a namespace with these policies of it.
     pub(crate) fn policies_for(
+        &mut self,
+        txn: &mut Txn<'_>,
+        namespace: ObjectId,
+        names: &[String],
+        key: Option<WhoKey>,
+    ) -> Result<Arc<PolicySet>, Failure> {
+        self.within(txn, namespace, |auth, txn| auth.policies_here(txn, names, key))?
+    }
+
+    fn policies_here(
         &mut self,
         txn: &mut Txn<'_>,
         names: &[String],
         key: Option<WhoKey>,
     ) -> Result<Arc<PolicySet>, Failure> {
-        if names.iter().any(|name| name == "root") {
+        if is_root(txn, names) {
             return Ok(Arc::new(PolicySet::root()));
         }
         let Some(key) = key else {
             return Ok(self.policies(txn, names)?);
         };
         let who = self.who(txn, &key)?;
-        if let Some(set) = self.sets_of.get(&(names.to_vec(), key.clone())) {
+        if let Some(set) = self.here(txn).sets_of.get(&(names.to_vec(), key.clone())) {
             return Ok(Arc::clone(set));
         }
         let mut all: Vec<&String> = names.iter().chain(&who.policies).collect();
@@ -51,11 +62,22 @@ impl AuthCache {
         }
         let named = parsed.iter().map(|(name, policy)| (*name, &**policy));
         let set = Arc::new(PolicySet::compile_for(named, &who.identity));
-        if self.sets_of.len() >= SETS_MAX {
-            self.sets_of.clear();
+        let sets_of = &mut self.here(txn).sets_of;
+        if sets_of.len() >= SETS_MAX {
+            sets_of.clear();
         }
-        self.sets_of.insert((names.to_vec(), key), Arc::clone(&set));
+        sets_of.insert((names.to_vec(), key), Arc::clone(&set));
         Ok(set)
+    }
+
+    /// The policies that come with an entity of a namespace and its groups, sorted.
+    pub(crate) fn identity_policies_of(
+        &mut self,
+        txn: &mut Txn<'_>,
+        namespace: ObjectId,
+        key: &WhoKey,
+    ) -> Result<Vec<String>, Failure> {
+        self.within(txn, namespace, |auth, txn| auth.identity_policies(txn, key))?
     }
 
     /// The policies that come with an entity and its groups, sorted.
@@ -84,9 +106,13 @@ impl AuthCache {
         entity: ObjectId,
         login: &token::Alias,
     ) -> Result<Vec<Wanted>, DamagedRow> {
-        let enforcements = match &self.enforcements {
-            Some(enforcements) => Arc::clone(enforcements),
-            None => Arc::clone(self.enforcements.insert(Arc::new(Enforcements::read(txn)?))),
+        let known = self.here(txn).enforcements.clone();
+        let enforcements = match known {
+            Some(enforcements) => enforcements,
+            None => {
+                let read = Arc::new(Enforcements::read(txn)?);
+                Arc::clone(self.here(txn).enforcements.insert(read))
+            }
         };
         if enforcements.is_empty() {
             return Ok(Vec::new());
@@ -98,14 +124,15 @@ impl AuthCache {
     }
 
     fn groups(&mut self, txn: &mut Txn<'_>) -> Result<Arc<Groups>, DamagedRow> {
-        match &self.groups {
-            Some(groups) => Ok(Arc::clone(groups)),
-            None => Ok(Arc::clone(self.groups.insert(Arc::new(Groups::read(txn)?)))),
+        if let Some(groups) = &self.here(txn).groups {
+            return Ok(Arc::clone(groups));
         }
+        let read = Arc::new(Groups::read(txn)?);
+        Ok(Arc::clone(self.here(txn).groups.insert(read)))
     }
 
     fn who(&mut self, txn: &mut Txn<'_>, key: &WhoKey) -> Result<Arc<Who>, Failure> {
-        if let Some(who) = self.whos.get(key) {
+        if let Some(who) = self.here(txn).whos.get(key) {
             return Ok(Arc::clone(who));
         }
         let groups = self.groups(txn)?;
@@ -115,10 +142,11 @@ impl AuthCache {
             Err(WhoError::Gone) => return Err(Failure::denied()),
             Err(WhoError::Damaged(damaged)) => return Err(damaged.into()),
         };
-        if self.whos.len() >= SETS_MAX {
-            self.whos.clear();
+        let whos = &mut self.here(txn).whos;
+        if whos.len() >= SETS_MAX {
+            whos.clear();
         }
-        self.whos.insert(key.clone(), Arc::clone(&who));
+        whos.insert(key.clone(), Arc::clone(&who));
         Ok(who)
     }
 
@@ -132,7 +160,7 @@ impl AuthCache {
             kind: mount.info.kind.clone(),
         });
         let of_tokens = NamedMount {
-            id: TOKEN_MOUNT,
+            id: Shelf::TokenMount.here(txn),
             accessor: TOKEN_ACCESSOR.to_owned(),
             path: "token".to_owned(),
             kind: "token".to_owned(),
@@ -142,7 +170,7 @@ impl AuthCache {
 
     /// A policy, parsed once a generation.
     fn parsed(&mut self, txn: &mut Txn<'_>, name: &str) -> Result<Option<Arc<Policy>>, DamagedRow> {
-        if let Some(policy) = self.parsed.get(name) {
+        if let Some(policy) = self.here(txn).parsed.get(name) {
             return Ok(policy.clone());
         }
         // It was parsed before it was stored; a newer build's policy that this one cannot read must not grant by half.
@@ -150,10 +178,11 @@ impl AuthCache {
             Some(text) => Some(Arc::new(Policy::parse(&text).map_err(|_| DamagedRow)?)),
             None => None,
         };
-        if self.parsed.len() >= SETS_MAX {
-            self.parsed.clear();
+        let parsed = &mut self.here(txn).parsed;
+        if parsed.len() >= SETS_MAX {
+            parsed.clear();
         }
-        self.parsed.insert(name.to_owned(), policy.clone());
+        parsed.insert(name.to_owned(), policy.clone());
         Ok(policy)
     }
 }

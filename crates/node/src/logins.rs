@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use aumbry_auth::identity::mfa;
 use aumbry_auth::token::{self, UnwrapError};
-use aumbry_auth::{LoginError, NAMESPACE_ROOT, approle, cert, identity, jwt, kubernetes, userpass};
+use aumbry_auth::{LoginError, approle, cert, identity, jwt, kubernetes, userpass};
 use aumbry_barrier::{DamagedRow, Txn};
-use aumbry_types::ObjectId;
+use aumbry_types::{NamespacePath, ObjectId};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -80,16 +80,20 @@ impl Node {
         };
         if ask.is_dear() {
             let address = &request.evidence.client_address;
-            let limited =
-                self.look(|txn, auth| Ok(quotas::check(self, txn, auth, &ask.path, ask.role(), None, address)))?;
-            if let Err(failure) = limited {
+            let path = request.namespace.full(&ask.path);
+            let limited = self.look(&request.namespace, |txn, auth| {
+                Ok(quotas::check(self, txn, auth, &path, ask.role(), None, address))
+            })?;
+            if let Some(Err(failure)) = limited {
                 return Ok(Verified::Limited(failure));
             }
         }
         match &ask.shown {
             Shown::AppRole(_) | Shown::SecondFactor(_) | Shown::Malformed(_) => Ok(Verified::Nothing),
             Shown::Userpass(shown) => {
-                let challenge = self.prepare(ask, |txn, mount| userpass::prepare(txn, mount, shown))?;
+                let challenge = self.prepare(&request.namespace, ask, |txn, mount| {
+                    userpass::prepare(txn, mount, shown)
+                })?;
                 let Some(challenge) = challenge else {
                     return Ok(Verified::Nothing);
                 };
@@ -98,21 +102,23 @@ impl Node {
                 verified.await.map(Verified::Password)
             }
             Shown::Jwt(shown) => {
-                let challenge = self.prepare(ask, jwt::prepare)?;
+                let challenge = self.prepare(&request.namespace, ask, jwt::prepare)?;
                 Ok(Verified::Jwt(match challenge.flatten() {
                     Some(challenge) => self.verify_jwt(challenge, shown.jwt(), request.deadline).await?,
                     None => jwt::Verified::unconfigured(),
                 }))
             }
             Shown::Kubernetes(shown) => {
-                let challenge = self.prepare(ask, |txn, mount| kubernetes::prepare(txn, mount, shown))?;
+                let challenge = self.prepare(&request.namespace, ask, |txn, mount| {
+                    kubernetes::prepare(txn, mount, shown)
+                })?;
                 Ok(Verified::Kubernetes(match challenge.flatten() {
                     Some(challenge) => self.review(challenge, shown, request.deadline).await?,
                     None => kubernetes::Verified::unknown(),
                 }))
             }
             Shown::Cert(shown) => {
-                let challenge = self.prepare(ask, |txn, mount| cert::prepare(txn, mount, shown))?;
+                let challenge = self.prepare(&request.namespace, ask, |txn, mount| cert::prepare(txn, mount, shown))?;
                 let chain = &request.evidence.certificates;
                 Ok(Verified::Cert(Box::new(
                     challenge.map_or_else(cert::Verified::unknown, |challenge| challenge.verify(chain)),
@@ -124,14 +130,17 @@ impl Node {
     /// Looks for what is to be verified. `None` without a mount of the method.
     fn prepare<T>(
         &self,
+        namespace: &NamespacePath,
         ask: &LoginAsk,
         prepare: impl FnOnce(&mut Txn<'_>, ObjectId) -> Result<T, DamagedRow>,
     ) -> Result<Option<T>, Failure> {
-        self.look(|txn, auth| {
+        let prepared = self.look(namespace, |txn, auth| {
             let mount = find(txn, auth, ask.mount.as_str(), ask.kind())?;
             let prepared = mount.map(|mount| prepare(txn, mount.root)).transpose();
             Ok(prepared?)
-        })
+        });
+        // Without such a namespace there is no such mount either.
+        Ok(prepared?.flatten())
     }
 
     /// Plans a login. What was shown decides, and no policy.
@@ -142,13 +151,15 @@ impl Node {
         request: &Request,
         ask: &LoginAsk,
         verified: &Verified,
+        is_known: bool,
     ) -> Result<Made, Failure> {
         let address = &request.evidence.client_address;
+        let path = request.namespace.full(&ask.path);
         let limited = match verified {
             Verified::Limited(failure) => Err(failure.clone()),
             // Counted before it was verified.
             _ if ask.is_dear() => Ok(()),
-            _ => quotas::check(self, txn, auth, &ask.path, ask.role(), None, address),
+            _ => quotas::check(self, txn, auth, &path, ask.role(), None, address),
         };
         if let Err(failure) = limited {
             if !self.is_single(quotas::EXCEEDED, request) {
@@ -163,9 +174,13 @@ impl Node {
             return Ok(made);
         }
         let mut why = "";
-        let result = match login(txn, auth, ask, verified, &request.evidence.client_address) {
+        let logged_in = match is_known {
+            true => login(txn, auth, ask, verified, &request.evidence.client_address),
+            false => Ok(refused(ask, "no such namespace")),
+        };
+        let result = match logged_in {
             Ok(LoggedIn::Done(reply)) => {
-                dedup::keep(txn, request, NAMESPACE_ROOT, &reply);
+                dedup::keep(txn, request, txn.namespace(), &reply);
                 Ok(reply)
             }
             Ok(LoggedIn::Stale) => {
@@ -203,7 +218,7 @@ impl Node {
 
     /// What a request that takes no token was answered under its key before.
     fn repeated(&self, txn: &mut Txn<'_>, request: &Request) -> Result<Option<Made>, Failure> {
-        let result = dedup::find(txn, request, NAMESPACE_ROOT);
+        let result = dedup::find(txn, request, txn.namespace());
         if result.is_err() && self.count_refusal(request).is_err() {
             return Err(unrecorded());
         }
@@ -222,17 +237,20 @@ impl Node {
         auth: &mut AuthCache,
         request: &Request,
         ask: &WrappedAsk,
+        is_known: bool,
     ) -> Result<Made, Failure> {
         if let Some(made) = self.repeated(txn, request)? {
             return Ok(made);
         }
         let result = if auth.is_quarantined(txn) {
             Err(restored::quarantined())
+        } else if !is_known {
+            Err(Failure::invalid(UnwrapError::NotOne.to_string()))
         } else {
             wrapped(txn, ask)
         };
         if let Ok(reply) = &result {
-            dedup::keep(txn, request, NAMESPACE_ROOT, reply);
+            dedup::keep(txn, request, txn.namespace(), reply);
         }
         if result.is_err() && self.count_refusal(request).is_err() {
             return Err(unrecorded());
@@ -340,6 +358,7 @@ fn login(
     }
     let mut made = token::issue(txn, &path, login).map_err(crate::ops::create_failure)?;
     made.info.identity_policies = identity_policies;
+    made.info.namespace = auth.told_path(txn, txn.namespace())?;
     Ok(LoggedIn::Done(Reply::NewToken(made)))
 }
 
@@ -367,6 +386,7 @@ fn second_factor(
     };
     let mut made = token::issue(txn, &path, login).map_err(crate::ops::create_failure)?;
     made.info.identity_policies = identity_policies;
+    made.info.namespace = auth.told_path(txn, txn.namespace())?;
     Ok(LoggedIn::Done(Reply::NewToken(made)))
 }
 

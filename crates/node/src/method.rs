@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use aumbry_auth::identity::mfa;
 use aumbry_auth::token::logical::RoleRequest;
-use aumbry_auth::{Error, KeptRequest, Voucher, approle, cert, cubbyhole, identity, jwt, kubernetes, userpass};
+use aumbry_auth::{
+    Error, KeptRequest, Voucher, approle, cert, cubbyhole, identity, jwt, kubernetes, namespace, userpass,
+};
 use aumbry_types::{MountPath, SecretBytes};
 
 use crate::{Class, Failure, quotas};
@@ -41,6 +43,8 @@ pub enum Asked {
     Mfa(mfa::Request),
     /// Of rate limits.
     Quota(quotas::Request),
+    /// Of namespaces.
+    Namespace(namespace::Request),
 }
 
 /// A request by path, in the form in which it is decided, recorded and planned.
@@ -68,6 +72,7 @@ impl MethodAsk {
             Asked::Identity(request) => request.is_write(),
             Asked::Mfa(request) => request.is_write(),
             Asked::Quota(request) => request.is_write(),
+            Asked::Namespace(request) => request.is_write(),
         }
     }
 
@@ -94,6 +99,8 @@ impl MethodAsk {
             (Asked::Mfa(_), false) => "mfa.read",
             (Asked::Quota(_), true) => "quota.write",
             (Asked::Quota(_), false) => "quota.read",
+            (Asked::Namespace(_), true) => "namespace.write",
+            (Asked::Namespace(_), false) => "namespace.read",
         }
     }
 }
@@ -238,7 +245,7 @@ pub fn failure(error: Error) -> Failure {
             "UNSUPPORTED_OPERATION",
             "unsupported operation on this path",
         ),
-        Error::Field(_) | Error::Invalid(_) => Failure::invalid(error.to_string()),
+        Error::Field(_) | Error::Namespace(_) | Error::Invalid(_) => Failure::invalid(error.to_string()),
         Error::Damaged(damaged) => damaged.into(),
     }
 }

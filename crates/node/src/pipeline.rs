@@ -4,16 +4,17 @@
 //! reply. The steps from authentication to the queue happen under one lock, on one state: the order of plans is the order in the log.
 
 use aumbry_audit::{Outcome, commitment};
+use aumbry_auth::Caller;
 use aumbry_auth::token::{Refusal, authenticate, is_batch};
-use aumbry_auth::{Caller, NAMESPACE_ROOT};
 use aumbry_barrier::{Barrier, Txn};
-use aumbry_state::{Precondition, ProposeError, Reads};
+use aumbry_state::{ProposeError, Reads};
 use aumbry_types::{LeaderId, LogTime, RequestId};
 use tokio::sync::oneshot;
 
 use crate::allow::{Allowed, allow};
 use crate::logins::{self, Verified};
 use crate::mounts::AuthCache;
+use crate::namespaces::check_scope;
 use crate::operation::Operation;
 use crate::ops::Effect;
 use crate::planner::{Placed, Planner, Queued};
@@ -135,11 +136,11 @@ impl Node {
         request: &Request,
         verified: &Verified,
     ) -> Result<Made, Failure> {
-        let generation = auth.enter(txn)?;
-        txn.fence(Precondition::AuthGen(NAMESPACE_ROOT, generation));
+        let found = auth.begin(txn, &request.namespace)?;
         if let Operation::Join(join) = &request.operation {
             let mut made = Made::default();
-            match ops::join(self, txn, join) {
+            let joined = check_scope(&request.operation, &request.namespace).and_then(|()| ops::join(self, txn, join));
+            match joined {
                 Ok((reply, effect)) => {
                     made.effect = effect;
                     made.result = Ok(reply);
@@ -150,12 +151,12 @@ impl Node {
             return Ok(made);
         }
         if let Operation::Login(ask) = &request.operation {
-            return self.decide_login(txn, auth, request, ask, verified);
+            return self.decide_login(txn, auth, request, ask, verified, found.is_some());
         }
         if let Operation::Wrapped(ask) = &request.operation
             && aumbry_auth::token::is_wrapping(request.evidence.token.expose())
         {
-            return self.decide_wrapped(txn, auth, request, ask);
+            return self.decide_wrapped(txn, auth, request, ask, found.is_some());
         }
         let custom = auth.allows_custom_tokens(txn);
         let evidence = &request.evidence;
@@ -176,7 +177,9 @@ impl Node {
             }
         };
         let mut made = Made::default();
-        match self.decide_for(txn, auth, request, &caller, &mut made) {
+        let admitted = auth.admit(txn, &caller, &request.namespace, found);
+        let decided = admitted.and_then(|()| self.decide_for(txn, auth, request, &caller, &mut made));
+        match decided {
             Ok((reply, effect)) => {
                 made.result = Ok(reply);
                 made.effect = effect;
@@ -203,13 +206,15 @@ impl Node {
         if auth.is_quarantined(txn) && !caller.is_root() {
             return Err(restored::quarantined());
         }
+        check_scope(operation, &request.namespace)?;
         self.check_index(request)?;
         let stored = dedup::find(txn, request, caller.id)?;
         made.replayed = stored.is_some();
         let needs = authorize::needs(txn, auth, operation)?;
         if let Some(need) = needs.all.first() {
             let address = &request.evidence.client_address;
-            quotas::check(self, txn, auth, &need.path, None, Some(caller), address)?;
+            let path = request.namespace.full(&need.path);
+            quotas::check(self, txn, auth, &path, None, Some(caller), address)?;
         }
         // What was allowed then may not be allowed now: a stored reply can hold a token.
         let Allowed {
@@ -256,15 +261,17 @@ impl Node {
         };
         let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
         let auth = &mut planner.auth;
-        let custom = auth.enter(&txn).is_ok() && auth.allows_custom_tokens(&txn);
+        let found = auth.begin(&mut txn, &request.namespace);
+        let custom = found.is_ok() && auth.allows_custom_tokens(&txn);
         let evidence = &request.evidence;
         let Ok(caller) = authenticate(&mut txn, evidence.token.expose(), custom, &evidence.client_address) else {
             return false;
         };
-        let is_current = auth.enter(&txn).is_ok();
+        let is_here = found.is_ok_and(|found| auth.admit(&mut txn, &caller, &request.namespace, found).is_ok())
+            && check_scope(&request.operation, &request.namespace).is_ok();
         let needs = authorize::needs(&mut txn, auth, &request.operation);
         let may = |needs| allow(&mut txn, auth, request, needs, &caller, &mut Made::default()).is_ok();
-        is_current && needs.is_ok_and(may)
+        is_here && needs.is_ok_and(may)
     }
 
     /// Before anything else in a leadership: the first entry can no more be repeated. A repetition removes every row, so nothing may

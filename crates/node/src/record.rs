@@ -46,6 +46,10 @@ pub(crate) fn make(key: &SecretKey, facts: Facts<'_>) -> Record {
         // At the front, as a record with too many leaves out the last.
         fields.insert(0, ("needed".to_owned(), Field::Clear(facts.needed)));
     }
+    if !request.namespace.is_root() {
+        let namespace = request.namespace.as_str().to_owned();
+        fields.insert(0, ("namespace".to_owned(), Field::Clear(namespace)));
+    }
     Record {
         request_id: request.id,
         attempt: facts.attempt,
@@ -449,9 +453,14 @@ fn digest(key: &SecretKey, reply: &Reply) -> Option<[u8; 16]> {
 }
 
 /// Tells two requests under one idempotency key apart.
-pub(crate) fn fingerprint(key: &SecretKey, operation: &Operation) -> [u8; 16] {
+pub(crate) fn fingerprint(key: &SecretKey, request: &Request) -> [u8; 16] {
+    let operation = &request.operation;
     let path = authorize::audit_path(operation);
     let mut parts: Vec<Vec<u8>> = vec![operation.name().into(), path.into()];
+    if !request.namespace.is_root() {
+        parts.push(b"namespace".to_vec());
+        parts.push(request.namespace.as_str().into());
+    }
     for (name, field) in fields(key, operation, None) {
         parts.push(name.into());
         parts.push(match field {

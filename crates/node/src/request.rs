@@ -1,6 +1,6 @@
 //! A request as the pipeline takes it.
 
-use aumbry_types::{NodeId, RequestId, SecretBytes};
+use aumbry_types::{NamespacePath, NodeId, RequestId, SecretBytes};
 use tokio::time::Instant;
 
 use crate::{Operation, Sent};
@@ -48,6 +48,8 @@ impl Evidence {
 pub struct Request {
     /// Its identity, the same over forwarding and re-planning.
     pub id: RequestId,
+    /// The namespace that it is made in.
+    pub namespace: NamespacePath,
     /// What is asked.
     pub operation: Operation,
     /// Who asks.
@@ -65,11 +67,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// The same request for another operation, which it comes to.
+    /// The same request for another operation, which it comes to, in the namespace that its path leads to.
     #[must_use]
-    pub fn resolved(&self, operation: Operation) -> Self {
+    pub fn resolved(&self, namespace: NamespacePath, operation: Operation) -> Self {
         Self {
             id: self.id,
+            namespace,
             operation,
             evidence: self.evidence.duplicate(),
             idempotency_key: self.idempotency_key.clone(),

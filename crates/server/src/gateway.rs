@@ -6,9 +6,9 @@ use std::time::Duration;
 use aumbry_api::v1::{self, forward_answer};
 use aumbry_api::{Reply as _, Tries};
 use aumbry_logical::Verb;
-use aumbry_node::{Answer, Class, Consistency, Evidence, Failure, LogicalAsk, Node, Operation, Position, Request};
+use aumbry_node::{Answer, Class, Consistency, Evidence, Failure, Node, Operation, Position, Request};
 use aumbry_raft::ForwardError;
-use aumbry_types::{NodeId, RequestId, SecretBytes, hex};
+use aumbry_types::{NamespacePath, NodeId, RequestId, SecretBytes, hex};
 use bytes::Bytes;
 use prost::Message as _;
 use tokio::time::Instant;
@@ -232,8 +232,11 @@ impl Gateway {
         let op = call
             .op
             .ok_or_else(|| Failure::invalid("the request is empty, or of a newer version of Aumbry"))?;
+        let namespace =
+            NamespacePath::parse(&header.namespace).map_err(|error| Failure::invalid(format!("namespace: {error}")))?;
         Ok(Request {
             id,
+            namespace,
             operation: convert::operation(op)?,
             evidence,
             idempotency_key: header.idempotency_key,
@@ -302,12 +305,13 @@ async fn serve_leading(member: &Member, request: &Request) -> Result<v1::Answer,
         return complete(member, &request.operation, request.id, answer);
     };
     Node::check_wrapping(ask.sent.wrap_ttl_s)?;
+    let (namespace, path) = member.node.find_namespace(&request.namespace, &ask.path)?;
     let Resolved {
         operation,
         render,
         is_absence_done,
-    } = logical::resolve(member, request, ask).await?;
-    let resolved = request.resolved(operation);
+    } = logical::resolve(member, request, &namespace, &path, ask).await?;
+    let resolved = request.resolved(namespace, operation);
     let (content, position) = match member.node.serve(&resolved).await {
         Ok(Answer { reply, position }) => {
             let content = render(member, reply).map_err(|failure| failure.at(position))?;
@@ -319,7 +323,7 @@ async fn serve_leading(member: &Member, request: &Request) -> Result<v1::Answer,
     let (content, position) = match ask.sent.wrap_ttl_s {
         0 => (content, position),
         _ if content.wrap_info.is_some() || content.data.is_none() && content.auth.is_none() => (content, position),
-        ttl_s => wrap(member, &resolved, ask, &content, ttl_s).await?,
+        ttl_s => wrap(member, &resolved, &path, &content, ttl_s).await?,
     };
     let bytes = |secret: Option<SecretBytes>| secret.map(|secret| Bytes::copy_from_slice(secret.expose()));
     let mut answer = v1::LogicalReply {
@@ -332,6 +336,7 @@ async fn serve_leading(member: &Member, request: &Request) -> Result<v1::Answer,
         absent: content.absent,
         lease_duration_s: content.lease_duration_s,
         accepted: content.is_accepted,
+        namespace: resolved.namespace.as_str().to_owned(),
     }
     .into_answer();
     answer.set_header(reply_header(position, request.id));
@@ -342,7 +347,7 @@ async fn serve_leading(member: &Member, request: &Request) -> Result<v1::Answer,
 async fn wrap(
     member: &Member,
     request: &Request,
-    ask: &LogicalAsk,
+    path: &str,
     content: &Content,
     ttl_s: u64,
 ) -> Result<(Content, Position), Failure> {
@@ -351,7 +356,7 @@ async fn wrap(
         auth["accessor"].as_str().map(str::to_owned)
     });
     let accessor = accessor.unwrap_or_default();
-    let path = ask.path.trim_end_matches('/');
+    let path = path.trim_end_matches('/');
     let reply = content.encode()?;
     let wrapping = member.node.wrap(request, path, &reply, ttl_s, &accessor);
     let (wrapped, position) = wrapping.await?;

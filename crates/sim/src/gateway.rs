@@ -9,7 +9,7 @@ use aumbry_node::{Answer, Class, Consistency, Evidence, Failure, Request};
 use aumbry_raft::ForwardError;
 use aumbry_state::Consensus as _;
 use aumbry_sim_world::now_ms;
-use aumbry_types::{NodeId, RequestId, SecretBytes};
+use aumbry_types::{NamespacePath, NodeId, RequestId, SecretBytes};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -165,6 +165,7 @@ async fn forward(member: &Member, call: &Call, request: &Request, deadline: Inst
 fn request(call: &Call, deadline: Instant) -> Request {
     Request {
         id: call.id,
+        namespace: NamespacePath::root(),
         operation: call.ask.operation(),
         evidence: Evidence {
             token: SecretBytes::new(call.token.to_vec()),

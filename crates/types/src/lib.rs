@@ -9,6 +9,7 @@ mod duration;
 mod entropy;
 pub mod hex;
 mod ids;
+mod namespace;
 mod path;
 mod secret;
 
@@ -17,5 +18,6 @@ pub use clock::{Clock, LogTime, SimulatedClock, SystemClock, WallTime};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use entropy::{Entropy, SimulatedEntropy, SystemEntropy};
 pub use ids::{ClusterId, CommandId, IdError, LeaderId, LogId, LogIndex, NodeId, ObjectId, RequestId, StorageId, Term};
+pub use namespace::{NAMESPACE_DEPTH_MAX, NamespaceError, NamespacePath};
 pub use path::{MountPath, Name, NameError, PathError, SecretPath};
 pub use secret::{SecretBytes, SecretKey, exposed};

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn, record};
+use aumbry_barrier::{DamagedRow, Kind, Txn, record};
 use aumbry_types::ObjectId;
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Error;
-use crate::{ALIASES, Place};
+use crate::places::{found_here, options_here};
+use crate::{Place, Shelf};
 
 /// What is stored of an alias, under its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,12 +41,13 @@ impl Alias {
     /// The alias with this id.
     pub(super) fn read(txn: &mut Txn<'_>, id: ObjectId) -> Result<Option<Self>, DamagedRow> {
         let object = txn.read_object(id, Kind::Alias)?;
+        let object = found_here(txn, object);
         object.map(|object| decode(object.plain.expose())).transpose()
     }
 
     /// The same, without recording that it was read.
     pub(super) fn peek(txn: &Txn<'_>, id: ObjectId) -> Result<Option<Self>, DamagedRow> {
-        let object = txn.peek_object(id, Kind::Alias)?;
+        let object = found_here(txn, txn.peek_object(id, Kind::Alias)?);
         object.map(|object| decode(object.plain.expose())).transpose()
     }
 
@@ -62,7 +64,7 @@ impl Alias {
     pub(super) fn enter(&self, txn: &mut Txn<'_>) -> Result<ObjectId, Error> {
         let id = ObjectId::make(txn.entropy());
         txn.insert(Place::Aliases.of(self.mount), &self.name, Kind::Alias, id)?;
-        txn.insert(ALIASES, &id.to_string(), Kind::Alias, id)?;
+        txn.insert(Shelf::Aliases.here(txn), &id.to_string(), Kind::Alias, id)?;
         self.write(txn, id);
         Ok(id)
     }
@@ -70,13 +72,13 @@ impl Alias {
     /// Stores it whole.
     pub(super) fn write(&self, txn: &mut Txn<'_>, id: ObjectId) {
         let plain = record::encode(VERSION, self);
-        txn.put_object(id, Kind::Alias, plain.expose(), ObjectOptions::default());
+        txn.put_object(id, Kind::Alias, plain.expose(), options_here(txn));
     }
 
     /// Removes it. Its entity's list is the caller's.
     pub(super) fn remove(&self, txn: &mut Txn<'_>, id: ObjectId) -> Result<(), DamagedRow> {
         txn.remove(Place::Aliases.of(self.mount), &self.name)?;
-        txn.remove(ALIASES, &id.to_string())?;
+        txn.remove(Shelf::Aliases.here(txn), &id.to_string())?;
         txn.delete_object(id);
         Ok(())
     }

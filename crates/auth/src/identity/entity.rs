@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn, record};
+use aumbry_barrier::{DamagedRow, Kind, Txn, record};
 use aumbry_logical::Body;
 use aumbry_types::{Name, ObjectId};
 use serde::{Deserialize, Serialize};
 
 use super::alias::Alias;
-use crate::ENTITIES;
+use crate::Shelf;
 use crate::answer::Error;
+use crate::places::{found_here, options_here};
 use crate::token::check_policies;
 
 /// What is stored of an entity, under its id.
@@ -52,12 +53,13 @@ impl Entity {
     /// The entity with this id, as it stands: one that was merged is another now.
     pub(super) fn read(txn: &mut Txn<'_>, id: ObjectId) -> Result<Option<Self>, DamagedRow> {
         let object = txn.read_object(id, Kind::Entity)?;
+        let object = found_here(txn, object);
         object.map(|object| decode(object.plain.expose())).transpose()
     }
 
     /// The same, without recording that it was read.
     pub(super) fn peek(txn: &Txn<'_>, id: ObjectId) -> Result<Option<Self>, DamagedRow> {
-        let object = txn.peek_object(id, Kind::Entity)?;
+        let object = found_here(txn, txn.peek_object(id, Kind::Entity)?);
         object.map(|object| decode(object.plain.expose())).transpose()
     }
 
@@ -78,7 +80,7 @@ impl Entity {
 
     /// The entity with this name.
     pub(super) fn named(txn: &mut Txn<'_>, name: &Name) -> Result<Option<(ObjectId, Self)>, DamagedRow> {
-        let Some(child) = txn.lookup(ENTITIES, name.as_str())? else {
+        let Some(child) = txn.lookup(Shelf::Entities.here(txn), name.as_str())? else {
             return Ok(None);
         };
         let entity = Self::read(txn, child.id)?.ok_or(DamagedRow)?;
@@ -87,7 +89,7 @@ impl Entity {
 
     /// Enters a new one under its name.
     pub(super) fn enter(&self, txn: &mut Txn<'_>, id: ObjectId) -> Result<(), Error> {
-        txn.insert(ENTITIES, &self.name, Kind::Entity, id)?;
+        txn.insert(Shelf::Entities.here(txn), &self.name, Kind::Entity, id)?;
         self.write(txn, id);
         Ok(())
     }
@@ -97,11 +99,11 @@ impl Entity {
         if self.name == name.as_str() {
             return Ok(());
         }
-        if txn.lookup(ENTITIES, name.as_str())?.is_some() {
+        if txn.lookup(Shelf::Entities.here(txn), name.as_str())?.is_some() {
             return Err(Error::Invalid("another entity has this name"));
         }
-        txn.remove(ENTITIES, &self.name)?;
-        txn.insert(ENTITIES, name.as_str(), Kind::Entity, id)?;
+        txn.remove(Shelf::Entities.here(txn), &self.name)?;
+        txn.insert(Shelf::Entities.here(txn), name.as_str(), Kind::Entity, id)?;
         name.as_str().clone_into(&mut self.name);
         Ok(())
     }
@@ -109,7 +111,7 @@ impl Entity {
     /// Stores it whole.
     pub(super) fn write(&self, txn: &mut Txn<'_>, id: ObjectId) {
         let plain = record::encode(VERSION, self);
-        txn.put_object(id, Kind::Entity, plain.expose(), ObjectOptions::default());
+        txn.put_object(id, Kind::Entity, plain.expose(), options_here(txn));
     }
 
     /// Takes over what a body says.
@@ -135,10 +137,22 @@ impl Entity {
         for merged in &self.merged {
             txn.delete_object(*merged);
         }
-        txn.remove(ENTITIES, &self.name)?;
+        txn.remove(Shelf::Entities.here(txn), &self.name)?;
         txn.delete_object(id);
         Ok(())
     }
+}
+
+/// Removes one whose namespace is gone, with those that were merged into it. Its aliases go by their own names.
+pub(crate) fn remove(txn: &mut Txn<'_>, id: ObjectId) -> Result<(), DamagedRow> {
+    let object = txn.read_object(id, Kind::Entity);
+    // Damaged or not, it goes.
+    txn.delete_object(id);
+    let Some(object) = object? else { return Ok(()) };
+    for merged in decode(object.plain.expose())?.merged {
+        txn.delete_object(merged);
+    }
+    Ok(())
 }
 
 fn decode(plain: &[u8]) -> Result<Entity, DamagedRow> {

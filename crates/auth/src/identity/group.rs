@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn, record};
+use aumbry_barrier::{DamagedRow, Kind, Txn, record};
 use aumbry_types::{Name, ObjectId};
 use serde::{Deserialize, Serialize};
 
-use crate::GROUPS;
+use crate::Shelf;
 use crate::answer::Error;
+use crate::places::{found_here, options_here};
 
 /// What is stored of a group, under its id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,12 +43,13 @@ pub(super) struct GroupAlias {
 impl Group {
     pub(super) fn read(txn: &mut Txn<'_>, id: ObjectId) -> Result<Option<Self>, DamagedRow> {
         let object = txn.read_object(id, Kind::Group)?;
+        let object = found_here(txn, object);
         object.map(|object| decode(object.plain.expose())).transpose()
     }
 
     /// The group with this name.
     pub(super) fn named(txn: &mut Txn<'_>, name: &Name) -> Result<Option<(ObjectId, Self)>, DamagedRow> {
-        let Some(child) = txn.lookup(GROUPS, name.as_str())? else {
+        let Some(child) = txn.lookup(Shelf::Groups.here(txn), name.as_str())? else {
             return Ok(None);
         };
         let group = Self::read(txn, child.id)?.ok_or(DamagedRow)?;
@@ -56,7 +58,7 @@ impl Group {
 
     /// All of them.
     pub(super) fn all(txn: &mut Txn<'_>) -> Result<Vec<(ObjectId, Self)>, DamagedRow> {
-        let children = txn.list(GROUPS)?;
+        let children = txn.list(Shelf::Groups.here(txn))?;
         let read = |child: &aumbry_barrier::Child| {
             let object = txn.peek_object(child.id, Kind::Group)?.ok_or(DamagedRow)?;
             Ok((child.id, decode(object.plain.expose())?))
@@ -66,10 +68,10 @@ impl Group {
 
     /// Enters a new one under its name.
     pub(super) fn enter(&self, txn: &mut Txn<'_>, id: ObjectId) -> Result<(), Error> {
-        if txn.container(GROUPS)?.children >= GROUPS_MAX {
+        if txn.container(Shelf::Groups.here(txn))?.children >= GROUPS_MAX {
             return Err(Error::Invalid("there are 10,000 groups, which is the most"));
         }
-        txn.insert(GROUPS, &self.name, Kind::Group, id)?;
+        txn.insert(Shelf::Groups.here(txn), &self.name, Kind::Group, id)?;
         self.write(txn, id);
         Ok(())
     }
@@ -79,11 +81,11 @@ impl Group {
         if self.name == name.as_str() {
             return Ok(());
         }
-        if txn.lookup(GROUPS, name.as_str())?.is_some() {
+        if txn.lookup(Shelf::Groups.here(txn), name.as_str())?.is_some() {
             return Err(Error::Invalid("another group has this name"));
         }
-        txn.remove(GROUPS, &self.name)?;
-        txn.insert(GROUPS, name.as_str(), Kind::Group, id)?;
+        txn.remove(Shelf::Groups.here(txn), &self.name)?;
+        txn.insert(Shelf::Groups.here(txn), name.as_str(), Kind::Group, id)?;
         name.as_str().clone_into(&mut self.name);
         Ok(())
     }
@@ -91,7 +93,7 @@ impl Group {
     /// Stores it whole.
     pub(super) fn write(&self, txn: &mut Txn<'_>, id: ObjectId) {
         let plain = record::encode(VERSION, self);
-        txn.put_object(id, Kind::Group, plain.expose(), ObjectOptions::default());
+        txn.put_object(id, Kind::Group, plain.expose(), options_here(txn));
     }
 
     /// Removes it. Groups that it was in forget it.
@@ -102,7 +104,7 @@ impl Group {
                 group.write(txn, other);
             }
         }
-        txn.remove(GROUPS, &self.name)?;
+        txn.remove(Shelf::Groups.here(txn), &self.name)?;
         txn.delete_object(id);
         Ok(())
     }

@@ -5,6 +5,7 @@ use aumbry_types::ObjectId;
 
 use super::alias::{Alias, check_name};
 use super::entity::Entity;
+use crate::Shelf;
 
 /// Whose a login is.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,8 +61,8 @@ pub fn log_in(txn: &mut Txn<'_>, mount: ObjectId, name: &str) -> Result<LoggedIn
 
 /// Whether no more entities can be made by themselves. Some room is left to operators.
 fn is_full(txn: &Txn<'_>) -> Result<bool, DamagedRow> {
-    let entities = txn.container(crate::ENTITIES)?.children;
-    let aliases = txn.container(crate::ALIASES)?.children;
+    let entities = txn.container(Shelf::Entities.here(txn))?.children;
+    let aliases = txn.container(Shelf::Aliases.here(txn))?.children;
     Ok(entities.max(aliases) >= MADE_MAX)
 }
 

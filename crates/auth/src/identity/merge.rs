@@ -7,7 +7,7 @@ use aumbry_types::ObjectId;
 
 use super::alias::Alias;
 use super::entity::Entity;
-use crate::ENTITIES;
+use crate::Shelf;
 use crate::answer::Error;
 
 /// Merges. The one that stays gets the aliases of the others, and neither their policies nor their groups: whoever may merge has not so been allowed to
@@ -44,7 +44,7 @@ pub(super) fn merge(txn: &mut Txn<'_>, from: &[ObjectId], to: ObjectId, is_force
             alias.write(txn, *alias_id);
             target.aliases.push(*alias_id);
         }
-        txn.remove(ENTITIES, &entity.name)?;
+        txn.remove(Shelf::Entities.here(txn), &entity.name)?;
         let left = Entity {
             merged_into: Some(to),
             merged: Vec::new(),

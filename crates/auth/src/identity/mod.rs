@@ -17,6 +17,7 @@ mod request;
 mod show;
 mod who;
 
+pub(crate) use entity::remove;
 pub use login::{LoggedIn, log_in};
 pub use plan::{exists, plan, touched};
 pub use request::{By, Request};

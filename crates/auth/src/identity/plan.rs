@@ -14,13 +14,18 @@ use super::request::{By, Page, Request, body_id, parse_id};
 use super::who::Mounts;
 use super::{merge, show};
 use crate::answer::{Answer, Error, object, parse_name};
-use crate::{ALIASES, ENTITIES, GROUPS, listing};
+use crate::{Shelf, listing};
 
 /// Plans a request.
 ///
 /// # Errors
 /// [`Error`]; what was written to the transaction until then must be abandoned.
 pub fn plan(txn: &mut Txn<'_>, mounts: Mounts<'_>, request: &Request) -> Result<Answer, Error> {
+    let answer = answer(txn, mounts, request)?;
+    Ok(answer.of_namespace(txn.namespace()))
+}
+
+fn answer(txn: &mut Txn<'_>, mounts: Mounts<'_>, request: &Request) -> Result<Answer, Error> {
     match request {
         Request::WriteEntity(by, body) => write_entity(txn, by, body),
         Request::ReadEntity(by) => {
@@ -41,7 +46,7 @@ pub fn plan(txn: &mut Txn<'_>, mounts: Mounts<'_>, request: &Request) -> Result<
             delete_entities(txn, &found)?;
             Ok(Answer::done())
         }
-        Request::ListEntities(page) => list(txn, ENTITIES, page),
+        Request::ListEntities(page) => list(txn, Shelf::Entities.here(txn), page),
         Request::MergeEntities { from, to, is_forced } => {
             merge::merge(txn, from, *to, *is_forced)?;
             Ok(Answer::done())
@@ -58,7 +63,7 @@ pub fn plan(txn: &mut Txn<'_>, mounts: Mounts<'_>, request: &Request) -> Result<
             }
             Ok(Answer::done())
         }
-        Request::ListAliases(page) => list(txn, ALIASES, page),
+        Request::ListAliases(page) => list(txn, Shelf::Aliases.here(txn), page),
         Request::WriteGroup(by, body) => write_group(txn, by, body),
         Request::ReadGroup(by) => {
             let (id, group) = group(txn, by)?.ok_or(Error::NotFound)?;
@@ -70,7 +75,7 @@ pub fn plan(txn: &mut Txn<'_>, mounts: Mounts<'_>, request: &Request) -> Result<
             }
             Ok(Answer::done())
         }
-        Request::ListGroups(page) => list(txn, GROUPS, page),
+        Request::ListGroups(page) => list(txn, Shelf::Groups.here(txn), page),
         Request::WriteGroupAlias(id, body) => write_group_alias(txn, mounts, *id, body),
         Request::ReadGroupAlias(id) => {
             let (owner, group) = with_alias(txn, *id)?.ok_or(Error::NotFound)?;
@@ -282,7 +287,7 @@ fn alias_in(mounts: Mounts<'_>, body: &Body) -> Result<Option<(ObjectId, String)
 }
 
 fn list(txn: &mut Txn<'_>, container: ObjectId, page: &Page) -> Result<Answer, Error> {
-    if page.by_name || container == ALIASES {
+    if page.by_name || container == Shelf::Aliases.here(txn) {
         return Answer::names(listing::names(txn, container, &page.after, page.limit)?);
     }
     let mut ids: Vec<String> = txn.list(container)?.iter().map(|child| child.id.to_string()).collect();

@@ -9,6 +9,7 @@ use aumbry_types::ObjectId;
 
 use super::batch;
 use super::record::{Alias, Info, Record, TokenType};
+use crate::NAMESPACE_ROOT;
 use crate::cidr::{self, Cidr};
 
 /// Who makes a request.
@@ -31,6 +32,8 @@ pub struct Caller {
     pub token_type: TokenType,
     /// What is told of the token, if it is not stored.
     pub batch: Option<Box<Info>>,
+    /// Where the token's policies are, and from where on it is accepted.
+    pub namespace: ObjectId,
     pub(super) bound_cidrs: Vec<Cidr>,
     pub(super) depth: u8,
     /// Whether its number of uses is limited.
@@ -41,7 +44,7 @@ impl Caller {
     /// Whether the caller may do everything.
     #[must_use]
     pub fn is_root(&self) -> bool {
-        self.policies.iter().any(|policy| policy == "root")
+        self.namespace == NAMESPACE_ROOT && self.policies.iter().any(|policy| policy == "root")
     }
 }
 
@@ -113,6 +116,7 @@ pub fn authenticate(txn: &mut Txn<'_>, text: &[u8], custom: bool, client_address
         alias: record.alias,
         token_type: record.token_type,
         batch: None,
+        namespace: record.namespace,
         bound_cidrs: record.bound_cidrs,
         depth: record.depth,
         is_counted,
@@ -140,6 +144,7 @@ pub(super) fn object_id(txn: &Txn<'_>, text: &[u8], custom: bool) -> Option<Obje
 
 /// Every ancestor must stand. A parent is fenced by the generation of its container, which its revocation bumps.
 pub(super) fn check_ancestors(txn: &mut Txn<'_>, token: &Record) -> Result<(), Refusal> {
+    check_namespace(txn, token)?;
     check_home(txn, token)?;
     let mut next = token.parent;
     for _ in 0..=token.depth {
@@ -158,6 +163,12 @@ pub(super) fn check_ancestors(txn: &mut Txn<'_>, token: &Record) -> Result<(), R
         next = parent.parent;
     }
     Err(Refusal::Invalid)
+}
+
+/// The namespace must stand: its tokens end with it. One that goes bumps the root's generation, which the pipeline fences.
+fn check_namespace(txn: &Txn<'_>, token: &Record) -> Result<(), Refusal> {
+    let stands = token.namespace == NAMESPACE_ROOT || txn.peek_row(&key::object(token.namespace))?.is_some();
+    if stands { Ok(()) } else { Err(Refusal::Invalid) }
 }
 
 /// The mount of the login must stand.

@@ -40,7 +40,7 @@ pub(super) fn make(txn: &Txn<'_>, record: &Record) -> Result<NewToken, CreateErr
 /// What is told of a batch token, whether or not it is good for anything.
 #[must_use]
 pub fn batch_info(txn: &Txn<'_>, text: &[u8]) -> Option<Info> {
-    let record = open(txn, text)?;
+    let record = open_here(txn, text)?;
     let now_ms = txn.now().0;
     (now_ms < expires_at(&record)).then(|| info(&record, now_ms))
 }
@@ -48,7 +48,8 @@ pub fn batch_info(txn: &Txn<'_>, text: &[u8]) -> Option<Info> {
 /// What decides what a batch token may do.
 #[must_use]
 pub fn batch_holder(txn: &Txn<'_>, text: &[u8]) -> Option<Holder> {
-    open(txn, text).map(|record| Holder {
+    open_here(txn, text).map(|record| Holder {
+        namespace: record.namespace,
         policies: record.policies,
         who: record.entity.map(|entity| (entity, record.alias)),
     })
@@ -81,6 +82,7 @@ pub(super) fn authenticate(txn: &mut Txn<'_>, text: &[u8], client_address: &str)
         alias: record.alias,
         token_type: TokenType::Batch,
         batch: Some(Box::new(told)),
+        namespace: record.namespace,
         bound_cidrs: record.bound_cidrs,
         depth: record.depth,
         is_counted: false,
@@ -92,6 +94,11 @@ fn open(txn: &Txn<'_>, text: &[u8]) -> Option<Record> {
     let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
     let plain = txn.barrier().open_token(&sealed)?;
     Record::decode(plain.expose()).filter(|record| record.token_type == TokenType::Batch)
+}
+
+/// One of the namespace that a plan is in.
+fn open_here(txn: &Txn<'_>, text: &[u8]) -> Option<Record> {
+    open(txn, text).filter(|record| record.namespace == txn.namespace())
 }
 
 const fn expires_at(record: &Record) -> u64 {

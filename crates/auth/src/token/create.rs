@@ -14,10 +14,10 @@ use super::batch;
 use super::lifetime::Lifetime;
 use super::record::{Alias, Info, Record, TokenType};
 use super::role::{self, Role};
-use crate::TOKEN_MOUNT;
 use crate::cidr::{Cidr, is_within};
 use crate::identity::{self, LoggedIn};
 use crate::places::cubbyhole_of;
+use crate::{NAMESPACE_ROOT, Shelf};
 
 /// What kind of token is wanted.
 #[derive(Clone, Default)]
@@ -120,7 +120,15 @@ pub fn create(txn: &mut Txn<'_>, caller: &Caller, privileged: bool, wanted: Crea
         None => None,
     };
     let whose = choose_alias(txn, caller, role.as_ref().map(|(_, role)| role), &wanted)?;
-    let policies = choose_policies(caller, privileged, role.as_ref().map(|(_, role)| role), &wanted)?;
+    // Names of policies mean what they mean in the token's own namespace: elsewhere the caller's are names of something else.
+    let is_own = caller.namespace == txn.namespace();
+    let held: &[String] = if is_own { &caller.policies } else { &[] };
+    let policies = choose_policies(caller, held, privileged, role.as_ref().map(|(_, role)| role), &wanted)?;
+    if txn.namespace() != NAMESPACE_ROOT && policies.iter().any(|policy| policy == "root") {
+        return Err(CreateError::Invalid(
+            "the policy `root` is there in the root namespace alone; write a policy for what the token is to do",
+        ));
+    }
     let (source, wanted, path) = match role {
         Some((source, role)) => {
             let path = role.path(wanted.role.as_ref());
@@ -173,6 +181,7 @@ pub fn create(txn: &mut Txn<'_>, caller: &Caller, privileged: bool, wanted: Crea
         token_type,
         role: wanted.role.map(|name| name.as_str().to_owned()).unwrap_or_default(),
         source,
+        namespace: txn.namespace(),
         ..Record::default()
     };
     match wanted.id {
@@ -221,7 +230,7 @@ pub(super) fn enter(txn: &mut Txn<'_>, text: SecretBytes, record: &Record) -> Re
     let container = record.container();
     txn.read_row(&key::object(id))?;
     txn.insert(container, &accessor, Kind::Token, id)?;
-    txn.insert(crate::ACCESSORS, &accessor, Kind::Token, id)?;
+    txn.insert(Shelf::Accessors.of(record.namespace), &accessor, Kind::Token, id)?;
     let now = txn.now();
     let expires_at = if record.ttl_s == 0 {
         0
@@ -251,12 +260,13 @@ pub(super) fn enter(txn: &mut Txn<'_>, text: SecretBytes, record: &Record) -> Re
 
 fn choose_policies(
     caller: &Caller,
+    held: &[String],
     privileged: bool,
     role: Option<&Role>,
     wanted: &Create,
 ) -> Result<Vec<String>, CreateError> {
     if let Some(role) = role.filter(|role| role.decides_policies()) {
-        let policies = role.choose_policies(&caller.policies, &wanted.policies, wanted.no_default_policy)?;
+        let policies = role.choose_policies(held, &wanted.policies, wanted.no_default_policy)?;
         let is_root = policies.iter().any(|policy| policy == "root");
         return if is_root && !caller.is_root() {
             Err(CreateError::PolicyNotHeld)
@@ -266,7 +276,7 @@ fn choose_policies(
     }
     let no_default_policy = wanted.no_default_policy || role.is_some_and(|role| role.params.no_default_policy);
     let mut policies = if wanted.policies.is_empty() {
-        caller.policies.clone()
+        held.to_vec()
     } else {
         wanted.policies.clone()
     };
@@ -276,9 +286,9 @@ fn choose_policies(
     policies.sort_unstable();
     policies.dedup();
     for policy in &policies {
-        let held = caller.is_root() || caller.policies.contains(policy);
+        let is_held = caller.is_root() || held.contains(policy);
         let given = privileged && policy != "root";
-        if !held && !given && policy != "default" {
+        if !is_held && !given && policy != "default" {
             return Err(CreateError::PolicyNotHeld);
         }
     }
@@ -293,6 +303,10 @@ fn choose_alias(
     wanted: &Create,
 ) -> Result<(Option<ObjectId>, Option<Alias>), CreateError> {
     let Some(name) = &wanted.entity_alias else {
+        // An entity has policies in its own namespace.
+        if caller.namespace != txn.namespace() {
+            return Ok((None, None));
+        }
         return Ok((caller.entity, caller.alias.clone()));
     };
     if !role.is_some_and(|role| role.allows_alias(name)) {
@@ -302,10 +316,11 @@ fn choose_alias(
     }
     // One spelling, as no two people differ by case alone.
     let name = &name.to_lowercase();
-    match identity::log_in(txn, TOKEN_MOUNT, name)? {
+    let mount = Shelf::TokenMount.here(txn);
+    match identity::log_in(txn, mount, name)? {
         LoggedIn::Entity { entity, .. } => {
             let alias = Alias {
-                mount: TOKEN_MOUNT,
+                mount,
                 name: name.clone(),
                 metadata: BTreeMap::new(),
                 groups: Vec::new(),

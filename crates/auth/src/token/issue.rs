@@ -99,6 +99,7 @@ pub fn issue(txn: &mut Txn<'_>, mount_path: &str, login: Login) -> Result<NewTok
         token_type: params.token_type.token_type(),
         home: Some(Place::Logins.of(login.mount)),
         source: login.source,
+        namespace: txn.namespace(),
         ..Record::default()
     };
     create::enter_new(txn, &record)

@@ -6,8 +6,8 @@ use aumbry_barrier::{DamagedRow, Kind, Object, Txn, record};
 use aumbry_types::ObjectId;
 use serde::{Deserialize, Serialize};
 
-use crate::ORPHANS;
 use crate::cidr::Cidr;
+use crate::{NAMESPACE_ROOT, Shelf};
 
 /// Kinds of tokens. Variants are only ever added at the end: stored records know them by their place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,8 @@ pub(super) struct Record {
     pub(super) home: Option<ObjectId>,
     /// The role or user that it comes from, without which it is not renewed.
     pub(super) source: Option<ObjectId>,
+    /// Where its policies and its accessor are.
+    pub(super) namespace: ObjectId,
 }
 
 /// The first layout.
@@ -141,6 +143,7 @@ impl Default for Record {
             role: String::new(),
             home: None,
             source: None,
+            namespace: NAMESPACE_ROOT,
         }
     }
 }
@@ -176,7 +179,9 @@ impl Record {
 
     /// The container where it stands by its accessor.
     pub(super) fn container(&self) -> ObjectId {
-        self.parent.or(self.home).unwrap_or(ORPHANS)
+        self.parent
+            .or(self.home)
+            .unwrap_or_else(|| Shelf::Orphans.of(self.namespace))
     }
 
     pub(super) fn info(&self, object: &Object, now_ms: u64) -> Info {
@@ -200,6 +205,7 @@ impl Record {
             identity_policies: Vec::new(),
             token_type: self.token_type,
             role: self.role.clone(),
+            namespace: None,
         }
     }
 }
@@ -245,6 +251,8 @@ pub struct Info {
     pub token_type: TokenType,
     /// The role that it was created with; empty for none.
     pub role: String,
+    /// The path of its namespace, if the caller found it out and it is not the root.
+    pub namespace: Option<String>,
 }
 
 /// [`Info`] as replies that were stored by builds before this one have it.
@@ -326,6 +334,7 @@ mod tests {
         );
         assert_eq!(old.period_s, 0);
         assert!(old.bound_cidrs.is_empty());
+        assert_eq!(old.namespace, NAMESPACE_ROOT);
         assert_eq!(old.container(), ObjectId::well_known(2));
         let now = Record {
             period_s: 60,
@@ -341,18 +350,19 @@ mod tests {
             role: "ci".to_owned(),
             home: Some(ObjectId::well_known(4)),
             source: Some(ObjectId::well_known(5)),
+            namespace: ObjectId::well_known(7),
             ..Record::from(first())
         };
         let read = check(
             now.encode().expose(),
-            "02000000000000000000000000000000010201610764656661756c7402636901016b017680d095ffbc31901ca038010100000000000000000000000000000002030511617574682f746f6b656e2f6372656174653c78010a31302e302e302e302f3801000000000000000000000000000000030100000000000000000000000000000006036170700109726f6c655f6e616d650361707001036f70730002636901000000000000000000000000000000040100000000000000000000000000000005",
+            "02000000000000000000000000000000010201610764656661756c7402636901016b017680d095ffbc31901ca038010100000000000000000000000000000002030511617574682f746f6b656e2f6372656174653c78010a31302e302e302e302f3801000000000000000000000000000000030100000000000000000000000000000006036170700109726f6c655f6e616d650361707001036f7073000263690100000000000000000000000000000004010000000000000000000000000000000500000000000000000000000000000007",
         );
         assert_eq!((read.period_s, read.max_ttl_s), (60, 120));
         assert_eq!(read.bound_cidrs, now.bound_cidrs);
         assert_eq!(read.alias, now.alias);
         assert_eq!(
-            (read.entity, read.home, read.source),
-            (now.entity, now.home, now.source)
+            (read.entity, read.home, read.source, read.namespace),
+            (now.entity, now.home, now.source, now.namespace)
         );
         assert!(Record::decode(&[3]).is_none() && Record::decode(&[]).is_none());
     }

@@ -67,6 +67,8 @@ pub fn info(txn: &mut Txn<'_>, id: ObjectId) -> Result<Info, RenewError> {
 
 /// What decides what a token may do.
 pub struct Holder {
+    /// Where the policies are.
+    pub namespace: ObjectId,
     /// The token's own policies, sorted.
     pub policies: Vec<String>,
     /// Whose it is, and the login that it comes from.
@@ -80,6 +82,7 @@ pub struct Holder {
 pub fn holder(txn: &Txn<'_>, id: ObjectId) -> Result<Option<Holder>, DamagedRow> {
     let found = Record::peek(txn, id)?;
     Ok(found.map(|(record, _)| Holder {
+        namespace: record.namespace,
         policies: record.policies,
         who: record.entity.map(|entity| (entity, record.alias)),
     }))

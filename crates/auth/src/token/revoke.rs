@@ -10,7 +10,7 @@ use super::record::Record;
 use super::wrapping::REPLY;
 use crate::listing::PAGE_MAX;
 use crate::places::cubbyhole_of;
-use crate::{ACCESSORS, ORPHANS};
+use crate::{NAMESPACE_ROOT, Shelf};
 
 /// Revokes a token with all below it. Gives whether there was one.
 ///
@@ -22,7 +22,7 @@ pub fn revoke(txn: &mut Txn<'_>, id: ObjectId) -> Result<bool, DamagedRow> {
     };
     let accessor = record.accessor.to_string();
     txn.remove(record.container(), &accessor)?;
-    remove_rows(txn, id, &accessor).map(|()| true)
+    remove_rows(txn, id, &accessor, record.namespace).map(|()| true)
 }
 
 /// Why a token was not revoked by itself.
@@ -61,11 +61,12 @@ pub fn revoke_orphan(txn: &mut Txn<'_>, id: ObjectId) -> Result<(), OrphanError>
         };
         record.parent = None;
         record.depth = 0;
-        txn.insert(ORPHANS, &child.name, Kind::Token, child.id)?;
+        let container = record.container();
+        txn.insert(container, &child.name, Kind::Token, child.id)?;
         let options = ObjectOptions {
             expires_at: object.expires_at,
             counters: Counters::Keep,
-            container: ORPHANS,
+            container,
         };
         txn.put_object(child.id, Kind::Token, record.encode().expose(), options);
     }
@@ -88,21 +89,29 @@ pub(crate) fn is_counted(txn: &Txn<'_>, id: ObjectId) -> bool {
     Record::peek(txn, id).map_or(true, |token| token.is_some_and(|(record, _)| record.num_uses > 0))
 }
 
-/// Removes a token whose name among its parent's children is removed.
-pub(crate) fn remove_child(txn: &mut Txn<'_>, child: &Child) -> Result<(), DamagedRow> {
+/// Removes a token whose name in a container is removed: among its parent's children, or, with its namespace, among the accessors.
+pub(crate) fn remove_child(txn: &mut Txn<'_>, container: ObjectId, child: &Child) -> Result<(), DamagedRow> {
     if txn.read_row(&key::object(child.id))?.is_none() {
         // It may have been discarded without its name.
-        return txn.remove(ACCESSORS, &child.name);
+        return txn.remove(Shelf::Accessors.here(txn), &child.name);
     }
-    remove_rows(txn, child.id, &child.name).inspect_err(|_| discard(txn, child.id))
+    // What cannot be read is taken for the root's, of which there is most; elsewhere a name is left that leads to nothing.
+    let record = Record::peek(txn, child.id).ok().flatten();
+    let namespace = record.as_ref().map_or(NAMESPACE_ROOT, |(record, _)| record.namespace);
+    if let Some((record, _)) = record
+        && record.container() != container
+    {
+        txn.remove(record.container(), &child.name)?;
+    }
+    remove_rows(txn, child.id, &child.name, namespace).inspect_err(|_| discard(txn, child.id))
 }
 
-/// The token with this accessor.
+/// The token with this accessor, if it is of the namespace that the plan is in.
 ///
 /// # Errors
 /// [`DamagedRow`]
 pub fn find_by_accessor(txn: &mut Txn<'_>, accessor: &str) -> Result<Option<ObjectId>, DamagedRow> {
-    Ok(txn.lookup(ACCESSORS, accessor)?.map(|child| child.id))
+    Ok(txn.lookup(Shelf::Accessors.here(txn), accessor)?.map(|child| child.id))
 }
 
 /// Some accessors, at most so many (0: as many as a page holds), sorted, and whether there are more. There can be millions, so those that
@@ -110,7 +119,7 @@ pub fn find_by_accessor(txn: &mut Txn<'_>, accessor: &str) -> Result<Option<Obje
 #[must_use]
 pub fn accessors(txn: &Txn<'_>, limit: usize) -> (Vec<String>, bool) {
     let limit = if limit == 0 { PAGE_MAX } else { limit.min(PAGE_MAX) };
-    let children = txn.some_children(ACCESSORS, limit + 1);
+    let children = txn.some_children(Shelf::Accessors.here(txn), limit + 1);
     let has_more = children.len() > limit;
     let names = children.into_iter().take(limit);
     let mut names: Vec<String> = names
@@ -120,7 +129,7 @@ pub fn accessors(txn: &Txn<'_>, limit: usize) -> (Vec<String>, bool) {
     (names, has_more)
 }
 
-/// The token with this text.
+/// The token with this text, if it is of the namespace that the plan is in.
 ///
 /// # Errors
 /// [`DamagedRow`]
@@ -128,11 +137,14 @@ pub fn find_by_text(txn: &mut Txn<'_>, text: &[u8], custom: bool) -> Result<Opti
     let Some(id) = object_id(txn, text, custom) else {
         return Ok(None);
     };
-    Ok(Record::read(txn, id)?.map(|_| id))
+    let found = Record::read(txn, id)?;
+    Ok(found
+        .filter(|(record, _)| record.namespace == txn.namespace())
+        .map(|_| id))
 }
 
-fn remove_rows(txn: &mut Txn<'_>, id: ObjectId, accessor: &str) -> Result<(), DamagedRow> {
-    txn.remove(ACCESSORS, accessor)?;
+fn remove_rows(txn: &mut Txn<'_>, id: ObjectId, accessor: &str, namespace: ObjectId) -> Result<(), DamagedRow> {
+    txn.remove(Shelf::Accessors.of(namespace), accessor)?;
     remove_object(txn, id)
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::create::{Create, CreateError};
 use super::record::TokenType;
-use crate::TOKEN_ROLES;
+use crate::Shelf;
 use crate::params::{TokenParams, WantedType};
 
 /// A role of tokens.
@@ -54,7 +54,7 @@ impl Role {
     /// # Errors
     /// [`DamagedRow`]
     pub fn read(txn: &mut Txn<'_>, name: &Name) -> Result<Option<(ObjectId, Self)>, DamagedRow> {
-        let Some(child) = txn.lookup(TOKEN_ROLES, name.as_str())? else {
+        let Some(child) = txn.lookup(Shelf::TokenRoles.here(txn), name.as_str())? else {
             return Ok(None);
         };
         let object = txn.read_object(child.id, Kind::TokenRole)?.ok_or(DamagedRow)?;
@@ -67,11 +67,11 @@ impl Role {
     /// # Errors
     /// [`InsertError`]
     pub fn write(&self, txn: &mut Txn<'_>, name: &Name) -> Result<(), InsertError> {
-        let id = match txn.lookup(TOKEN_ROLES, name.as_str())? {
+        let id = match txn.lookup(Shelf::TokenRoles.here(txn), name.as_str())? {
             Some(child) => child.id,
             None => {
                 let id = ObjectId::make(txn.entropy());
-                txn.insert(TOKEN_ROLES, name.as_str(), Kind::TokenRole, id)?;
+                txn.insert(Shelf::TokenRoles.here(txn), name.as_str(), Kind::TokenRole, id)?;
                 id
             }
         };
@@ -85,10 +85,10 @@ impl Role {
     /// # Errors
     /// [`DamagedRow`]
     pub fn delete(txn: &mut Txn<'_>, name: &Name) -> Result<bool, DamagedRow> {
-        let Some(child) = txn.lookup(TOKEN_ROLES, name.as_str())? else {
+        let Some(child) = txn.lookup(Shelf::TokenRoles.here(txn), name.as_str())? else {
             return Ok(false);
         };
-        txn.remove(TOKEN_ROLES, name.as_str())?;
+        txn.remove(Shelf::TokenRoles.here(txn), name.as_str())?;
         txn.delete_object(child.id);
         Ok(true)
     }
@@ -195,7 +195,7 @@ impl Role {
 /// # Errors
 /// [`DamagedRow`]
 pub fn list_roles(txn: &mut Txn<'_>, after: &str, limit: usize) -> Result<(Vec<String>, bool), DamagedRow> {
-    crate::listing::names(txn, TOKEN_ROLES, after, limit)
+    crate::listing::names(txn, Shelf::TokenRoles.here(txn), after, limit)
 }
 
 /// Whether all are names of policies, and no more than a token has.

@@ -102,6 +102,7 @@ pub fn wrap(
         explicit_max_ttl_s: ttl_s,
         path: path.to_owned(),
         token_type: TokenType::Wrapping,
+        namespace: txn.namespace(),
         ..Record::default()
     };
     let text = token::make(
@@ -199,6 +200,10 @@ fn find(txn: &mut Txn<'_>, text: &[u8]) -> Result<(ObjectId, WrappedInfo), Unwra
     }
     let id = object_id(txn, text, false).ok_or(UnwrapError::NotOne)?;
     let (record, object) = Record::read(txn, id)?.ok_or(UnwrapError::Gone)?;
+    // It is opened where it was wrapped: names in the reply are of there.
+    if record.namespace != txn.namespace() {
+        return Err(UnwrapError::NotOne);
+    }
     let is_expired = object.expires_at <= txn.now().0;
     if record.token_type != TokenType::Wrapping || is_expired {
         return Err(UnwrapError::Gone);

@@ -19,25 +19,33 @@ pub(super) fn explain(
     caller: &Caller,
     ask: &ExplainAsk,
 ) -> Result<Reply, Failure> {
-    let (held, who) = match &ask.whose {
+    let (held, who, namespace) = match &ask.whose {
         Whose::Token(name) => {
-            let Holder { policies, who } = holder(txn, caller, name)?;
-            (policies, who)
+            let Holder {
+                policies,
+                who,
+                namespace,
+            } = holder(txn, caller, name)?;
+            (policies, who, namespace)
         }
-        Whose::Policies(names) => (names.iter().map(|name| name.as_str().to_owned()).collect(), None),
+        Whose::Policies(names) => {
+            let names = names.iter().map(|name| name.as_str().to_owned()).collect();
+            (names, None, txn.namespace())
+        }
     };
+    let path = format!("{}{}", auth.prefix(txn, namespace)?, ask.path);
     let identity_policies = match &who {
-        Some(key) => match auth.identity_policies(txn, key) {
+        Some(key) => match auth.identity_policies_of(txn, namespace, key) {
             Ok(policies) => policies,
             Err(_) => return told(gone()),
         },
         None => Vec::new(),
     };
-    let set = auth.policies_for(txn, &held, who)?;
+    let set = auth.policies_for(txn, namespace, &held, who)?;
     let access = Access {
         sudo: ask.is_protected,
         wrap_ttl_s: ask.wrap_ttl_s,
-        ..Access::new(&ask.path, ask.capability, txn.now())
+        ..Access::new(&path, ask.capability, txn.now())
     };
     let explained = match &ask.parameters {
         Some(parameters) => with_parameters_of(parameters, |given| {

@@ -1,7 +1,7 @@
 //! Tokens as leases.
 
 use aumbry_auth::token::{self, LeaseError, REVOKED_MAX};
-use aumbry_auth::{ACCESSORS, Place};
+use aumbry_auth::{Place, Shelf};
 use aumbry_barrier::Txn;
 use aumbry_types::{ObjectId, SecretPath};
 
@@ -71,7 +71,7 @@ fn container(txn: &mut Txn<'_>, auth: &mut AuthCache, prefix: &str) -> Result<Op
         return Ok(None);
     };
     if rest == "token" || rest.starts_with("token/") {
-        return Ok(Some(ACCESSORS));
+        return Ok(Some(Shelf::Accessors.here(txn)));
     }
     let path = SecretPath::parse(rest).map_err(|error| Failure::invalid(error.to_string()))?;
     let mounts = auth.auth_mounts(txn)?;

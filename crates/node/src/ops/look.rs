@@ -1,7 +1,7 @@
 //! What is told by path of no engine: as far as the state has it. The rest is the server's to tell, once the request is on record.
 
 use aumbry_audit::{Field, redact};
-use aumbry_auth::{ACCESSORS, Caller};
+use aumbry_auth::{Caller, Shelf};
 use aumbry_barrier::Txn;
 use aumbry_policy::Policy;
 use aumbry_state::key;
@@ -25,7 +25,9 @@ pub(super) fn plan(txn: &mut Txn<'_>, auth: &mut AuthCache, caller: &Caller, loo
             let row = txn.read_row(&key::keyring())?.ok_or_else(Failure::uninitialised)?;
             told(&json!({ "term": txn.barrier().keyring().term(), "created_ms": row.created }))
         }
-        What::TokenCount | What::LeaseCount => told(&json!({ "tokens": txn.container(ACCESSORS)?.children })),
+        What::TokenCount | What::LeaseCount => {
+            told(&json!({ "tokens": txn.container(Shelf::Accessors.here(txn))?.children }))
+        }
         What::SweepCount => sweeps(txn),
         What::ResultantAcl => resultant_acl(txn, auth, caller),
         What::MoveStatus(id) => {
@@ -61,7 +63,12 @@ fn sweeps(txn: &Txn<'_>) -> Result<Reply, Failure> {
 }
 
 /// The rules of the caller, in the form in which user interfaces read them: by exact path, and by what a path begins with.
+/// Those of a token of another namespace are as that one sees paths.
 fn resultant_acl(txn: &mut Txn<'_>, auth: &mut AuthCache, caller: &Caller) -> Result<Reply, Failure> {
+    auth.within(txn, caller.namespace, |auth, txn| rules(txn, auth, caller))?
+}
+
+fn rules(txn: &mut Txn<'_>, auth: &mut AuthCache, caller: &Caller) -> Result<Reply, Failure> {
     let (mut exact, mut begun) = (Map::new(), Map::new());
     let mut names = caller.policies.clone();
     if let Some(entity) = caller.entity {

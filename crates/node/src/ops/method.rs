@@ -1,7 +1,8 @@
 //! What auth methods, roles of tokens and cubbyholes do with requests by path.
 
 use aumbry_auth::identity::{self, Mounts, mfa};
-use aumbry_auth::{Answer, Caller, Error, NAMESPACE_ROOT, approle, cert, cubbyhole, jwt, kubernetes, userpass};
+use aumbry_auth::namespace::{self, Change};
+use aumbry_auth::{Answer, Caller, Error, NAMESPACE_ROOT, Shelf, approle, cert, cubbyhole, jwt, kubernetes, userpass};
 use aumbry_barrier::Txn;
 use aumbry_types::{MountPath, ObjectId, SecretBytes};
 
@@ -37,6 +38,10 @@ pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -
         Asked::Cubbyhole(_) | Asked::Mfa(_) => Ok(true),
         Asked::Identity(request) => identity::exists(txn, request),
         Asked::Quota(request) => quotas::exists(txn, request),
+        Asked::Namespace(request) => {
+            let here = auth.path_here(txn)?;
+            namespace::exists(txn, &here, request)
+        }
     };
     found.map_err(failure)
 }
@@ -72,20 +77,21 @@ pub(super) fn plan(
         Asked::Cubbyhole(request) => cubbyhole::plan(txn, caller, request),
         Asked::Mfa(request) => {
             if request.is_write() {
-                txn.bump_auth_generation(NAMESPACE_ROOT);
+                txn.bump_auth_generation(txn.namespace());
             }
             mfa::plan(txn, caller, request)
         }
         Asked::Quota(request) => {
             if request.is_write() {
-                txn.bump_auth_generation(NAMESPACE_ROOT);
+                txn.bump_auth_generation(txn.namespace());
             }
             quotas::plan(txn, request)
         }
+        Asked::Namespace(request) => namespaces(txn, auth, request),
         Asked::Identity(request) => {
             let mounts = auth.named_mounts(txn)?;
             if request.is_write() {
-                txn.bump_auth_generation(NAMESPACE_ROOT);
+                txn.bump_auth_generation(txn.namespace());
             }
             identity::plan(txn, Mounts(&mounts), request)
         }
@@ -98,6 +104,28 @@ pub(super) fn plan(
         data: data.unwrap_or_default(),
         warnings: warnings.into_iter().map(str::to_owned).collect(),
     })
+}
+
+/// Plans a request about namespaces, with what the engines have to do with it.
+fn namespaces(txn: &mut Txn<'_>, auth: &mut AuthCache, request: &namespace::Request) -> Result<Answer, Error> {
+    let here = auth.path_here(txn)?;
+    let mounts = auth.mounts(txn)?;
+    let mounts: Vec<String> = mounts.iter().map(|mount| mount.path.as_str().to_owned()).collect();
+    let place = namespace::Place {
+        here: &here,
+        mounts: &mounts,
+    };
+    let (answer, change) = namespace::plan(txn, &place, request)?;
+    match change {
+        Change::None => {}
+        Change::Made(id) => super::policy::enter_default(txn, id)?,
+        Change::Gone(id) => crate::expiry::abandon_mounts(txn, Shelf::Mounts.of(id))?,
+    }
+    // With it every request that was planned until now, wherever, is planned again.
+    if change != Change::None {
+        txn.bump_auth_generation(NAMESPACE_ROOT);
+    }
+    Ok(answer)
 }
 
 fn root(txn: &mut Txn<'_>, auth: &mut AuthCache, mount: &MountPath, kind: &str) -> Result<ObjectId, Failure> {

@@ -79,7 +79,7 @@ pub(crate) fn plan(
         Operation::NoRoute(no_route) => return Err(no_route.failure.clone()),
         Operation::Capabilities { token, paths } => token::capabilities(txn, auth, caller, token, paths)?,
         Operation::TokenList { after, limit } => token::list(txn, after, *limit)?,
-        Operation::TokenCreate(create) => token::create(txn, caller, privileged, create)?,
+        Operation::TokenCreate(create) => token::create(txn, auth, caller, privileged, create)?,
         Operation::TokenLookup(name) => token::lookup(txn, auth, caller, name)?,
         Operation::TokenRenew(name, increment_s) => token::renew(txn, auth, caller, name, *increment_s)?,
         Operation::TokenRevoke(name) => token::revoke(txn, caller, name)?,

@@ -1,6 +1,6 @@
 //! Mounts of secrets engines and of auth methods.
 
-use aumbry_auth::{AUTH_MOUNTS, Caller, MOUNTS, NAMESPACE_ROOT};
+use aumbry_auth::{Caller, Shelf};
 use aumbry_barrier::{Kind, Txn};
 use aumbry_engines::kv;
 use aumbry_policy::{Access, PolicySet};
@@ -44,7 +44,7 @@ pub(super) fn enable(
     };
     check_options(&options)?;
     enter(txn, table, path, (kind, description), options)?;
-    txn.bump_auth_generation(NAMESPACE_ROOT);
+    txn.bump_auth_generation(txn.namespace());
     Ok(Reply::Done)
 }
 
@@ -70,6 +70,16 @@ fn check_place(
                 .collect::<Vec<_>>()
                 .join(", ")
         )));
+    }
+    if table == MountTable::Secrets {
+        let here = auth.path_here(txn)?;
+        if auth.tree(txn)?.has(&here, first) {
+            return Err(Failure::new(
+                Class::AlreadyExists,
+                "NAMESPACE_EXISTS",
+                "a namespace is at this path; mount elsewhere, or in the namespace",
+            ));
+        }
     }
     let overlaps = |other: &str| {
         let (short, long) = if other.len() < path.as_str().len() {
@@ -103,7 +113,7 @@ pub(crate) fn enter(
 ) -> Result<(), Failure> {
     let (kind, description) = info;
     let root = ObjectId::make(txn.entropy());
-    txn.insert(container(table), path.as_str(), Kind::Mount, root)?;
+    txn.insert(container(txn, table), path.as_str(), Kind::Mount, root)?;
     let prefix = match table {
         MountTable::Secrets => "",
         MountTable::Auth => "auth_",
@@ -145,9 +155,9 @@ pub(super) fn disable(
         MountTable::Auth => aumbry_auth::disable(txn, mount.root)?,
         MountTable::Secrets => kv::disable(txn, mount.root)?,
     }
-    txn.remove(container(table), path.as_str())?;
+    txn.remove(container(txn, table), path.as_str())?;
     txn.delete_object(mount.root);
-    txn.bump_auth_generation(NAMESPACE_ROOT);
+    txn.bump_auth_generation(txn.namespace());
     Ok(Reply::Done)
 }
 
@@ -161,12 +171,12 @@ pub(super) fn relocate(
 ) -> Result<Reply, Failure> {
     let mut mount = find(txn, auth, table, from)?;
     check_place(txn, auth, table, to, Some(from))?;
-    txn.remove(container(table), from.as_str())?;
-    txn.insert(container(table), to.as_str(), Kind::Mount, mount.root)?;
+    txn.remove(container(txn, table), from.as_str())?;
+    txn.insert(container(txn, table), to.as_str(), Kind::Mount, mount.root)?;
     mount.path = to.clone();
     to.as_str().clone_into(&mut mount.info.path);
     mount.write(txn);
-    txn.bump_auth_generation(NAMESPACE_ROOT);
+    txn.bump_auth_generation(txn.namespace());
     Ok(Reply::MountRows(vec![mount.row()]))
 }
 
@@ -205,7 +215,7 @@ pub(super) fn tune(
     }
     check_options(options)?;
     mount.write(txn);
-    txn.bump_auth_generation(NAMESPACE_ROOT);
+    txn.bump_auth_generation(txn.namespace());
     Ok(Reply::Done)
 }
 
@@ -237,10 +247,11 @@ pub(super) fn of(txn: &mut Txn<'_>, auth: &mut AuthCache, caller: &Caller, path:
     let mount = auth.mount_of(txn, &secret)?.ok_or_else(Failure::denied)?;
     let below = secret.below(&mount.path).flatten();
     let set = auth.policies_of(txn, caller)?;
+    let prefix = auth.prefix(txn, caller.namespace)?;
     if may_see(
         &set,
         txn.now(),
-        mount.path.as_str(),
+        &format!("{prefix}{}", mount.path.as_str()),
         below.as_ref().map_or("", SecretPath::as_str),
     ) {
         Ok(Reply::MountRows(vec![mount.row()]))
@@ -252,11 +263,12 @@ pub(super) fn of(txn: &mut Txn<'_>, auth: &mut AuthCache, caller: &Caller, path:
 /// The mounts of secrets engines on which the caller may do something at their roots.
 pub(super) fn seen(txn: &mut Txn<'_>, auth: &mut AuthCache, caller: &Caller) -> Result<Reply, Failure> {
     let set = auth.policies_of(txn, caller)?;
+    let prefix = auth.prefix(txn, caller.namespace)?;
     let mounts = auth.mounts(txn)?;
     let now = txn.now();
     let seen = mounts
         .iter()
-        .filter(|mount| may_see(&set, now, mount.path.as_str(), ""));
+        .filter(|mount| may_see(&set, now, &format!("{prefix}{}", mount.path.as_str()), ""));
     Ok(Reply::MountRows(seen.map(Mount::row).collect()))
 }
 
@@ -303,10 +315,10 @@ fn check_options(options: &MountOptions) -> Result<(), Failure> {
     kv::Config::check(&options.kv).map_err(|error| Failure::invalid(error.to_string()))
 }
 
-const fn container(table: MountTable) -> ObjectId {
+fn container(txn: &Txn<'_>, table: MountTable) -> ObjectId {
     match table {
-        MountTable::Secrets => MOUNTS,
-        MountTable::Auth => AUTH_MOUNTS,
+        MountTable::Secrets => Shelf::Mounts.here(txn),
+        MountTable::Auth => Shelf::AuthMounts.here(txn),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tokens.
 
 use aumbry_auth::token::{self, Create, CreateError, Holder, Info, OrphanError, RenewError};
-use aumbry_auth::{ACCESSORS, Caller};
+use aumbry_auth::{Caller, NAMESPACE_ROOT, Shelf};
 use aumbry_barrier::Txn;
 use aumbry_policy::Access;
 use aumbry_types::{Capability, ObjectId};
@@ -10,14 +10,22 @@ use crate::mounts::AuthCache;
 use crate::operation::TokenName;
 use crate::{Class, Failure, Reply, genesis};
 
-pub(super) fn create(txn: &mut Txn<'_>, caller: &Caller, privileged: bool, wanted: &Create) -> Result<Reply, Failure> {
+pub(super) fn create(
+    txn: &mut Txn<'_>,
+    auth: &mut AuthCache,
+    caller: &Caller,
+    privileged: bool,
+    wanted: &Create,
+) -> Result<Reply, Failure> {
     if wanted.id.is_some() && !genesis::allows_custom_tokens(txn) {
         return Err(Failure::invalid(
             "a token's text can be chosen in development clusters only; elsewhere each has 256 random bits, so that none can be guessed: leave `id` out",
         ));
     }
     let created = token::create(txn, caller, privileged, wanted.clone());
-    created.map(Reply::NewToken).map_err(create_failure)
+    let mut created = created.map_err(create_failure)?;
+    created.info.namespace = auth.told_path(txn, txn.namespace())?;
+    Ok(Reply::NewToken(created))
 }
 
 /// What a client is told of a token that was not made.
@@ -53,8 +61,10 @@ pub(super) fn lookup(
     };
     if let Some(who) = holder.who {
         // Of one whose entity is gone nothing is left to tell.
-        info.identity_policies = auth.identity_policies(txn, &who).unwrap_or_default();
+        let policies = auth.identity_policies_of(txn, holder.namespace, &who);
+        info.identity_policies = policies.unwrap_or_default();
     }
+    info.namespace = auth.told_path(txn, holder.namespace)?;
     Ok(Reply::Token(info))
 }
 
@@ -68,8 +78,14 @@ pub(super) fn renew(
     match found(txn, caller, name)? {
         Found::Stored(id) => {
             let mut info = token::renew(txn, id, increment_s).map_err(renew_failure)?;
-            if let Some(Holder { who: Some(who), .. }) = token::holder(txn, id)? {
-                info.identity_policies = auth.identity_policies(txn, &who).unwrap_or_default();
+            if let Some(Holder {
+                who: Some(who),
+                namespace,
+                ..
+            }) = token::holder(txn, id)?
+            {
+                let policies = auth.identity_policies_of(txn, namespace, &who);
+                info.identity_policies = policies.unwrap_or_default();
             }
             Ok(Reply::Token(info))
         }
@@ -92,6 +108,7 @@ fn found(txn: &mut Txn<'_>, caller: &Caller, name: &TokenName) -> Result<Found, 
     let batch = match name {
         TokenName::Own => caller.batch.as_ref().map(|info| {
             let holder = Holder {
+                namespace: caller.namespace,
                 policies: caller.policies.clone(),
                 who: caller.entity.map(|entity| (entity, caller.alias.clone())),
             };
@@ -170,15 +187,20 @@ pub(super) fn capabilities(
     if paths.is_empty() || paths.len() > CAPABILITY_PATHS_MAX {
         return Err(Failure::invalid("name 1 to 100 paths"));
     }
-    let Holder { policies: held, who } = holder(txn, caller, name)?;
-    let set = auth.policies_for(txn, &held, who)?;
+    let Holder {
+        policies: held,
+        who,
+        namespace,
+    } = holder(txn, caller, name)?;
+    let set = auth.policies_for(txn, namespace, &held, who)?;
+    let prefix = auth.prefix(txn, namespace)?;
     let now = txn.now();
-    let is_root = held.iter().any(|policy| policy == "root");
+    let is_root = namespace == NAMESPACE_ROOT && held.iter().any(|policy| policy == "root");
     let on = |path: &String| {
         if is_root {
             return vec!["root".to_owned()];
         }
-        let path = path.strip_prefix('/').unwrap_or(path);
+        let path = &format!("{prefix}{}", path.strip_prefix('/').unwrap_or(path));
         let allows = |capability: &&Capability| {
             let capability = **capability;
             set.decide(&Access::new(path, capability, now)).allowed
@@ -211,14 +233,14 @@ pub(super) fn list(txn: &mut Txn<'_>, after: &str, limit: usize) -> Result<Reply
     if limit == 0 || limit > LIST_MAX {
         return Err(Failure::invalid("limit is 1 to 10,000"));
     }
-    if txn.container(ACCESSORS)?.children > LISTED_MAX {
+    if txn.container(Shelf::Accessors.here(txn))?.children > LISTED_MAX {
         return Err(Failure::new(
             Class::FailedPrecondition,
             "TOO_MANY",
             "there are more than 100,000 tokens, which are not listed; look tokens up by what is known of them",
         ));
     }
-    let children = txn.list(ACCESSORS)?;
+    let children = txn.list(Shelf::Accessors.here(txn))?;
     let start = children.partition_point(|child| child.name.as_str() <= after);
     let names = children[start..].iter().take(limit).map(|child| child.name.clone());
     Ok(Reply::Names(names.collect()))

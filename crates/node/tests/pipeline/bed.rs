@@ -14,8 +14,8 @@ pub(crate) use aumbry_state::{
     Change, Committed, Consensus, Local, Member, MembershipError, ProposeError, Room, Status, View,
 };
 pub(crate) use aumbry_types::{
-    ClusterId, LeaderId, LogIndex, Name, NodeId, RequestId, SecretBytes, SecretPath, SimulatedClock, SimulatedEntropy,
-    WallTime,
+    ClusterId, LeaderId, LogIndex, Name, NamespacePath, NodeId, RequestId, SecretBytes, SecretPath, SimulatedClock,
+    SimulatedEntropy, WallTime,
 };
 pub(crate) use bytes::Bytes;
 pub(crate) use futures::future::BoxFuture;
@@ -207,6 +207,7 @@ impl Bed {
     pub(crate) fn request(&self, token: &SecretBytes, operation: Operation, key: &str) -> Request {
         Request {
             id: RequestId::make(&*self.entropy),
+            namespace: NamespacePath::root(),
             operation,
             evidence: Evidence {
                 token: token.duplicate(),

@@ -3,6 +3,7 @@
 mod bed;
 mod costs;
 mod housekeeping;
+mod namespaces;
 mod replays;
 mod requests;
 mod rules;

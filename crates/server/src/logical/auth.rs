@@ -23,7 +23,10 @@ pub(super) async fn resolve(member: &Member, asked: &Asked<'_>) -> Result<Resolv
         return table::resolve(asked);
     }
     let path = SecretPath::parse(&asked.segments[1..].join("/")).map_err(|_| no_route())?;
-    let row = member.node.find_auth_mount(&path)?.ok_or_else(no_route)?;
+    let row = member
+        .node
+        .find_auth_mount(asked.namespace, &path)?
+        .ok_or_else(no_route)?;
     let mount = MountPath::parse(&row.info.path).map_err(|error| Failure::internal(error.to_string()))?;
     let below = path.below(&mount).flatten();
     // Names of roles and users have no upper case: what is decided upon, recorded and parsed is one text.
@@ -102,7 +105,7 @@ async fn userpass(
     let request = userpass::Request::parse(asked.verb, below, asked.body.duplicate()).map_err(failure)?;
     // Hashing is dear: it is done for those alone who may ask for it. The plan decides again.
     let writing = [Capability::Create, Capability::Update];
-    if request.has_password() && !member.node.may(asked.request, &full, &writing) {
+    if request.has_password() && !member.node.may(asked.request, asked.namespace, &full, &writing) {
         return Err(Failure::denied());
     }
     let request = member.node.hash_password(request, asked.request.deadline).await?;

@@ -17,7 +17,10 @@ use crate::member::Member;
 
 /// Finds the engine that holds the path, and what is asked of it.
 pub(super) fn resolve(member: &Member, asked: &Asked<'_>) -> Result<Resolved, Failure> {
-    let row = member.node.find_mount(asked.path)?.ok_or_else(no_route)?;
+    let row = member
+        .node
+        .find_mount(asked.namespace, asked.path)?
+        .ok_or_else(no_route)?;
     match row.options.version {
         1 => plain(asked, &row),
         _ => versioned(asked, &row),

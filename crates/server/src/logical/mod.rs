@@ -16,7 +16,7 @@ mod token;
 
 use aumbry_logical::{Body, FieldError, Verb};
 use aumbry_node::{Class, Failure, LogicalAsk, NoRoute, Operation, Reply, Request};
-use aumbry_types::SecretPath;
+use aumbry_types::{NamespacePath, SecretPath};
 
 pub(crate) use content::{Content, encode, time};
 pub(crate) use table::{NodePath, open};
@@ -72,16 +72,24 @@ struct Asked<'a> {
     body: Body,
     /// Whether the answer is to be wrapped.
     is_wrapped: bool,
+    /// The namespace that the path is in.
+    namespace: &'a NamespacePath,
     request: &'a Request,
 }
 
-/// Finds the operation that a path stands for, as the leader's next plan would see it. What leads nowhere is an operation too: one that tells so to
+/// Finds the operation that a path of a namespace stands for, as the leader's next plan would see it. What leads nowhere is an operation too: one that tells so to
 /// those who may use the path.
 ///
 /// # Errors
 /// [`Failure`] if the path or the body is malformed, whoever asks.
-pub(crate) async fn resolve(member: &Member, request: &Request, ask: &LogicalAsk) -> Result<Resolved, Failure> {
-    let text = ask.path.strip_suffix('/').unwrap_or(&ask.path);
+pub(crate) async fn resolve(
+    member: &Member,
+    request: &Request,
+    namespace: &NamespacePath,
+    path: &str,
+    ask: &LogicalAsk,
+) -> Result<Resolved, Failure> {
+    let text = path.strip_suffix('/').unwrap_or(path);
     let path = SecretPath::parse(text).map_err(|error| Failure::invalid(error.to_string()))?;
     let body = Body::parse(ask.sent.body.expose()).map_err(|error| Failure::invalid(error.to_string()))?;
     let asked = Asked {
@@ -91,6 +99,7 @@ pub(crate) async fn resolve(member: &Member, request: &Request, ask: &LogicalAsk
         raw: ask.sent.body.expose(),
         body,
         is_wrapped: ask.sent.wrap_ttl_s > 0,
+        namespace,
         request,
     };
     let resolved = match asked.segments[0] {

@@ -1,6 +1,6 @@
 //! `sys/`: the system, as far as it takes a token. What everybody may ask is answered before it comes here.
 
-use aumbry_auth::canonical;
+use aumbry_auth::{canonical, namespace};
 use aumbry_node::method::{Asked as Method, Unwrapping, WrappedAsk, failure};
 use aumbry_node::{Failure, Operation, Reply, TokenName, quotas};
 use aumbry_types::{NodeId, SecretBytes};
@@ -74,6 +74,14 @@ pub(super) fn remove(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failur
     let id = asked.body.count("server_id").map_err(malformed)?;
     let id = id.ok_or_else(|| Failure::invalid("server_id is required"))?;
     Ok(Resolved::silent(Operation::Remove(NodeId(id))))
+}
+
+/// Namespaces.
+pub(super) fn namespaces(asked: &Asked<'_>, names: &[String]) -> Result<Resolved, Failure> {
+    let name = names.first().map(String::as_str);
+    let request = namespace::Request::parse(asked.verb, name, asked.body.duplicate()).map_err(failure)?;
+    let path = asked.path.as_str().to_owned();
+    Ok(auth::method(asked, path, Method::Namespace(request)))
 }
 
 /// Rate limits.

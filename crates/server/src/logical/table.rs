@@ -5,7 +5,7 @@ mod people;
 mod system;
 
 use aumbry_logical::Verb;
-use aumbry_node::Failure;
+use aumbry_node::{Failure, only_in_root};
 
 use super::{Asked, Resolved, no_route, unsupported};
 
@@ -54,7 +54,18 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     /// What it is for.
     pub(crate) about: &'static str,
+    /// Where the path is there.
+    reach: Reach,
     verbs: &'static [(Verb, Served)],
+}
+
+/// Where a path is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// In every namespace: it is about what the namespace holds.
+    Everywhere,
+    /// In the root namespace alone: it is about the cluster.
+    Root,
 }
 
 impl Route {
@@ -79,9 +90,26 @@ impl Route {
     }
 }
 
-/// A row of the table.
+/// A row of what every namespace has.
 const fn row(path: &'static str, verbs: &'static [(Verb, Served)], about: &'static str) -> Route {
-    Route { path, about, verbs }
+    let reach = Reach::Everywhere;
+    Route {
+        path,
+        about,
+        reach,
+        verbs,
+    }
+}
+
+/// A row of what is the cluster's.
+const fn root_row(path: &'static str, verbs: &'static [(Verb, Served)], about: &'static str) -> Route {
+    let reach = Reach::Root;
+    Route {
+        path,
+        about,
+        reach,
+        verbs,
+    }
 }
 
 /// The paths of one kind of mount, or those that are there by themselves.
@@ -120,6 +148,9 @@ pub(super) fn resolve(asked: &Asked<'_>) -> Result<Resolved, Failure> {
         .flat_map(|section| section.routes)
         .find_map(|route| Some((route, matched(route.path, &asked.segments)?)));
     let (route, parameters) = found.ok_or_else(no_route)?;
+    if route.reach == Reach::Root && !asked.namespace.is_root() {
+        return Err(only_in_root());
+    }
     match route.served(asked.verb).ok_or_else(unsupported)? {
         Served::By(serve) => serve(asked, &parameters),
         Served::Not(why) => Err(Failure::invalid(why)),

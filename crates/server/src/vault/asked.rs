@@ -2,7 +2,7 @@
 
 use aumbry_api::v1::Verb;
 use aumbry_auth::token::TEXT_BYTES_MAX;
-use aumbry_types::{SecretBytes, parse_duration};
+use aumbry_types::{NamespacePath, SecretBytes, parse_duration};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde_json::{Map, Value};
@@ -12,6 +12,8 @@ use super::answer::Refused;
 /// What is asked.
 pub(super) struct Asked {
     pub(super) verb: Verb,
+    /// The namespace that the path is relative to.
+    pub(super) namespace: NamespacePath,
     /// Below `/v1/`, decoded.
     pub(super) path: String,
     /// The query as it was sent.
@@ -40,16 +42,15 @@ impl Asked {
             true => format!("{HELP}/{}", path.trim_matches('/')),
             false => path,
         };
-        let namespace = one(&head.headers, &NAMESPACE)?.unwrap_or_default();
-        if !namespace.trim_matches('/').is_empty() {
-            return Err(Refused::new(StatusCode::NOT_FOUND, "there is no such namespace"));
-        }
+        let namespace = NamespacePath::parse(one(&head.headers, &NAMESPACE)?.unwrap_or_default());
+        let namespace = namespace.map_err(|error| bad(&format!("X-Vault-Namespace: {error}")))?;
         let body = match verb {
             Verb::Read | Verb::List | Verb::Scan | Verb::Delete => of_query(&query),
             Verb::Write | Verb::Patch => of_body(&head.headers, body)?,
         };
         Ok(Self {
             verb,
+            namespace,
             path,
             query: head.uri.query().unwrap_or_default().to_owned(),
             body,
@@ -316,7 +317,20 @@ mod tests {
         );
         assert_eq!(token(&[("x-vault-token", "t"), ("x-vault-token", "t")]), Err(400));
         assert_eq!(token(&[("authorization", "Basic t")]), Err(400));
-        assert_eq!(token(&[("x-vault-namespace", "team/")]), Err(404));
+        for (header, expected) in [("", Ok("")), ("/", Ok("")), ("team/", Ok("team")), ("/a/b/", Ok("a/b"))] {
+            let asked = read("GET", "/v1/a", &[("x-vault-namespace", header)], "");
+            assert_eq!(
+                asked.as_ref().map(|asked| asked.namespace.as_str()),
+                expected.as_ref().copied()
+            );
+        }
+        for header in ["root", "Team", "..", "a//b", "a/../b", "sys", "a%2fb"] {
+            assert_eq!(token(&[("x-vault-namespace", header)]), Err(400), "{header}");
+        }
+        assert_eq!(
+            token(&[("x-vault-namespace", "a"), ("x-vault-namespace", "b")]),
+            Err(400)
+        );
         for page in [("origin", "https://example.com"), ("sec-fetch-site", "cross-site")] {
             assert_eq!(token(&[page]), Err(403));
         }

@@ -2,7 +2,7 @@
 
 use aumbry_api::{Operation as _, Reply as _, failure_of, v1};
 use aumbry_node::Evidence;
-use aumbry_types::LogIndex;
+use aumbry_types::{LogIndex, NamespacePath};
 use futures::StreamExt as _;
 use http::{HeaderValue, header};
 use hyper::body::Frame;
@@ -13,8 +13,16 @@ use super::answer::{self, Answer};
 use crate::services::Services;
 
 /// Gives a backup, once the leader has admitted the request for it.
-pub(super) async fn answer(services: &Services, evidence: Evidence, deadline: Instant) -> Answer {
-    let call = v1::SnapshotSaveRequest::default().into_call();
+pub(super) async fn answer(
+    services: &Services,
+    namespace: &NamespacePath,
+    evidence: Evidence,
+    deadline: Instant,
+) -> Answer {
+    let mut call = v1::SnapshotSaveRequest::default().into_call();
+    if let Some(header) = call.header_mut() {
+        namespace.as_str().clone_into(&mut header.namespace);
+    }
     let admitted = match services.gateway.serve(call, evidence, deadline).await {
         Ok(answer) => v1::SnapshotSaveReply::from_answer(answer),
         Err(failure) => return answer::of_failure(&failure),

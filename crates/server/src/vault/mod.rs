@@ -12,6 +12,7 @@ mod sys;
 
 use aumbry_api::{Operation as _, Reply as _, v1};
 use aumbry_node::Evidence;
+use aumbry_types::NamespacePath;
 use http::StatusCode;
 use tokio::time::Instant;
 
@@ -48,11 +49,14 @@ impl Vault {
             certificates: certificates(&asked.path, peer),
         };
         if asked.verb == v1::Verb::Read && asked.path.trim_end_matches('/') == SNAPSHOT {
-            return backup::answer(&self.services, evidence, deadline).await;
+            return backup::answer(&self.services, &asked.namespace, evidence, deadline).await;
         }
         let is_write = matches!(asked.verb, v1::Verb::Write | v1::Verb::Patch | v1::Verb::Delete);
         let call = v1::LogicalRequest {
-            header: None,
+            header: Some(v1::RequestHeader {
+                namespace: asked.namespace.as_str().to_owned(),
+                ..v1::RequestHeader::default()
+            }),
             verb: asked.verb as i32,
             path: asked.path.clone(),
             body: asked.body.into(),
@@ -61,7 +65,10 @@ impl Vault {
         let answer = self.services.gateway.serve(call.into_call(), evidence, deadline).await;
         match answer.map(v1::LogicalReply::from_answer) {
             Ok(Some(reply)) if asked.path.trim_end_matches('/') == "sys/metrics" => counted(reply),
-            Ok(Some(reply)) => answer::of_reply(&asked.path, reply, is_write, self.services.cluster().as_deref()),
+            Ok(Some(reply)) => {
+                let path = below(&asked.namespace, &reply.namespace, &asked.path).to_owned();
+                answer::of_reply(&path, reply, is_write, self.services.cluster().as_deref())
+            }
             Ok(None) => answer::error(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the answer does not go with the request",
@@ -71,9 +78,18 @@ impl Vault {
     }
 }
 
+/// What of a path is left behind the names of namespaces, for forms of answers that go by paths.
+fn below<'a>(base: &NamespacePath, found: &str, path: &'a str) -> &'a str {
+    let found = NamespacePath::parse(found).unwrap_or_default();
+    let names = found.below(base).unwrap_or_default();
+    let rest = path.strip_prefix(names).and_then(|rest| rest.strip_prefix('/'));
+    rest.filter(|_| !names.is_empty()).unwrap_or(path)
+}
+
 /// The certificates that a client showed, for a request that they can matter to: they are handed on with it.
 fn certificates(path: &str, peer: &Peer) -> Vec<Vec<u8>> {
-    let is_login = path.starts_with("auth/") && path.ends_with("/login");
+    // Names of namespaces may stand before it.
+    let is_login = (path.starts_with("auth/") || path.contains("/auth/")) && path.ends_with("/login");
     if is_login { peer.chain.to_vec() } else { Vec::new() }
 }
 

@@ -4,7 +4,7 @@ use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn, record};
 use aumbry_types::{Name, ObjectId};
 use serde::{Deserialize, Serialize};
 
-use crate::MFA_ENFORCEMENTS;
+use crate::Shelf;
 use crate::answer::Error;
 use crate::identity::{Groups, NamedMount};
 use crate::token;
@@ -34,11 +34,16 @@ pub struct Enforcements(pub(super) Vec<(String, Enforcement)>);
 
 impl Enforcement {
     pub(super) fn write(&self, txn: &mut Txn<'_>, name: &Name) -> Result<(), Error> {
-        let id = match txn.lookup(MFA_ENFORCEMENTS, name.as_str())? {
+        let id = match txn.lookup(Shelf::MfaEnforcements.here(txn), name.as_str())? {
             Some(child) => child.id,
             None => {
                 let id = ObjectId::make(txn.entropy());
-                txn.insert(MFA_ENFORCEMENTS, name.as_str(), Kind::MfaEnforcement, id)?;
+                txn.insert(
+                    Shelf::MfaEnforcements.here(txn),
+                    name.as_str(),
+                    Kind::MfaEnforcement,
+                    id,
+                )?;
                 id
             }
         };
@@ -54,7 +59,7 @@ impl Enforcements {
     /// # Errors
     /// [`DamagedRow`]
     pub fn read(txn: &mut Txn<'_>) -> Result<Self, DamagedRow> {
-        let children = txn.list(MFA_ENFORCEMENTS)?;
+        let children = txn.list(Shelf::MfaEnforcements.here(txn))?;
         let read = |child: &aumbry_barrier::Child| {
             let object = txn.peek_object(child.id, Kind::MfaEnforcement)?.ok_or(DamagedRow)?;
             let enforcement = record::decode(VERSION, object.plain.expose()).map_err(|_| DamagedRow)?;

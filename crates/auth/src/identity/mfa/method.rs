@@ -6,7 +6,8 @@ use aumbry_state::{Counters, Slot, Write, key};
 use aumbry_types::{ObjectId, SecretBytes, exposed};
 use serde::{Deserialize, Serialize};
 
-use crate::{MFA_METHODS, Place};
+use crate::places::{found_here, options_here};
+use crate::{Place, Shelf};
 
 /// What is stored of a method, under its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,20 +33,25 @@ pub(super) enum Hash {
 impl Method {
     pub(super) fn read(txn: &mut Txn<'_>, id: ObjectId) -> Result<Option<Self>, DamagedRow> {
         let object = txn.read_object(id, Kind::MfaMethod)?;
+        let object = found_here(txn, object);
         let decode = |object: aumbry_barrier::Object| record::decode(VERSION, object.plain.expose());
         object.map(|object| decode(object).map_err(|_| DamagedRow)).transpose()
     }
 
     /// The ids of all of them, in order.
     pub(super) fn all(txn: &mut Txn<'_>) -> Result<Vec<ObjectId>, DamagedRow> {
-        let mut ids: Vec<ObjectId> = txn.list(MFA_METHODS)?.iter().map(|child| child.id).collect();
+        let mut ids: Vec<ObjectId> = txn
+            .list(Shelf::MfaMethods.here(txn))?
+            .iter()
+            .map(|child| child.id)
+            .collect();
         ids.sort_unstable();
         Ok(ids)
     }
 
     pub(super) fn write(&self, txn: &mut Txn<'_>, id: ObjectId) {
         let plain = record::encode(VERSION, self);
-        txn.put_object(id, Kind::MfaMethod, plain.expose(), ObjectOptions::default());
+        txn.put_object(id, Kind::MfaMethod, plain.expose(), options_here(txn));
     }
 
     pub(super) const fn settings(&self) -> Settings {

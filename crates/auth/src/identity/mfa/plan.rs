@@ -13,13 +13,18 @@ use crate::answer::{Answer, Error, texts};
 use crate::identity::entity::Entity;
 use crate::identity::request::{ids, parse_id};
 use crate::token::Caller;
-use crate::{MFA_ENFORCEMENTS, MFA_METHODS, Place};
+use crate::{Place, Shelf};
 
 /// Plans a request of the caller.
 ///
 /// # Errors
 /// [`Error`]; what was written to the transaction until then must be abandoned.
 pub fn plan(txn: &mut Txn<'_>, caller: &Caller, request: &Request) -> Result<Answer, Error> {
+    let answer = answer(txn, caller, request)?;
+    Ok(answer.of_namespace(txn.namespace()))
+}
+
+fn answer(txn: &mut Txn<'_>, caller: &Caller, request: &Request) -> Result<Answer, Error> {
     match request {
         Request::WriteMethod(id, body) => write_method(txn, *id, body),
         Request::ReadMethod(id) => {
@@ -44,7 +49,10 @@ pub fn plan(txn: &mut Txn<'_>, caller: &Caller, request: &Request) -> Result<Ans
         Request::AdminDestroy(body) => {
             let entity = parse_id(&body.required_text("entity_id")?)?;
             let method = parse_id(&body.required_text("method_id")?)?;
-            if let Some(found) = Found::find(txn, method, entity)? {
+            // What is another namespace's is not there.
+            if Method::read(txn, method)?.is_some()
+                && let Some(found) = Found::find(txn, method, entity)?
+            {
                 txn.remove(Place::MfaSecrets.of(method), &entity.to_string())?;
                 txn.delete_object(found.id);
             }
@@ -58,8 +66,8 @@ pub fn plan(txn: &mut Txn<'_>, caller: &Caller, request: &Request) -> Result<Ans
             Ok(Answer::of(show_enforcement(name, enforcement)))
         }
         Request::DeleteEnforcement(name) => {
-            if let Some(child) = txn.lookup(MFA_ENFORCEMENTS, name.as_str())? {
-                txn.remove(MFA_ENFORCEMENTS, name.as_str())?;
+            if let Some(child) = txn.lookup(Shelf::MfaEnforcements.here(txn), name.as_str())? {
+                txn.remove(Shelf::MfaEnforcements.here(txn), name.as_str())?;
                 txn.delete_object(child.id);
             }
             Ok(Answer::done())
@@ -137,10 +145,10 @@ fn write_method(txn: &mut Txn<'_>, id: Option<ObjectId>, body: &Body) -> Result<
         ));
     }
     if is_new {
-        if txn.container(MFA_METHODS)?.children >= METHODS_MAX {
+        if txn.container(Shelf::MfaMethods.here(txn))?.children >= METHODS_MAX {
             return Err(Error::Invalid("there are 100 methods, which is the most"));
         }
-        txn.insert(MFA_METHODS, &id.to_string(), Kind::MfaMethod, id)?;
+        txn.insert(Shelf::MfaMethods.here(txn), &id.to_string(), Kind::MfaMethod, id)?;
     }
     method.write(txn, id);
     Ok(Answer::of(object(json!({ "method_id": id.to_string() }))))
@@ -162,7 +170,7 @@ fn delete_method(txn: &mut Txn<'_>, id: ObjectId) -> Result<Answer, Error> {
         return Err(Error::Invalid("an enforcement names the method; change that first"));
     }
     if Method::read(txn, id)?.is_some() {
-        txn.remove(MFA_METHODS, &id.to_string())?;
+        txn.remove(Shelf::MfaMethods.here(txn), &id.to_string())?;
         txn.delete_object(id);
         crate::sweep::revoke_container(txn, Place::MfaSecrets.of(id))?;
     }

@@ -1,46 +1,46 @@
 //! The paths of the system.
 
-use aumbry_logical::Verb::{Delete, List, Read, Write};
+use aumbry_logical::Verb::{Delete, List, Patch, Read, Write};
 
 use super::NodePath::{GenerateRoot, Health, Init, Leader, Rekey, Replication, SealStatus, Unseal};
 use super::Served::{By, ByHttp, ByNode, Not};
-use super::{Route, row};
+use super::{Route, root_row, row};
 use crate::logical::{leases, manual, mounts, policy, sys, tell};
 
 /// `sys/`.
 pub(super) const SYSTEM: &[Route] = &[
-    row(
+    root_row(
         "sys/health",
         &[(Read, ByNode(Health))],
         "The health of the node, for load balancers.",
     ),
-    row(
+    root_row(
         "sys/seal-status",
         &[(Read, ByNode(SealStatus))],
         "The seal of the node.",
     ),
-    row("sys/leader", &[(Read, ByNode(Leader))], "Which node leads."),
-    row(
+    root_row("sys/leader", &[(Read, ByNode(Leader))], "Which node leads."),
+    root_row(
         "sys/init",
         &[(Read, ByNode(Init)), (Write, ByNode(Init))],
         "Whether there is a cluster; makes one of a fresh node.",
     ),
-    row(
+    root_row(
         "sys/unseal",
         &[(Write, ByNode(Unseal))],
         "Takes a share that opens the seal of the node.",
     ),
-    row(
+    root_row(
         "sys/replication/status",
         &[(Read, ByNode(Replication))],
         "Replication between clusters, which there is not.",
     ),
-    row(
+    root_row(
         "sys/replication/{mode}/status",
         &[(Read, ByNode(Replication))],
         "Replication between clusters, which there is not.",
     ),
-    row(
+    root_row(
         "sys/generate-root/attempt",
         &[
             (Read, ByNode(GenerateRoot)),
@@ -49,23 +49,23 @@ pub(super) const SYSTEM: &[Route] = &[
         ],
         "Whether a root token is being made with shares, which it is not.",
     ),
-    row(
+    root_row(
         "sys/generate-root/update",
         &[(Write, Not(GENERATE_ROOT))],
         "Makes a root token with shares.",
     ),
-    row(
+    root_row(
         "sys/rekey/init",
         &[(Read, ByNode(Rekey)), (Write, Not(REKEY)), (Delete, Not(REKEY))],
         "Whether new shares are being made, which they are not.",
     ),
-    row("sys/rekey/update", &[(Write, Not(REKEY))], "Makes new shares."),
-    row(
+    root_row("sys/rekey/update", &[(Write, Not(REKEY))], "Makes new shares."),
+    root_row(
         "sys/rekey/verify",
         &[(Read, Not(REKEY)), (Write, Not(REKEY)), (Delete, Not(REKEY))],
         "Tries new shares.",
     ),
-    row(
+    root_row(
         "sys/rekey/backup",
         &[(Read, Not(REKEY)), (Delete, Not(REKEY))],
         "New shares, encrypted.",
@@ -177,49 +177,49 @@ pub(super) const SYSTEM: &[Route] = &[
         &[(Write, By(sys::lookup_wrapped))],
         "Tells of what was wrapped.",
     ),
-    row("sys/seal", &[(Write, By(sys::seal))], "Seals the node."),
-    row(
+    root_row("sys/seal", &[(Write, By(sys::seal))], "Seals the node."),
+    root_row(
         "sys/step-down",
         &[(Write, By(sys::step_down))],
         "Makes the leader hand over.",
     ),
-    row(
+    root_row(
         "sys/storage/raft/configuration",
         &[(Read, By(sys::members))],
         "The members of the cluster.",
     ),
-    row(
+    root_row(
         "sys/storage/raft/remove-peer",
         &[(Write, By(sys::remove))],
         "Removes a member from the cluster: `server_id`.",
     ),
-    row(
+    root_row(
         "sys/storage/raft/autopilot/configuration",
         &[(Read, By(tell::autopilot_configuration)), (Write, Not(AUTOPILOT))],
         "How the cluster keeps itself in order, which is built in.",
     ),
-    row(
+    root_row(
         "sys/storage/raft/autopilot/state",
         &[(Read, By(tell::autopilot_state))],
         "Whether the members are well.",
     ),
-    row(
+    root_row(
         "sys/storage/raft/snapshot",
         &[(Read, ByHttp), (Write, Not(RESTORE))],
         "A backup of everything, sealed as it is stored, as a stream.",
     ),
-    row(
+    root_row(
         "sys/storage/raft/snapshot-force",
         &[(Write, Not(RESTORE))],
         "Restores a backup.",
     ),
-    row("sys/storage/raft/join", &[(Write, Not(JOIN))], "Joins a cluster."),
-    row(
+    root_row("sys/storage/raft/join", &[(Write, Not(JOIN))], "Joins a cluster."),
+    root_row(
         "sys/storage/raft/bootstrap/challenge",
         &[(Write, Not(JOIN))],
         "Joins a cluster.",
     ),
-    row(
+    root_row(
         "sys/storage/raft/bootstrap/answer",
         &[(Write, Not(JOIN))],
         "Joins a cluster.",
@@ -288,27 +288,27 @@ pub(super) const SYSTEM: &[Route] = &[
         &[(Write, By(leases::revoke_prefix))],
         "Ends all leases below a prefix.",
     ),
-    row(
+    root_row(
         "sys/audit",
         &[(Read, By(tell::audit_devices)), (List, By(tell::audit_devices))],
         "What keeps the audit log: one device, which is built in.",
     ),
-    row(
+    root_row(
         "sys/audit/{path...}",
         &[(Write, Not(AUDIT)), (Delete, Not(AUDIT))],
         "Enables or disables an audit device.",
     ),
-    row(
+    root_row(
         "sys/audit-hash/{path...}",
         &[(Write, By(tell::audit_hash))],
         "The digest by which the audit log knows a value: `input`.",
     ),
-    row(
+    root_row(
         "sys/config/auditing/request-headers",
         &[(Read, Not(AUDIT_HEADERS))],
         "Headers that the audit log shows.",
     ),
-    row(
+    root_row(
         "sys/config/auditing/request-headers/{header}",
         &[
             (Read, Not(AUDIT_HEADERS)),
@@ -317,105 +317,120 @@ pub(super) const SYSTEM: &[Route] = &[
         ],
         "Headers that the audit log shows.",
     ),
-    row(
+    root_row(
         "sys/key-status",
         &[(Read, By(tell::key_status))],
         "Which key seals what is written.",
     ),
-    row(
+    root_row(
         "sys/rotate",
         &[(Write, Not(ROTATE))],
         "Makes a new key for what is written.",
     ),
-    row(
+    root_row(
         "sys/rotate/keyring",
         &[(Write, Not(ROTATE))],
         "Makes a new key for what is written.",
     ),
-    row(
+    root_row(
         "sys/rotate/config",
         &[(Read, Not(ROTATE)), (Write, Not(ROTATE))],
         "When a new key is made.",
     ),
-    row(
+    root_row(
         "sys/ha-status",
         &[(Read, By(tell::ha_status))],
         "The nodes of the cluster.",
     ),
-    row(
+    root_row(
         "sys/host-info",
         &[(Read, By(tell::host_info))],
         "The node that was called, and its machine.",
     ),
-    row(
+    root_row(
         "sys/metrics",
         &[(Read, By(tell::metrics))],
         "What the node that was called has counted, for Prometheus: `format=prometheus`.",
     ),
-    row(
+    root_row(
         "sys/version-history",
         &[(List, By(tell::version_history)), (Read, By(tell::version_history))],
         "The version that runs.",
     ),
-    row(
+    root_row(
         "sys/tools/random",
         &[(Write, By(tell::random))],
         "Random bytes: `bytes`, `format`.",
     ),
-    row(
+    root_row(
         "sys/tools/random/{bytes}",
         &[(Write, By(tell::random))],
         "Random bytes.",
     ),
-    row(
+    root_row(
         "sys/tools/random/{source}/{bytes}",
         &[(Write, By(tell::random))],
         "Random bytes.",
     ),
-    row(
+    root_row(
         "sys/tools/hash",
         &[(Write, By(tell::hash))],
         "The hash of `input`, which is in base64: `algorithm`, `format`.",
     ),
-    row(
+    root_row(
         "sys/tools/hash/{algorithm}",
         &[(Write, By(tell::hash))],
         "The hash of `input`, which is in base64.",
     ),
-    row(
+    root_row(
         "sys/config/cors",
         &[(Read, By(tell::cors)), (Write, Not(CORS)), (Delete, By(tell::cors_off))],
         "Which web pages may ask: none.",
     ),
-    row(
+    root_row(
         "sys/loggers",
         &[(Read, By(tell::loggers)), (Write, Not(LOGGERS)), (Delete, Not(LOGGERS))],
         "How much the leader logs.",
     ),
-    row(
+    root_row(
         "sys/loggers/{name}",
         &[(Read, By(tell::loggers)), (Write, Not(LOGGERS)), (Delete, Not(LOGGERS))],
         "How much the leader logs.",
     ),
-    row(
+    root_row(
         "sys/monitor",
         &[(Read, Not(LOGGERS))],
         "The log of the node, as a stream.",
     ),
-    row(
+    root_row(
         "sys/plugins/catalog",
         &[(Read, By(tell::plugins)), (List, By(tell::plugins))],
         "The engines and methods, which are all built in.",
     ),
-    row(
+    root_row(
         "sys/plugins/catalog/{type}",
         &[(Read, By(tell::plugins_of)), (List, By(tell::plugins_of))],
         "The engines or methods of a type.",
     ),
-    row(
+    root_row(
         "sys/plugins/catalog/{type}/{name}",
         &[(Read, By(tell::plugin)), (Write, Not(PLUGINS)), (Delete, Not(PLUGINS))],
         "An engine or method.",
+    ),
+    row(
+        "sys/namespaces",
+        &[(List, By(sys::namespaces))],
+        "The names of the namespaces right below this one.",
+    ),
+    row(
+        "sys/namespaces/{path...}",
+        &[
+            (Read, By(sys::namespaces)),
+            (Write, By(sys::namespaces)),
+            (Patch, By(sys::namespaces)),
+            (Delete, By(sys::namespaces)),
+        ],
+        "A namespace right below this one, with all that is in it: `custom_metadata`.",
     ),
     row(
         "sys/internal/ui/mounts",
@@ -432,17 +447,17 @@ pub(super) const SYSTEM: &[Route] = &[
         &[(Read, By(tell::resultant_acl))],
         "The rules of the caller.",
     ),
-    row(
+    root_row(
         "sys/internal/counters/tokens",
         &[(Read, By(tell::token_count))],
         "How many tokens there are.",
     ),
-    row(
+    root_row(
         "sys/internal/counters/requests",
         &[(Read, By(tell::request_count))],
         "Nothing: nobody counts requests by month.",
     ),
-    row(
+    root_row(
         "sys/internal/counters/sweeps",
         &[(Read, By(tell::sweep_count))],
         "What is left to remove of mounts and tokens that are gone.",
@@ -457,17 +472,17 @@ pub(super) const SYSTEM: &[Route] = &[
         &[(Read, By(manual::help))],
         "What a path is for; so is `help=1` on it.",
     ),
-    row(
+    root_row(
         "sys/quotas/config",
         &[(Read, By(sys::quotas)), (Write, By(sys::quotas))],
         "What is exempt from rate limits.",
     ),
-    row(
+    root_row(
         "sys/quotas/rate-limit",
         &[(List, By(sys::quotas))],
         "The names of the rate limits.",
     ),
-    row(
+    root_row(
         "sys/quotas/rate-limit/{name}",
         &[
             (Read, By(sys::quotas)),
