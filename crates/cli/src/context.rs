@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use aumbry_client::{Builder, Client, Dispatch, Error, v1};
-use aumbry_types::{RequestId, SecretBytes, SystemEntropy, parse_duration};
+use aumbry_types::{NamespacePath, RequestId, SecretBytes, SystemEntropy, parse_duration};
 use clap::Args;
 
 use crate::failure::{Failed, usage, warn};
@@ -34,6 +34,9 @@ pub(crate) struct Global {
     /// How long a command may take, such as 10s or 1m
     #[arg(long, global = true, env = "AUMBRY_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
+    /// The namespace that paths are relative to, such as team/app
+    #[arg(long, global = true, env = "AUMBRY_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
 }
 
 /// A command's surroundings.
@@ -82,11 +85,28 @@ impl Context {
         named.or_else(|| set("VAULT_CACERT").map(PathBuf::from))
     }
 
+    /// The namespace that was named, or that Vault's own variable names. Vault's `root` is nothing here.
+    fn namespace(&self) -> Result<String> {
+        let named = self.global.namespace.clone().or_else(|| set("VAULT_NAMESPACE"));
+        let named = named.unwrap_or_default();
+        if named.trim_matches('/') == "root" {
+            return Ok(String::new());
+        }
+        NamespacePath::parse(&named).map_err(|error| usage(format!("the namespace cannot be one: {error}")))?;
+        Ok(named)
+    }
+
+    /// The same, for what is the cluster's and so in no namespace.
+    pub(crate) fn at_root(&self) -> Self {
+        let mut global = self.global.clone();
+        global.namespace = Some(String::new());
+        Self { global }
+    }
+
     pub(crate) fn builder(&self) -> Result<Builder> {
         for address in &self.global.address {
             check_address(address)?;
         }
-        refuse_namespace()?;
         if self.global.address == [ADDRESS_DEFAULT] && std::env::var_os("VAULT_ADDR").is_some() {
             warn(self.format(), VAULT_ADDR_UNUSED);
         }
@@ -101,7 +121,8 @@ impl Context {
         Ok(Client::builder()
             .endpoints(self.global.address.clone())
             .ca_pem(ca)
-            .timeout(self.global.timeout))
+            .timeout(self.global.timeout)
+            .namespace(self.namespace()?))
     }
 }
 
@@ -234,18 +255,6 @@ fn check_address(address: &str) -> Result<()> {
     }
     if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port > 0) {
         return Err(usage(format!("the address {address} is not host:port")));
-    }
-    Ok(())
-}
-
-/// A request meant for a tenant must not end up in another place.
-fn refuse_namespace() -> Result<()> {
-    for variable in ["AUMBRY_NAMESPACE", "VAULT_NAMESPACE"] {
-        if set(variable).is_some_and(|name| !matches!(name.trim_matches('/'), "" | "root")) {
-            return Err(usage(format!(
-                "{variable} names a namespace, and there are none here yet: unset it"
-            )));
-        }
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ mod login;
 mod man;
 mod migrate;
 mod mounts;
+mod namespace;
 mod operator;
 mod output;
 mod policy;
@@ -95,6 +96,9 @@ enum Command {
     /// Entities, their aliases, and groups
     #[command(subcommand)]
     Identity(identity::Command),
+    /// Tenants, each with mounts, policies, tokens and identities of its own
+    #[command(subcommand)]
+    Namespace(namespace::Command),
     /// Create, renew and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -197,11 +201,12 @@ async fn call(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Auth(command) => auth::run(command, &context).await,
         Command::Policy(command) => policy::run(command, &context).await,
         Command::Identity(command) => identity::run(command, &context).await,
+        Command::Namespace(command) => namespace::run(command, &context).await,
         Command::Token(command) => token::run(command, &context).await,
         Command::Audit(command) => audit::run(command, &context).await,
         Command::Migrate(command) => migrate::run(command, &context).await,
         Command::Bench(args) => bench::run(args, &context).await,
-        Command::Status => status::run(&context).await,
+        Command::Status => status::run(&context.at_root()).await,
         Command::Login(args) => login::run(&args, &context).await,
         // They are run without a cluster.
         Command::Server(_) | Command::Dev(_) | Command::Completion { .. } | Command::Man(_) => Ok(()),
@@ -225,6 +230,8 @@ const ENVIRONMENT: &str = "Environment:
   AUMBRY_ADDR    the nodes, host:port, separated by commas
   AUMBRY_CACERT  the file with the authority of the nodes' certificates (PEM)
   AUMBRY_TOKEN   the token; else VAULT_TOKEN, else the one that `aumbry login` kept
+  AUMBRY_NAMESPACE
+                 what --namespace says if it is not given; else VAULT_NAMESPACE
   AUMBRY_FORMAT, AUMBRY_TIMEOUT, AUMBRY_WRAP_TTL
                  what --output, --timeout and --wrap-ttl say if they are not given
   VAULT_CACERT, VAULT_FORMAT, VAULT_WRAP_TTL

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aumbry_types::SecretBytes;
+use aumbry_types::{NamespacePath, SecretBytes};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -19,6 +19,7 @@ pub struct Builder {
     timeout: Duration,
     retries: bool,
     idempotency_key: Option<String>,
+    namespace: String,
 }
 
 impl Default for Builder {
@@ -30,6 +31,7 @@ impl Default for Builder {
             timeout: TIMEOUT_DEFAULT,
             retries: true,
             idempotency_key: None,
+            namespace: String::new(),
         }
     }
 }
@@ -77,6 +79,13 @@ impl Builder {
         self
     }
 
+    /// The namespace that requests are made in, such as `team/app`: paths are relative to it. Nothing is the root.
+    #[must_use]
+    pub fn namespace(mut self, path: impl Into<String>) -> Self {
+        self.namespace = path.into();
+        self
+    }
+
     /// Makes the client. Nothing is sent yet.
     ///
     /// # Errors
@@ -93,6 +102,9 @@ impl Builder {
         {
             return wrong("an endpoint is host:port, without https://");
         }
+        let namespace = NamespacePath::parse(&self.namespace).map_err(|error| {
+            Error::Configuration(format!("the namespace cannot be one: {error} (AUMBRY_NAMESPACE)"))
+        })?;
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&self.ca_pem) {
             let added = certificate
@@ -116,6 +128,7 @@ impl Builder {
             self.timeout,
             self.retries,
             self.idempotency_key,
+            namespace,
         ))
     }
 }

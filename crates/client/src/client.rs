@@ -8,7 +8,7 @@ use aumbry_api::v1::cluster_service_client::ClusterServiceClient;
 use aumbry_api::v1::sys_service_client::SysServiceClient;
 use aumbry_api::v1::{self, Failure, OutcomeClass};
 use aumbry_api::{Reply as _, Tries, failure_of};
-use aumbry_types::{Entropy as _, RequestId, SecretBytes, SystemEntropy};
+use aumbry_types::{Entropy as _, NamespacePath, RequestId, SecretBytes, SystemEntropy};
 use prost::bytes::Bytes;
 use tokio::time::Instant;
 use tonic::{Request, Status};
@@ -31,6 +31,7 @@ pub struct Client {
     timeout: Duration,
     retries: bool,
     idempotency_key: Option<String>,
+    namespace: NamespacePath,
     /// What is known of the token, by all clones that show it.
     standing: Arc<Standing>,
     /// Logs in again when the token is no longer taken.
@@ -54,6 +55,7 @@ impl Client {
         timeout: Duration,
         retries: bool,
         idempotency_key: Option<String>,
+        namespace: NamespacePath,
     ) -> Self {
         Self {
             connections,
@@ -61,6 +63,7 @@ impl Client {
             timeout,
             retries,
             idempotency_key,
+            namespace,
             standing: Arc::default(),
             keeper: None,
             reads_at: None,
@@ -310,6 +313,9 @@ impl Client {
         {
             header.min_index = index;
             header.set_consistency(v1::Consistency::AtIndex);
+        }
+        if header.namespace.is_empty() {
+            self.namespace.as_str().clone_into(&mut header.namespace);
         }
         if O::IS_WRITE && header.idempotency_key.is_empty() {
             match &self.idempotency_key {

@@ -519,8 +519,15 @@ fn variables_of_vault_are_taken_where_they_mean_the_same() -> Result<()> {
     ];
     done(run_cli(&lookup, &ca, "")?, &lookup)?;
     for variable in ["VAULT_NAMESPACE", "AUMBRY_NAMESPACE"] {
-        let refused = bed.run_as(&[("VAULT_TOKEN", root), (variable, "team")], &lookup, "")?;
+        let refused = bed.run_as(&[("VAULT_TOKEN", root), (variable, "Team")], &lookup, "")?;
         assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+        // Nobody is taken to another place than they named.
+        let missing = bed.run_as(&[("VAULT_TOKEN", root), (variable, "team")], &lookup, "")?;
+        assert!(said(&missing).contains("no such namespace"), "{}", said(&missing));
+        done(
+            bed.run_as(&[("VAULT_TOKEN", root), (variable, "root")], &lookup, "")?,
+            &lookup,
+        )?;
     }
     let addressed = [
         ("AUMBRY_ADDR", "127.0.0.1:8200"),
