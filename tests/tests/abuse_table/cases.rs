@@ -13,8 +13,7 @@ const fn case(number: usize, says: &'static str, waits: &'static [&'static str])
     Case { number, says, waits }
 }
 
-const NAMESPACES: &str = "namespaces (issue 7)";
-const HTTP: &str = "namespaces and the rest of the HTTP API (issue 7)";
+const HTTP: &str = "the rest of the HTTP API (issue 7)";
 const AUTH: &str = "auth methods (issue 7)";
 const TOKENS: &str = "token roles, batch and periodic tokens, bound addresses (issue 7)";
 const QUOTAS: &str = "quotas and rate limits (issue 7)";
@@ -38,7 +37,6 @@ const STALE_READS: &str = "reads from followers and regions (a later issue)";
 
 /// What can be waited for.
 pub(crate) const FEATURES: &[&str] = &[
-    NAMESPACES,
     HTTP,
     AUTH,
     TOKENS,
@@ -72,8 +70,8 @@ pub(crate) const CASES: [Case; 118] = [
     case(5, "A path has characters that nobody sees, bytes that are no text, or two spellings", &[]),
     case(6, "An encoded slash becomes a separator after the check", &[]),
     case(7, "A path too long, too deep or with too long a segment reaches the policies", &[]),
-    case(8, "A namespace is called like the root, or almost", &[NAMESPACES]),
-    case(9, "Header and path name two namespaces; a child names its parent", &[NAMESPACES, HTTP]),
+    case(8, "A namespace is called like the root, or almost", &[]),
+    case(9, "Header and path name two namespaces; a child names its parent", &[]),
     case(10, "A policy is called like `root`, or almost, and is given to somebody", &[AUTH]),
     case(11, "A value of an identity brings wildcards into a template", &[]),
     case(12, "A template takes another alias than that of this login", &[]),
@@ -99,13 +97,13 @@ pub(crate) const CASES: [Case; 118] = [
     case(32, "Two tokens at once, or a token beside another's certificate", &[AUTH]),
     case(33, "A secret is compared byte by byte", &[]),
     case(34, "A token is guessed, cut or mistyped", &[]),
-    case(35, "A child token has more than its parent", &[NAMESPACES]),
+    case(35, "A child token has more than its parent", &[]),
     case(36, "A leader dies while a tree of tokens is revoked", &[LEASES]),
     case(37, "A token of N uses is used more often, on many nodes at once", &[]),
     case(38, "A stateless token has children, or outlives its key", &[TOKENS]),
     case(39, "A renewal yields a token without an end", &[]),
     case(40, "A renewal gives a token what it was made without", &[]),
-    case(41, "An accessor is used across namespaces or roles", &[NAMESPACES]),
+    case(41, "An accessor is used across namespaces or roles", &[]),
     case(42, "An accessor is shown as a token", &[]),
     case(43, "A wrapped reply is opened twice", &[]),
     case(44, "Merging identities brings in policies", &[]),
@@ -135,7 +133,7 @@ pub(crate) const CASES: [Case; 118] = [
     case(68, "A removed member, or one for another cluster or node, is heard", &[]),
     case(69, "A snapshot is cut, changed, foreign, older or absurdly large", &[]),
     case(70, "A backup comes back as if nothing had been revoked since", &[]),
-    case(71, "A forwarded request claims an identity", &[NAMESPACES]),
+    case(71, "A forwarded request claims an identity", &[]),
     case(72, "One request is read in two ways", &[]),
     case(73, "A write whose reply was lost is called failed, or is applied twice", &[]),
     case(74, "A leader that is none any more answers", &[]),
@@ -174,7 +172,7 @@ pub(crate) const CASES: [Case; 118] = [
     case(107, "A request for a certificate has names that the role does not allow", &[PKI]),
     case(108, "Something is said in plain text, or by an older TLS between nodes", &[]),
     case(109, "A request rides on a resumed session", &[]),
-    case(110, "Ciphertext is moved to another place", &[NAMESPACES]),
+    case(110, "Ciphertext is moved to another place", &[]),
     case(111, "A disk is put back to an earlier copy", &[]),
     case(112, "A nonce comes twice, or is chosen by a caller", &[TRANSIT, ROTATION]),
     case(113, "A key is used more often than it may be", &[ROTATION]),

@@ -11,6 +11,7 @@ mod logins;
 mod manual;
 mod mfa;
 mod mounts;
+mod namespaces;
 mod parity;
 mod quotas;
 mod rules;

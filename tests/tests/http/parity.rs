@@ -202,6 +202,9 @@ fn path_twins() -> Vec<Twin> {
         "identity.read": "LIST" "identity/entity/name" Value::Null;
         "quota.write of nothing": "DELETE" "sys/quotas/rate-limit/none" Value::Null;
         "quota.read": "GET" "sys/quotas/config" Value::Null;
+        "namespace.write": "POST" "sys/namespaces/tenant" json!({"custom_metadata": {"a": "b"}});
+        "namespace.write of nothing": "DELETE" "sys/namespaces/none" Value::Null;
+        "namespace.read": "LIST" "sys/namespaces" Value::Null;
         "mfa.write of nothing": "DELETE" "identity/mfa/login-enforcement/none" Value::Null;
         "mfa.read": "LIST" "identity/mfa/method" Value::Null;
         "mfa.validate of nothing": "POST" "sys/mfa/validate" json!({"mfa_request_id": "none", "mfa_payload": {}});
@@ -423,6 +426,7 @@ async fn prepare(root: &Http) -> Result<()> {
         ("sys/auth/kubernetes", json!({"type": "kubernetes"})),
         ("sys/auth/cert", json!({"type": "cert"})),
         ("auth/token/roles/r", json!({"orphan": true})),
+        ("sys/namespaces/tenant", json!({})),
         ("identity/entity/name/ann", json!({"policies": "default"})),
     ] {
         let answer = root.ask("POST", path, &body).await?;

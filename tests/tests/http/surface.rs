@@ -404,7 +404,7 @@ async fn who_shows_no_token_in_its_place_is_nobody() -> Result<()> {
             path.to_owned(),
             vec![("X-Vault-Token", token), ("X-Vault-Namespace", "root")],
             Value::Null,
-            404,
+            400,
         ),
         (
             "GET",
