@@ -267,6 +267,9 @@ pub fn render_lookup(info: &Info, text: Option<&SecretBytes>) -> Object {
     if !info.bound_cidrs.is_empty() {
         data.insert("bound_cidrs".to_owned(), texts(&info.bound_cidrs));
     }
+    if let Some(namespace) = &info.namespace {
+        data.insert("namespace_path".to_owned(), namespace.as_str().into());
+    }
     if !info.role.is_empty() {
         data.insert("role".to_owned(), info.role.as_str().into());
     }
