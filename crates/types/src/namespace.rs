@@ -37,11 +37,11 @@ impl NamespacePath {
     /// # Errors
     /// [`NamespaceError`] says what is wrong, without repeating the path.
     pub fn parse(text: &str) -> Result<Self, NamespaceError> {
-        let text = text.strip_prefix('/').unwrap_or(text);
-        let text = text.strip_suffix('/').unwrap_or(text);
-        if text.is_empty() {
+        if matches!(text, "" | "/") {
             return Ok(Self::root());
         }
+        let text = text.strip_prefix('/').unwrap_or(text);
+        let text = text.strip_suffix('/').unwrap_or(text);
         text.split('/').try_for_each(check)?;
         if text.split('/').count() > NAMESPACE_DEPTH_MAX {
             return Err(NamespaceError::TooDeep);
