@@ -163,6 +163,7 @@ mod tests {
             Kind::Quota,
             Kind::MfaMethod,
             Kind::MfaEnforcement,
+            Kind::Namespace,
             Kind::MethodRole,
         ];
         assert_eq!(kept, expected);

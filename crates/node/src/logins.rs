@@ -181,7 +181,7 @@ impl Node {
         let result = match logged_in {
             Ok(LoggedIn::Done(reply)) => {
                 dedup::keep(txn, request, txn.namespace(), &reply);
-                Ok(reply)
+                Ok(*reply)
             }
             Ok(LoggedIn::Stale) => {
                 return Err(Failure::new(Class::Aborted, STALE, "the credentials changed meanwhile"));
@@ -281,7 +281,7 @@ pub(crate) enum Verified {
 /// What became of a login.
 enum LoggedIn {
     /// A token was made.
-    Done(Reply),
+    Done(Box<Reply>),
     /// It was refused. What was counted of it stands; it is on record by itself if `is_counted`.
     Refused {
         failure: Failure,
@@ -354,12 +354,12 @@ fn login(
             return Ok(refused(ask, "no entity for a second factor"));
         }
         let waits = mfa::hold(txn, &path, login, wanted);
-        return Ok(LoggedIn::Done(Reply::LoginWaits(waits)));
+        return Ok(LoggedIn::Done(Box::new(Reply::LoginWaits(waits))));
     }
     let mut made = token::issue(txn, &path, login).map_err(crate::ops::create_failure)?;
     made.info.identity_policies = identity_policies;
     made.info.namespace = auth.told_path(txn, txn.namespace())?;
-    Ok(LoggedIn::Done(Reply::NewToken(made)))
+    Ok(LoggedIn::Done(Box::new(Reply::NewToken(made))))
 }
 
 /// Plans the end of a login that waited for its second factor.
@@ -387,7 +387,7 @@ fn second_factor(
     let mut made = token::issue(txn, &path, login).map_err(crate::ops::create_failure)?;
     made.info.identity_policies = identity_policies;
     made.info.namespace = auth.told_path(txn, txn.namespace())?;
-    Ok(LoggedIn::Done(Reply::NewToken(made)))
+    Ok(LoggedIn::Done(Box::new(Reply::NewToken(made))))
 }
 
 /// It was refused, and nothing is counted; the reason is for the record alone.
