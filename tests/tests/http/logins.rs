@@ -275,6 +275,35 @@ async fn what_cannot_be_wrapped_is_not_done() -> Result<()> {
     Ok(())
 }
 
+/// Whoever sends passwords in a flood gets as many of them hashed at once as there is room for, and others are answered meanwhile. How many wait is
+/// bounded in `aumbry_node::logins`. Abuse cases: 100.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_passwords_leaves_others_their_turn() -> Result<()> {
+    let cluster = Cluster::start(3)?;
+    let root = Http::root(&cluster)?;
+    done(&root, "POST", "sys/auth/userpass", json!({ "type": "userpass" })).await?;
+    done(&root, "POST", "auth/userpass/users/ann", json!({ "password": "right" })).await?;
+    done(&root, "POST", "secret/data/a", json!({ "data": {} })).await?;
+    let guess = json!({ "password": "wrong" });
+    let flood = everywhere(&cluster, 32, &[], "auth/userpass/login/nobody", &guess);
+    let others = async {
+        for _ in 0..20 {
+            done(&root, "GET", "secret/data/a", Value::Null).await?;
+        }
+        anyhow::Ok(())
+    };
+    let (answers, others) = tokio::join!(flood, others);
+    others?;
+    let codes: BTreeSet<u16> = answers?.iter().map(|answer| answer.code).collect();
+    ensure!(
+        codes.contains(&400) && codes.is_subset(&BTreeSet::from([400, 429, 503])),
+        "refused, or sent away for a while: {codes:?}"
+    );
+    let login = json!({ "password": "right" });
+    done(&Http::on(&cluster, 1, "")?, "POST", "auth/userpass/login/ann", login).await?;
+    Ok(())
+}
+
 /// Who logs in has no token to show, and is told what is wrong with a body that cannot be read, as all others are; a flood of such bodies is counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_cannot_be_read_is_told_so() -> Result<()> {

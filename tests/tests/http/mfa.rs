@@ -22,7 +22,8 @@ fn period() -> u64 {
     SystemClock.wall().0 / 1_000 / SETTINGS.period_s
 }
 
-/// A login waits for its code; a code opens one login, on whichever node, and no second one; wrong ones close the factor on every node.
+/// A login waits for its code; a code opens one login, on whichever node, and no second one; wrong ones close the factor on every node. After all nodes
+/// were killed and unsealed again it waits as before. Abuse cases: 26, 27.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_waits_for_its_code() -> Result<()> {
     let cluster = Cluster::start(3)?;
@@ -163,9 +164,21 @@ async fn a_login_waits_for_its_code() -> Result<()> {
         ..Default::default()
     };
     ensure!(typed.call(codes("00000000".to_owned())).await.is_err(), "a wrong one");
-    let made = typed.call(codes(SETTINGS.code(&secret, period()))).await?;
+    let last = SETTINGS.code(&secret, period());
+    let made = typed.call(codes(last.clone())).await?;
     ensure!(made.second_factors.is_none() && !made.token.is_empty(), "a token");
+    for node in cluster.nodes() {
+        cluster.kill(node.id)?;
+    }
+    for node in cluster.nodes() {
+        cluster.restart(node.id)?;
+    }
+    for node in cluster.nodes() {
+        cluster.unseal(node.id).await?;
+    }
+    cluster.leader().await?;
     let id = waits(2).await?;
+    ensure!(validate(0, &id, &last).await?.0 == 400, "a used code stays used");
     // A login that waits rests on its mount and its entity.
     done(
         &root,

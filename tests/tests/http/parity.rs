@@ -96,8 +96,8 @@ fn typed_twins() -> Vec<Twin> {
         "token.create of an orphan": v1::TokenCreateRequest { ttl_s: 3_600, orphan: true, policies: vec!["default".to_owned()], display_name: "token".to_owned(), ..Default::default() },
             "POST" "auth/token/create-orphan" json!({"ttl": 3_600, "policies": ["default"]});
         "token.lookup of its own": v1::TokenLookupRequest::default(), "GET" "auth/token/lookup-self" Value::Null;
-        "token.renew of its own": v1::TokenRenewRequest { increment_s: 60, ..Default::default() },
-            "POST" "auth/token/renew-self" json!({"increment": 60});
+        "token.renew of its own": v1::TokenRenewRequest { increment_s: 36_000, ..Default::default() },
+            "POST" "auth/token/renew-self" json!({"increment": 36_000});
         "token.lookup by accessor": v1::TokenLookupRequest { token: accessor(), ..Default::default() },
             "POST" "auth/token/lookup-accessor" json!({"accessor": ACCESSOR});
         "token.revoke by accessor": v1::TokenRevokeRequest { token: accessor(), ..Default::default() },
