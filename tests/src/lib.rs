@@ -51,7 +51,7 @@ pub use own::Own;
 pub use ports::{free_address, free_base, free_ports};
 pub use proxy::Proxy;
 pub use rack::{Disks, Rack, Setup};
-pub use records::{Recorded, records};
+pub use records::{Recorded, records, records_from};
 pub use runbook::Page;
 pub use scrape::{metric, scrape};
 pub use server::{Certificates, Refusal, Server, Unusual};

@@ -30,9 +30,14 @@ impl Recorded {
 
 /// All records, without a gap.
 pub async fn records(client: &Client) -> Result<Vec<Recorded>> {
+    records_from(client, 0).await
+}
+
+/// The records from this sequence number on, without a gap.
+pub async fn records_from(client: &Client, first: usize) -> Result<Vec<Recorded>> {
     let mut records = Vec::new();
     loop {
-        let next = records.len() as u64;
+        let next = (first + records.len()) as u64;
         let request = v1::AuditReadRequest {
             from: next,
             limit: PAGE,

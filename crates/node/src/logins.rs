@@ -192,7 +192,8 @@ impl Node {
                 why: told,
             }) => {
                 why = told;
-                if self.count_refusal(request).is_err() && !is_counted {
+                // What was counted is on record by itself: it is not told once more with the many.
+                if !is_counted && self.count_refusal(request).is_err() {
                     return Err(unrecorded());
                 }
                 Err(failure)

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 use aumbry_client::v1;
-use aumbry_tests::{Canaries, Cluster, Recorded, Server, Unusual, eventually, run_cli};
+use aumbry_tests::{Canaries, Cluster, Recorded, Server, Unusual, eventually, records_from, run_cli};
 use aumbry_types::SecretBytes;
 
-use crate::bed::{ask, get, put, records_from, token_with};
+use crate::bed::{ask, get, put, token_with};
 
 /// Random words in every field of every request show up in no record but where a path or a name stands, in no form.
 #[tokio::test(flavor = "multi_thread")]

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use aumbry_client::{Client, Dispatch, Error, v1};
-use aumbry_tests::{Cluster, Recorded, records};
+use aumbry_tests::Cluster;
 use aumbry_types::SecretBytes;
 use futures::future::BoxFuture;
 
@@ -74,13 +74,6 @@ pub(crate) async fn token_with(root: &Client, name: &str, text: &str) -> Result<
         ..Default::default()
     };
     Ok(SecretBytes::new(root.call(create).await?.token.to_vec()))
-}
-
-/// The records from this one on.
-pub(crate) async fn records_from(client: &Client, first: usize) -> Result<Vec<Recorded>> {
-    let mut all = records(client).await?;
-    ensure!(all.len() >= first, "records have gone");
-    Ok(all.split_off(first))
 }
 
 /// The nodes' client addresses, one by one.

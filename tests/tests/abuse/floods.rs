@@ -243,7 +243,7 @@ async fn abuse_102_who_hangs_up_leaves_nothing_half_done() -> Result<()> {
     let cluster = Cluster::start(3)?;
     let root = cluster.client()?;
     root.call(put("secret/a102", "{}")).await?;
-    let before = crate::bed::records_from(&root, 0).await?.len();
+    let before = aumbry_tests::records_from(&root, 0).await?.len();
     let bearer = format!("Bearer {}", cluster.root_token().expose_str().unwrap_or_default());
     let authority = std::fs::read_to_string(cluster.ca_file())?;
     let begin = async |n: usize| {
@@ -308,17 +308,17 @@ async fn abuse_102_who_hangs_up_leaves_nothing_half_done() -> Result<()> {
     let mut written = 0;
     let mut accessors = Vec::new();
     eventually("nothing is under way any more", || async {
-        let first = crate::bed::records_from(&root, before)
+        let first = aumbry_tests::records_from(&root, before)
             .await
             .map(|records| records.len());
-        let second = crate::bed::records_from(&root, before)
+        let second = aumbry_tests::records_from(&root, before)
             .await
             .map(|records| records.len());
         // Reading is recorded itself, once a page.
         matches!((first, second), (Ok(first), Ok(second)) if second == first + 1)
     })
     .await?;
-    for record in crate::bed::records_from(&root, before).await? {
+    for record in aumbry_tests::records_from(&root, before).await? {
         match record.text("operation") {
             "kv.put" if record.is_allowed() => written += 1,
             "token.create" if record.is_allowed() => {

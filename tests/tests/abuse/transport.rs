@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use aumbry_client::v1;
-use aumbry_tests::{Cluster, Own, Server, Unusual};
+use aumbry_tests::{Cluster, Own, Server, Unusual, records_from};
 use aumbry_types::SecretBytes;
 use rustls_pki_types::ServerName;
 use rustls_pki_types::pem::PemObject as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::bed::{get, put, records_from, shared};
+use crate::bed::{get, put, shared};
 use crate::raw::{Answer, GRPC, Raw, bearer, encoded, field, framed};
 
 const STATUS: &str = "/aumbry.v1.SysService/Status";

@@ -1,8 +1,12 @@
 //! What the leader does by itself, whatever stands in its way.
 
+use aumbry_auth::userpass;
 use aumbry_barrier::Kind;
+use aumbry_logical::{Body, Verb};
+use aumbry_node::method::{Asked, LoginAsk, MethodAsk, Shown};
+use aumbry_node::{MountOptions, MountTable};
 use aumbry_state::{Command, Counters, Entry, EntryHeader, Put, Write, key};
-use aumbry_types::{CommandId, ObjectId};
+use aumbry_types::{CommandId, MountPath, ObjectId};
 
 use crate::bed::*;
 
@@ -152,4 +156,61 @@ async fn what_is_refused_without_a_record_is_refused_by_who_leads() {
     bed.consensus.local.depose();
     assert_eq!(reason(refused.await), "NOT_LEADER");
     bed.consensus.open.send_replace(true);
+}
+
+/// What is counted against a user is on record by itself, and is not told once more with the many.
+#[tokio::test]
+async fn a_wrong_password_is_told_once() {
+    let bed = Bed::open().await;
+    let mount = MountPath::parse("userpass").expect("is a path");
+    let enable = Operation::MountEnable {
+        table: MountTable::Auth,
+        path: mount.clone(),
+        kind: "userpass".to_owned(),
+        description: String::new(),
+        options: MountOptions::default(),
+    };
+    assert_eq!(reason(bed.call(enable).await), "OK");
+    let users = ["ann", "bob", "eve"];
+    for user in users {
+        let body = Body::parse(br#"{"password": "right"}"#).expect("is a body");
+        let request = userpass::Request::parse(Verb::Write, &format!("users/{user}"), body).expect("is one");
+        let write = Operation::Method(MethodAsk {
+            path: format!("auth/userpass/users/{user}"),
+            verb: Verb::Write,
+            asked: Asked::Userpass(mount.clone(), request.hashed(&*bed.entropy)),
+            said: Vec::new(),
+        });
+        assert_eq!(reason(bed.call(write).await), "OK");
+    }
+    let nobody = SecretBytes::from(String::new());
+    for user in users.iter().cycle().take(12) {
+        let shown = userpass::LoginRequest::new(user, SecretBytes::from("wrong".to_owned()));
+        let login = Operation::Login(LoginAsk {
+            mount: mount.clone(),
+            path: format!("auth/userpass/login/{user}"),
+            shown: Shown::Userpass(Arc::new(shown)),
+        });
+        assert_eq!(reason(bed.call_as(&nobody, login).await), "LOGIN_REFUSED");
+    }
+    // Two duties later: what the minute left would be on record.
+    bed.clock.advance_ms(60_000);
+    for _ in 0..11 {
+        assert_eq!(reason(bed.call_as(&nobody, get("secret/x")).await), "TOKEN_INVALID");
+    }
+    bed.clock.advance_ms(60_000);
+    let recorded = async |operation: &str| {
+        let read = Operation::AuditRead {
+            from: 0,
+            limit: 1_000,
+            wait_size: 0,
+        };
+        let Ok(Reply::Audit(rows)) = bed.call(read).await else {
+            panic!("is read");
+        };
+        let name = format!("\"operation\":\"{operation}\"");
+        rows.iter().filter(|row| row.event.contains(&name)).count()
+    };
+    until(async || recorded("kv.get").await == 11).await;
+    assert_eq!(recorded("userpass.login").await, 12);
 }
