@@ -12,6 +12,7 @@ use crate::answer::Answer;
 use crate::context::{ByPath, Caller, Context, ask, kept_token, read_stdin, set};
 use crate::failure::{Failed, usage};
 use crate::fields::{Repeated, data};
+use crate::output::Format;
 use crate::token::TOKEN_AS_ARGUMENT;
 
 /// Which part of the answer is printed.
@@ -135,6 +136,17 @@ pub(crate) struct Patch {
     data: Vec<String>,
 }
 
+/// Tells what a path is for. Paths of mounts are known by how they end, whether or not there is such a mount.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  aumbry path-help sys/mounts
+  aumbry path-help auth/approle/role/app
+  aumbry path-help --output json secret/data/app")]
+pub(crate) struct PathHelp {
+    /// The path, the mount first
+    path: String,
+}
+
 /// Gives what was wrapped. A wrapping token does so once; that it was used before means that somebody else has seen it.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -207,6 +219,12 @@ pub(crate) async fn patch(args: Patch, context: &Context) -> Result<()> {
     };
     let answer = call(&context.client()?, asked).await?;
     answer.show(context.format(), args.field.field.as_deref())
+}
+
+pub(crate) async fn path_help(args: PathHelp, context: &Context) -> Result<()> {
+    let path = format!("sys/internal/help/{}", plain_path(&args.path)?.trim_end_matches('/'));
+    let answer = call(&context.client()?, ByPath::new(Verb::Read, path)).await?;
+    answer.show(context.format(), (context.format() == Format::Table).then_some("help"))
 }
 
 pub(crate) async fn unwrap(args: Unwrap, context: &Context) -> Result<()> {

@@ -13,6 +13,7 @@ mod failure;
 mod fields;
 mod identity;
 mod kv;
+mod lease;
 mod logical;
 mod login;
 mod man;
@@ -82,6 +83,8 @@ enum Command {
     Delete(logical::Delete),
     /// Change a part of what stands at any path
     Patch(logical::Patch),
+    /// Tell what a path is for, and what can be done there
+    PathHelp(logical::PathHelp),
     /// Give what was wrapped, once
     Unwrap(logical::Unwrap),
     /// Enable, tune and disable secrets engines
@@ -99,6 +102,9 @@ enum Command {
     /// Tenants, each with mounts, policies, tokens and identities of its own
     #[command(subcommand)]
     Namespace(namespace::Command),
+    /// Look up, renew and revoke what lives for a time
+    #[command(subcommand)]
+    Lease(lease::Command),
     /// Create, renew and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -202,6 +208,8 @@ async fn call(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Policy(command) => policy::run(command, &context).await,
         Command::Identity(command) => identity::run(command, &context).await,
         Command::Namespace(command) => namespace::run(command, &context).await,
+        Command::Lease(command) => lease::run(command, &context).await,
+        Command::PathHelp(args) => logical::path_help(args, &context).await,
         Command::Token(command) => token::run(command, &context).await,
         Command::Audit(command) => audit::run(command, &context).await,
         Command::Migrate(command) => migrate::run(command, &context).await,
