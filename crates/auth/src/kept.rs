@@ -186,5 +186,6 @@ pub(crate) fn put<T: Serialize>(
     Ok(())
 }
 
-const CONFIG: &str = "config";
+/// The name of the row.
+pub(crate) const CONFIG: &str = "config";
 const VERSION: u8 = 1;

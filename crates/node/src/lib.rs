@@ -14,6 +14,7 @@ mod audit_log;
 mod auth_cache;
 mod authorize;
 mod beside;
+mod certificates;
 mod checkpoints;
 mod clocks;
 mod dedup;

@@ -105,6 +105,14 @@ impl Mount {
     }
 }
 
+/// The engine of a mount, if it is still there.
+pub(crate) fn kind_of(txn: &Txn<'_>, root: ObjectId) -> Result<Option<String>, DamagedRow> {
+    match txn.peek_object(root, Kind::Mount)? {
+        Some(_) => Mount::read(txn, root).map(|mount| Some(mount.info.kind)),
+        None => Ok(None),
+    }
+}
+
 /// The mounts of a container, in order of their paths.
 pub(crate) fn read_table(txn: &mut Txn<'_>, container: ObjectId) -> Result<Vec<Mount>, DamagedRow> {
     let children = txn.list(container)?;

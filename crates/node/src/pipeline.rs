@@ -21,8 +21,8 @@ use crate::planner::{Placed, Planner, Queued};
 use crate::record::{self, Facts};
 use crate::time::Timekeeper;
 use crate::{
-    Answer, Class, Consistency, Failure, Node, Position, Reply, Request, authorize, dedup, genesis, ops, quotas,
-    restored,
+    Answer, Class, Consistency, Failure, Node, Position, Reply, Request, authorize, certificates, dedup, genesis, ops,
+    quotas, restored,
 };
 
 pub(crate) type Waiter = oneshot::Receiver<Result<Placed, ProposeError>>;
@@ -206,6 +206,7 @@ impl Node {
         if auth.is_quarantined(txn) && !caller.is_root() {
             return Err(restored::quarantined());
         }
+        certificates::check(txn, caller, &request.evidence)?;
         check_scope(operation, &request.namespace)?;
         self.check_index(request)?;
         let stored = dedup::find(txn, request, caller.id)?;
@@ -225,7 +226,7 @@ impl Node {
         if let Some(reply) = stored {
             return Ok((reply, Effect::None));
         }
-        let (mut reply, effect) = ops::plan(txn, auth, operation, needs, caller, privileged)?;
+        let (mut reply, effect) = ops::plan(txn, auth, request, needs, caller, privileged)?;
         if let Some(limit) = limit {
             ops::cut(&mut reply, limit)?;
         }

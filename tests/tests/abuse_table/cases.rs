@@ -13,10 +13,8 @@ const fn case(number: usize, says: &'static str, waits: &'static [&'static str])
     Case { number, says, waits }
 }
 
-const HTTP: &str = "the rest of the HTTP API (issue 7)";
-const AUTH: &str = "auth methods (issue 7)";
-const TOKENS: &str = "token roles, batch and periodic tokens, bound addresses (issue 7)";
-const QUOTAS: &str = "quotas and rate limits (issue 7)";
+const RETIREMENT: &str = "key terms that are retired (issue 8)";
+const QUOTAS: &str = "quotas of numbers (issue 7)";
 const REKEY: &str = "rekey and generated root tokens (issue 8)";
 const ROTATION: &str = "key rotation by use (issue 8)";
 const HSM: &str = "PKCS#11 seal (issue 8)";
@@ -37,9 +35,7 @@ const STALE_READS: &str = "reads from followers and regions (a later issue)";
 
 /// What can be waited for.
 pub(crate) const FEATURES: &[&str] = &[
-    HTTP,
-    AUTH,
-    TOKENS,
+    RETIREMENT,
     QUOTAS,
     REKEY,
     ROTATION,
@@ -72,10 +68,10 @@ pub(crate) const CASES: [Case; 118] = [
     case(7, "A path too long, too deep or with too long a segment reaches the policies", &[]),
     case(8, "A namespace is called like the root, or almost", &[]),
     case(9, "Header and path name two namespaces; a child names its parent", &[]),
-    case(10, "A policy is called like `root`, or almost, and is given to somebody", &[AUTH]),
+    case(10, "A policy is called like `root`, or almost, and is given to somebody", &[]),
     case(11, "A value of an identity brings wildcards into a template", &[]),
     case(12, "A template takes another alias than that of this login", &[]),
-    case(13, "A method has no declared permission, or another one than is declared", &[HTTP]),
+    case(13, "A method has no declared permission, or another one than is declared", &[]),
     case(14, "A batch does what its parts may not", &[LEASES]),
     case(15, "A range covers more than what the caller may see", &[]),
     case(16, "Two routes to one action decide differently", &[]),
@@ -94,13 +90,13 @@ pub(crate) const CASES: [Case; 118] = [
     case(29, "A forged, foreign or expired JWT logs in", &[]),
     case(30, "A cached identity is taken for another one", &[]),
     case(31, "A token counts outside its header, or shows up in a log", &[]),
-    case(32, "Two tokens at once, or a token beside another's certificate", &[AUTH]),
+    case(32, "Two tokens at once, or a token beside another's certificate", &[]),
     case(33, "A secret is compared byte by byte", &[]),
     case(34, "A token is guessed, cut or mistyped", &[]),
     case(35, "A child token has more than its parent", &[]),
     case(36, "A leader dies while a tree of tokens is revoked", &[LEASES]),
     case(37, "A token of N uses is used more often, on many nodes at once", &[]),
-    case(38, "A stateless token has children, or outlives its key", &[TOKENS]),
+    case(38, "A stateless token has children, or outlives its key", &[RETIREMENT]),
     case(39, "A renewal yields a token without an end", &[]),
     case(40, "A renewal gives a token what it was made without", &[]),
     case(41, "An accessor is used across namespaces or roles", &[]),
@@ -167,8 +163,8 @@ pub(crate) const CASES: [Case; 118] = [
     case(102, "A client hangs up in the middle", &[LEASES]),
     case(103, "Any decoder is fed with anything", &[]),
     case(104, "A certificate that looks like another logs in", &[]),
-    case(105, "A token of one certificate is renewed with another", &[AUTH]),
-    case(106, "A revoked certificate is taken while the list is missing", &[AUTH]),
+    case(105, "A token of one certificate is renewed with another", &[]),
+    case(106, "A revoked certificate is taken while the list is missing", &[]),
     case(107, "A request for a certificate has names that the role does not allow", &[PKI]),
     case(108, "Something is said in plain text, or by an older TLS between nodes", &[]),
     case(109, "A request rides on a resumed session", &[]),

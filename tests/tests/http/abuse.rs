@@ -6,7 +6,7 @@ use aumbry_tests::{Cluster, connect, records};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::bed::Http;
+use crate::bed::{Http, done};
 
 /// Sends bytes as they are, and gives the code of what comes back; none if the connection is closed without an answer.
 async fn raw(cluster: &Cluster, bytes: &[u8]) -> Result<Option<u16>> {
@@ -229,3 +229,129 @@ async fn a_sealed_node_and_errors_tell_nothing() -> Result<()> {
     }
     Ok(())
 }
+
+/// What any path wants to be told, so that it is refused for who asks, and not for what is missing.
+fn everything() -> Value {
+    json!({
+        "type": "kv", "token": "s.none", "accessor": "none", "lease_id": "auth/none/login/x", "path": "none", "paths": ["none"],
+        "policy": "path \"none\" { capabilities = [\"read\"] }", "capability": "read", "password": "a-password", "data": { "a": "b" }, "versions": [1],
+        "name": "none", "server_id": 77, "from": "none", "to": "other", "input": "none", "role_id": "none", "secret_id": "none", "secret_id_accessor": "none",
+        "policies": "default", "from_entity_ids": ["none"], "to_entity_id": "none", "user_claim": "sub", "bound_audiences": "a", "mount_accessor": "none",
+        "canonical_id": "none", "rate": 1, "method_id": "none", "entity_id": "none",
+    })
+}
+
+/// Every path that the server has, by the document that it gives of itself: who has a token that may do nothing is refused on each of them, with each
+/// verb, in one way. A path that is open without a token says so in that document, and is on this list. Abuse cases: 13.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_path_is_guarded() -> Result<()> {
+    let cluster = Cluster::start(1)?;
+    let root = Http::root(&cluster)?;
+    let policy = json!({ "policy": "path \"none\" { capabilities = [\"read\"] }" });
+    done(&root, "PUT", "sys/policies/acl/nothing", policy).await?;
+    let create = json!({ "policies": ["nothing"], "no_default_policy": true });
+    let made = root.ask("POST", "auth/token/create", &create).await?.json();
+    let nobody = Http::on(&cluster, 0, made["auth"]["client_token"].as_str().context("a token")?)?;
+    let document = root
+        .ask("GET", "sys/internal/specs/openapi", &Value::Null)
+        .await?
+        .json();
+    let paths = document["paths"].as_object().context("paths")?.clone();
+    let mut asked = 0;
+    let mut open = Vec::new();
+    let mut wrong = Vec::new();
+    for kind in ["approle", "userpass", "jwt", "oidc", "kubernetes", "cert"] {
+        done(&root, "POST", &format!("sys/auth/{kind}"), json!({ "type": kind })).await?;
+    }
+    let plain = json!({ "type": "kv", "options": { "version": "1" } });
+    done(&root, "POST", "sys/mounts/kv", plain).await?;
+    for (path, item) in &paths {
+        if item["x-vault-unauthenticated"] == true
+            || path.ends_with("_mount_path}/login")
+            || path.ends_with("/login/{username}")
+            || path == "/sys/mfa/validate"
+        {
+            open.push(path.as_str());
+            continue;
+        }
+        let place = |part: &str| match part
+            .strip_suffix("_mount_path}")
+            .map(|kind| kind.trim_start_matches('{'))
+        {
+            Some(kind) => kind.to_owned(),
+            None if part.starts_with('{') => "none".to_owned(),
+            None => part.to_owned(),
+        };
+        let path = path
+            .trim_start_matches('/')
+            .split('/')
+            .map(place)
+            .collect::<Vec<_>>()
+            .join("/");
+        let verbs = item
+            .as_object()
+            .context("an item")?
+            .iter()
+            .filter(|(_, said)| said["operationId"].is_string());
+        for (verb, said) in verbs {
+            let is_listed = said["parameters"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|one| one["name"] == "list"));
+            let methods: &[&str] = match verb.as_str() {
+                "get" if is_listed => &["GET", "LIST"],
+                "get" => &["GET"],
+                "post" => &["POST"],
+                "patch" => &["PATCH"],
+                _ => &["DELETE"],
+            };
+            for method in methods {
+                let body = if ["POST", "PATCH"].contains(method) {
+                    everything()
+                } else {
+                    Value::Null
+                };
+                let headers = [
+                    ("X-Vault-Token", nobody.token()),
+                    ("Content-Type", "application/merge-patch+json"),
+                ];
+                let answer = nobody.ask_with(method, &path, &headers, &body).await?;
+                asked += 1;
+                let what = format!("{method} {path}");
+                if answer.code != 403 && !OWN.contains(&&*what) {
+                    wrong.push(format!("{what}: {}", answer.code));
+                }
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    ensure!(asked > 200, "{asked}");
+    ensure!(open == OPEN, "{open:?}");
+    Ok(())
+}
+
+/// What any token may: what is told of it is about the token, or about nobody.
+const OWN: [&str; 4] = [
+    "GET sys/internal/help/none",
+    "GET sys/internal/specs/openapi",
+    "GET sys/internal/ui/mounts",
+    "GET sys/internal/ui/resultant-acl",
+];
+/// What takes no token.
+const OPEN: [&str; 16] = [
+    "/auth/{approle_mount_path}/login",
+    "/auth/{cert_mount_path}/login",
+    "/auth/{jwt_mount_path}/login",
+    "/auth/{kubernetes_mount_path}/login",
+    "/auth/{oidc_mount_path}/login",
+    "/auth/{userpass_mount_path}/login/{username}",
+    "/sys/generate-root/attempt",
+    "/sys/health",
+    "/sys/init",
+    "/sys/leader",
+    "/sys/mfa/validate",
+    "/sys/rekey/init",
+    "/sys/replication/status",
+    "/sys/replication/{mode}/status",
+    "/sys/seal-status",
+    "/sys/unseal",
+];

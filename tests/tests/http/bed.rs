@@ -17,6 +17,11 @@ impl Http {
         Self::on(cluster, 0, cluster.root_token().expose_str().unwrap_or_default())
     }
 
+    /// The token that it shows.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The holder of a token, on the node at this place.
     pub(crate) fn on(cluster: &Cluster, node: usize, token: &str) -> Result<Self> {
         Ok(Self {

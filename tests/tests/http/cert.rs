@@ -61,6 +61,11 @@ impl Clients {
 
     /// A list that revokes the certificate with this number.
     fn revoke(&self, serial: u64) -> Result<String> {
+        self.list(serial, 2_100)
+    }
+
+    /// As that, good until the year begins.
+    fn list(&self, serial: u64, until: i32) -> Result<String> {
         let revoked = RevokedCertParams {
             serial_number: SerialNumber::from(serial),
             revocation_time: date_time_ymd(2_025, 1, 1),
@@ -68,8 +73,8 @@ impl Clients {
             invalidity_date: None,
         };
         let list = CertificateRevocationListParams {
-            this_update: date_time_ymd(2_025, 1, 1),
-            next_update: date_time_ymd(2_100, 1, 1),
+            this_update: date_time_ymd(2_020, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: vec![revoked],
@@ -81,6 +86,18 @@ impl Clients {
 
 /// Asks a node to log in, with a certificate or without.
 async fn login(cluster: &Cluster, node: usize, held: Option<&Held>, body: &Value) -> Result<Answered> {
+    ask(cluster, node, held, ("POST", "auth/cert/login"), "", body).await
+}
+
+/// Asks a node with a token, and a certificate or without.
+async fn ask(
+    cluster: &Cluster,
+    node: usize,
+    held: Option<&Held>,
+    (method, path): (&str, &str),
+    token: &str,
+    body: &Value,
+) -> Result<Answered> {
     let authority = std::fs::read_to_string(cluster.ca_file())?;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
@@ -97,7 +114,9 @@ async fn login(cluster: &Cluster, node: usize, held: Option<&Held>, body: &Value
     let tcp = TcpStream::connect(&cluster.nodes()[node].http).await?;
     let name = ServerName::try_from("localhost")?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
-    send_on(stream, "POST", "/v1/auth/cert/login", &[], &body.to_string()).await
+    let headers = [("X-Vault-Token", token)];
+    let headers = if token.is_empty() { &[][..] } else { &headers[..] };
+    send_on(stream, method, &format!("/v1/{path}"), headers, &body.to_string()).await
 }
 
 const REFUSED: &str = "{\"errors\":[\"invalid certificate or no client certificate supplied\"]}";
@@ -284,6 +303,129 @@ async fn abuse_104_a_certificate_that_looks_like_another_is_refused() -> Result<
     let token = made["auth"]["client_token"].as_str().context("a token")?;
     let own = Http::on(&cluster, 0, token)?;
     done(&own, "GET", "auth/token/lookup-self", Value::Null).await?;
+    Ok(())
+}
+
+/// What is renewed by whom: in words, with which certificate, with which token.
+type Renewal<'a> = (&'a str, Option<&'a Held>, &'a str, u16);
+
+/// A stolen token is not kept alive, and is not used in somebody else's name. Abuse cases: 32, 105.
+#[tokio::test(flavor = "multi_thread")]
+async fn abuse_105_a_token_is_renewed_with_its_certificate_alone() -> Result<()> {
+    let ours = Clients::make("ours")?;
+    let cluster = Cluster::start(3)?;
+    let root = Http::root(&cluster)?;
+    done(&root, "POST", "sys/auth/cert", json!({ "type": "cert" })).await?;
+    let entry = json!({ "certificate": ours.pem, "token_policies": "maker", "token_ttl": 600 });
+    done(&root, "POST", "auth/cert/certs/web", entry).await?;
+    let policy = json!({ "policy": "path \"auth/token/create\" { capabilities = [\"update\"] }" });
+    done(&root, "PUT", "sys/policies/acl/maker", policy).await?;
+    let numbered =
+        |serial: u64| move |params: &mut CertificateParams| params.serial_number = Some(SerialNumber::from(serial));
+    let web = ours.issue("web", numbered(7))?;
+    // Of the same authority, and it says the same.
+    let twin = ours.issue("web", numbered(7))?;
+    let other = ours.issue("db", numbered(8))?;
+    let made = login(&cluster, 0, Some(&web), &json!({})).await?.json();
+    let token = made["auth"]["client_token"].as_str().context("a token")?.to_owned();
+    let create = ("POST", "auth/token/create");
+    let child = ask(&cluster, 0, None, create, &token, &json!({ "ttl": 300 }))
+        .await?
+        .json();
+    let child = child["auth"]["client_token"].as_str().context("a child")?.to_owned();
+    let renew = async |what: &str, held: Option<&Held>, by: &str, code: u16| -> Result<()> {
+        for node in 0..3 {
+            let (path, body) = match by {
+                "" => ("auth/token/renew", json!({ "token": token })),
+                _ => ("auth/token/renew-self", json!({})),
+            };
+            let by = if by.is_empty() { root.token() } else { by };
+            let answer = ask(&cluster, node, held, ("POST", path), by, &body).await?;
+            ensure!(answer.code == code, "{what}, at {node}: {answer:?}");
+        }
+        Ok(())
+    };
+    let bound: [Renewal<'_>; 6] = [
+        ("its own", Some(&web), &token, 200),
+        ("none", None, &token, 403),
+        ("one that says the same", Some(&twin), &token, 403),
+        ("another's", Some(&other), &token, 403),
+        ("root without it", None, "", 403),
+        ("what was made with it", None, &child, 200),
+    ];
+    for (what, held, by, code) in bound {
+        renew(what, held, by, code).await?;
+    }
+    // Beside another's certificate a token is good for nothing; beside a newer one of its own name, or none, it is what it is.
+    let look = ("GET", "auth/token/lookup-self");
+    for (held, code) in [(None, 200), (Some(&web), 200), (Some(&twin), 200), (Some(&other), 403)] {
+        for node in 0..3 {
+            let answer = ask(&cluster, node, held, look, &token, &Value::Null).await?;
+            ensure!(answer.code == code, "{answer:?}");
+        }
+    }
+    let answer = ask(&cluster, 0, Some(&other), look, root.token(), &Value::Null).await?;
+    ensure!(
+        answer.code == 200,
+        "a token of another method has no certificate: {answer:?}"
+    );
+    done(&root, "POST", "auth/cert/crls/ours", json!({ "crl": ours.revoke(7)? })).await?;
+    renew("one that is revoked", Some(&web), &token, 403).await?;
+    done(&root, "POST", "auth/cert/config", json!({ "disable_binding": true })).await?;
+    renew("none, where that is allowed", None, &token, 200).await?;
+    Ok(())
+}
+
+/// Where lists of revoked certificates are demanded, an authority without one, or with an old one, lets nobody in. Abuse cases: 106.
+#[tokio::test(flavor = "multi_thread")]
+async fn abuse_106_nobody_gets_in_while_the_list_is_missing() -> Result<()> {
+    let (ours, theirs) = (Clients::make("ours")?, Clients::make("theirs")?);
+    let cluster = Cluster::start(1)?;
+    let root = Http::root(&cluster)?;
+    done(&root, "POST", "sys/auth/cert", json!({ "type": "cert" })).await?;
+    done(&root, "POST", "auth/cert/certs/web", json!({ "certificate": ours.pem })).await?;
+    let web = ours.issue("web", |params| params.serial_number = Some(SerialNumber::from(7_u64)))?;
+    let enters = async |what: &str, code: u16| -> Result<()> {
+        let answer = login(&cluster, 0, Some(&web), &json!({})).await?;
+        ensure!(answer.code == code, "{what}: {answer:?}");
+        Ok(())
+    };
+    let list = async |pem: String| -> Result<u16> {
+        Ok(root
+            .ask("POST", "auth/cert/crls/ours", &json!({ "crl": pem }))
+            .await?
+            .code)
+    };
+    enters("nothing is demanded", 200).await?;
+    done(&root, "POST", "auth/cert/config", json!({ "require_crl": true })).await?;
+    enters("there is no list", 400).await?;
+    ensure!(list(theirs.revoke(9)?).await? == 204, "any authority's list is taken");
+    enters("there is somebody else's", 400).await?;
+    ensure!(list(ours.list(9, 2_021)?).await? == 204, "an old list is taken");
+    enters("it is out of date", 400).await?;
+    ensure!(list(ours.revoke(9)?).await? == 204, "a list is taken");
+    enters("it is not on it", 200).await?;
+    // What is too long changes nothing.
+    let long = format!("{}{}", ours.revoke(7)?, "\n".repeat(300 << 10));
+    ensure!(list(long).await? == 400, "a list has a bound");
+    enters("the list before stands", 200).await?;
+    ensure!(list(ours.revoke(7)?).await? == 204, "a list is taken");
+    enters("it is revoked", 400).await?;
+    let answer = root
+        .ask("POST", "auth/cert/crls/config", &json!({ "crl": ours.revoke(7)? }))
+        .await?;
+    ensure!(answer.code == 400, "{answer:?}");
+    let told = root.ask("GET", "auth/cert/config", &Value::Null).await?.json();
+    ensure!(
+        told["data"]["require_crl"] == true && told["data"]["disable_binding"] == false,
+        "{told}"
+    );
+    let recorded = records(&cluster.client()?).await?;
+    let rules = recorded
+        .iter()
+        .filter(|r| r.text("operation") == "cert.login" && !r.is_allowed());
+    let rules: Vec<&str> = rules.map(|r| r.text("rule")).collect();
+    ensure!(rules == ["no list", "no list", "old list", "revoked"], "{rules:?}");
     Ok(())
 }
 

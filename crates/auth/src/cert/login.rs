@@ -5,10 +5,12 @@ use aumbry_logical::Body;
 use aumbry_types::{Name, ObjectId};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{
-    BorrowedCertRevocationList, CertRevocationList, EndEntityCert, KeyUsage, RevocationOptionsBuilder,
-    UnknownStatusPolicy,
+    BorrowedCertRevocationList, CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage,
+    RevocationOptionsBuilder, UnknownStatusPolicy,
 };
 
+use super::binding::fingerprint;
+use super::config::Config;
 use super::entry::Entry;
 use super::facts::Facts;
 use super::request::{CRLS_MAX, Crl};
@@ -40,6 +42,14 @@ impl LoginRequest {
         })
     }
 
+    /// As it was asked for, by the entry that let it in.
+    pub(super) fn again(name: &str, leaf: &[u8]) -> Self {
+        Self {
+            name: name.to_owned(),
+            certificate: aumbry_crypto::sha256(&[leaf]),
+        }
+    }
+
     /// Which entry is asked for, if it can be one.
     #[must_use]
     pub fn name(&self) -> Option<Name> {
@@ -63,24 +73,34 @@ impl LoginRequest {
 pub struct Challenge {
     entries: Vec<Found<Entry>>,
     crls: Vec<Vec<u8>>,
+    is_strict: bool,
+    /// How the method was set up.
+    config: Option<[u8; 32]>,
     now_s: u64,
 }
 
 /// What a certificate was found to be, by what stood then.
-pub struct Verified(Result<Match, Reason>);
+pub struct Verified {
+    found: Result<Match, Reason>,
+    config: Option<[u8; 32]>,
+}
 
 struct Match {
     /// The entry that lets it in.
     entry: [u8; 32],
     name: String,
     facts: Facts,
+    fingerprint: String,
 }
 
 impl Verified {
     /// There was nothing to verify by.
     #[must_use]
     pub const fn unknown() -> Self {
-        Self(Err(Reason("no entry")))
+        Self {
+            found: Err(Reason("no entry")),
+            config: None,
+        }
     }
 }
 
@@ -88,7 +108,10 @@ impl Challenge {
     /// Verifies a chain of certificates, of which the first is the holder's. Some hundred microseconds for each entry that is tried.
     #[must_use]
     pub fn verify(&self, chain: &[Vec<u8>]) -> Verified {
-        Verified(self.find(chain))
+        Verified {
+            found: self.find(chain),
+            config: self.config,
+        }
     }
 
     fn find(&self, chain: &[Vec<u8>]) -> Result<Match, Reason> {
@@ -106,6 +129,7 @@ impl Challenge {
                         entry: entry.digest,
                         name: entry.value.name.clone(),
                         facts,
+                        fingerprint: fingerprint(leaf),
                     });
                 }
                 Err(reason) => why = reason,
@@ -136,9 +160,16 @@ impl Challenge {
             .map(CertRevocationList::from)
             .collect();
         let crls: Vec<&CertRevocationList<'_>> = crls.iter().collect();
-        // Of an authority without a list nobody says that anything is revoked.
         let revocation = RevocationOptionsBuilder::new(&crls).ok();
-        let revocation = revocation.map(|options| options.with_status_policy(UnknownStatusPolicy::Allow).build());
+        let revocation = match self.is_strict {
+            true => {
+                let options = revocation.ok_or(Reason("no list"))?;
+                let options = options.with_status_policy(UnknownStatusPolicy::Deny);
+                Some(options.with_expiration_policy(ExpirationPolicy::Enforce).build())
+            }
+            // Of an authority without a list nobody says that anything is revoked.
+            false => revocation.map(|options| options.with_status_policy(UnknownStatusPolicy::Allow).build()),
+        };
         let holder = EndEntityCert::try_from(&leaf).map_err(|_| Reason("malformed"))?;
         let verified = holder.verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
@@ -153,6 +184,8 @@ impl Challenge {
             webpki::Error::CertExpired { .. } => Reason("expired"),
             webpki::Error::CertNotValidYet { .. } => Reason("not yet valid"),
             webpki::Error::CertRevoked => Reason("revoked"),
+            webpki::Error::UnknownRevocationStatus => Reason("no list"),
+            webpki::Error::CrlExpired { .. } => Reason("old list"),
             webpki::Error::UnknownIssuer => Reason("unknown certificate"),
             _ => Reason("chain"),
         })
@@ -180,15 +213,22 @@ pub fn prepare(txn: &mut Txn<'_>, mount: ObjectId, request: &LoginRequest) -> Re
         entries.extend(kept::role::<Entry>(txn, mount, &name)?);
     }
     let lists = txn.list(Place::Settings.of(mount))?;
-    let lists: Vec<String> = lists.iter().take(CRLS_MAX).map(|child| child.name.clone()).collect();
+    let lists = lists
+        .iter()
+        .map(|child| &child.name)
+        .filter(|name| *name != kept::CONFIG);
+    let lists: Vec<String> = lists.take(CRLS_MAX).cloned().collect();
     let mut crls = Vec::new();
     for name in lists {
         let found = kept::find::<Crl>(txn, Place::Settings.of(mount), &name, Kind::MethodRole)?;
         crls.extend(found.and_then(|found| found.value.der()));
     }
+    let config = kept::config::<Config>(txn, mount)?;
     Ok(Challenge {
         entries,
         crls,
+        is_strict: config.as_ref().is_some_and(|config| config.value.require_crl),
+        config: config.map(|config| config.digest),
         now_s: txn.now().0 / 1_000,
     })
 }
@@ -204,9 +244,12 @@ pub fn login(
     client_address: &str,
 ) -> Result<Login, LoginError> {
     let refused = |Reason(why)| LoginError::Because(why);
-    let matched = verified.0.as_ref().map_err(|reason| refused(*reason))?;
+    // What was verified by is what stands: the plan depends on these very rows from here on.
+    if kept::config::<Config>(txn, mount)?.map(|config| config.digest) != verified.config {
+        return Err(LoginError::Stale);
+    }
+    let matched = verified.found.as_ref().map_err(|reason| refused(*reason))?;
     let name = Name::parse(&matched.name).map_err(|_| DamagedRow)?;
-    // What was verified by is what stands: the plan depends on this very row from here on.
     let found = kept::role::<Entry>(txn, mount, &name)?.filter(|found| found.digest == matched.entry);
     let Found { id, value: entry, .. } = found.ok_or(LoginError::Stale)?;
     let facts = &matched.facts;
@@ -219,7 +262,8 @@ pub fn login(
     }
     let metadata = [
         ("authority_key_id", &facts.authority_key_id),
-        ("cert_name", &entry.name),
+        (NAME, &entry.name),
+        (FINGERPRINT, &matched.fingerprint),
         ("common_name", &facts.common_name),
         ("serial_number", &facts.serial),
         ("subject_key_id", &facts.subject_key_id),
@@ -255,6 +299,10 @@ fn is_authority(der: &CertificateDer<'_>) -> bool {
     x509_parser::parse_x509_certificate(der).is_ok_and(|(_, certificate)| certificate.is_ca())
 }
 
+/// Under which of a login's metadata the entry's name stands.
+pub(super) const NAME: &str = "cert_name";
+/// Under which of them the certificate's digest stands.
+pub(super) const FINGERPRINT: &str = "certificate_sha256";
 /// Without a name, entries are tried one after the other.
 const TRIED_MAX: usize = 64;
 /// Intermediate authorities that are shown.

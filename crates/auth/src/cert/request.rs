@@ -1,12 +1,13 @@
 //! What can be asked of the method, by path below its mount.
 
 use aumbry_barrier::{Kind, Txn};
-use aumbry_logical::{Body, Object, Verb};
+use aumbry_logical::{Body, Verb};
 use aumbry_types::{Name, ObjectId};
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 
+use super::config::Config;
 use super::entry::Entry;
 use crate::Place;
 use crate::answer::{Answer, Error, object, parse_name};
@@ -32,6 +33,11 @@ impl Request {
     pub fn parse(verb: Verb, path: &str, body: Body) -> Result<Self, Error> {
         if let Some(name) = path.strip_prefix("crls/") {
             let name = parse_name(name)?;
+            if name.as_str() == kept::CONFIG {
+                return Err(Error::Invalid(
+                    "a list of revoked certificates cannot have the name config",
+                ));
+            }
             return match verb {
                 Verb::Write => Ok(Self::WriteCrl(name, crl(&body)?)),
                 Verb::Read => Ok(Self::ReadCrl(name)),
@@ -39,10 +45,7 @@ impl Request {
                 _ => Err(Error::Unsupported),
             };
         }
-        match path {
-            "config" => Err(Error::NotFound),
-            path => kept::Request::parse("certs", verb, path, body).map(Self::Entries),
-        }
+        kept::Request::parse("certs", verb, path, body).map(Self::Entries)
     }
 
     /// Whether it changes anything.
@@ -89,10 +92,15 @@ impl Crl {
 pub fn plan(txn: &mut Txn<'_>, mount: ObjectId, request: &Request) -> Result<Answer, Error> {
     let crls = Place::Settings.of(mount);
     match request {
-        Request::Entries(request) => request.plan::<NoConfig, Entry>(txn, mount),
+        Request::Entries(request) => request.plan::<Config, Entry>(txn, mount),
         Request::WriteCrl(name, pem) => {
             let is_new = txn.lookup(crls, name.as_str())?.is_none();
-            if is_new && txn.list(crls)?.len() >= CRLS_MAX {
+            let others = txn
+                .list(crls)?
+                .iter()
+                .filter(|child| child.name != kept::CONFIG)
+                .count();
+            if is_new && others >= CRLS_MAX {
                 return Err(Error::Invalid("at most 16 lists of revoked certificates"));
             }
             kept::put(txn, crls, name.as_str(), Kind::MethodRole, &Crl { pem: pem.clone() })?;
@@ -123,20 +131,6 @@ fn crl(body: &Body) -> Result<String, Error> {
         ));
     }
     Ok(pem)
-}
-
-/// The method is set up by its entries alone.
-#[derive(Serialize, Deserialize)]
-struct NoConfig;
-
-impl kept::Config for NoConfig {
-    fn parse(_body: &Body, _before: Option<&Self>) -> Result<Self, Error> {
-        Err(Error::Unsupported)
-    }
-
-    fn render(&self) -> Object {
-        Object::new()
-    }
 }
 
 /// Each is read at every login.

@@ -20,7 +20,7 @@ pub use issue::{Login, issue};
 pub use lease::{LeaseError, REVOKED_MAX, find_by_lease, list_leases, revoke_leases};
 pub use lifetime::{TTL_S_DEFAULT, TTL_S_MAX};
 pub use record::{Alias, FirstInfo, Info, TokenType};
-pub use renew::{Holder, RenewError, holder, info, renew};
+pub use renew::{Holder, RenewError, holder, info, login_of, renew};
 pub use revoke::{OrphanError, accessors, find_by_accessor, find_by_text, force_revoke, revoke, revoke_orphan};
 pub(crate) use revoke::{is_counted, remove_child};
 pub(crate) use role::check_policies;

@@ -88,6 +88,15 @@ pub fn holder(txn: &Txn<'_>, id: ObjectId) -> Result<Option<Holder>, DamagedRow>
     }))
 }
 
+/// The login that a token was given to, if it was given to one itself. What was made with it later has no part in that.
+///
+/// # Errors
+/// [`DamagedRow`]
+pub fn login_of(txn: &Txn<'_>, id: ObjectId) -> Result<Option<Alias>, DamagedRow> {
+    let found = Record::peek(txn, id)?;
+    Ok(found.and_then(|(record, _)| record.home.and(record.alias)))
+}
+
 fn live(txn: &mut Txn<'_>, id: ObjectId) -> Result<(Record, Object), RenewError> {
     let (record, object) = Record::read(txn, id)?.ok_or(RenewError::NotFound)?;
     check_standing(txn, &record, &object)?;

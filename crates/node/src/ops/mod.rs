@@ -58,11 +58,12 @@ pub(crate) enum Effect {
 pub(crate) fn plan(
     txn: &mut Txn<'_>,
     auth: &mut AuthCache,
-    operation: &Operation,
+    request: &Request,
     needs: Needs,
     caller: &Caller,
     privileged: bool,
 ) -> Result<(Reply, Effect), Failure> {
+    let operation = &request.operation;
     let reply = match operation {
         Operation::Kv(_) => {
             let (mount, request) = needs.kv.ok_or_else(Failure::denied)??;
@@ -81,7 +82,9 @@ pub(crate) fn plan(
         Operation::TokenList { after, limit } => token::list(txn, after, *limit)?,
         Operation::TokenCreate(create) => token::create(txn, auth, caller, privileged, create)?,
         Operation::TokenLookup(name) => token::lookup(txn, auth, caller, name)?,
-        Operation::TokenRenew(name, increment_s) => token::renew(txn, auth, caller, name, *increment_s)?,
+        Operation::TokenRenew(name, increment_s) => {
+            token::renew(txn, auth, caller, &request.evidence, name, *increment_s)?
+        }
         Operation::TokenRevoke(name) => token::revoke(txn, caller, name)?,
         Operation::TokenOrphan(name) => token::revoke_orphan(txn, caller, name)?,
         Operation::Lease(ask) => lease::plan(txn, auth, ask)?,

@@ -8,7 +8,8 @@ use aumbry_types::{Capability, ObjectId};
 
 use crate::mounts::AuthCache;
 use crate::operation::TokenName;
-use crate::{Class, Failure, Reply, genesis};
+use crate::request::Evidence;
+use crate::{Class, Failure, Reply, certificates, genesis};
 
 pub(super) fn create(
     txn: &mut Txn<'_>,
@@ -72,11 +73,13 @@ pub(super) fn renew(
     txn: &mut Txn<'_>,
     auth: &mut AuthCache,
     caller: &Caller,
+    evidence: &Evidence,
     name: &TokenName,
     increment_s: u64,
 ) -> Result<Reply, Failure> {
     match found(txn, caller, name)? {
         Found::Stored(id) => {
+            certificates::check_renewal(txn, id, evidence)?;
             let mut info = token::renew(txn, id, increment_s).map_err(renew_failure)?;
             if let Some(Holder {
                 who: Some(who),

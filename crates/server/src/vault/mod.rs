@@ -86,11 +86,13 @@ fn below<'a>(base: &NamespacePath, found: &str, path: &'a str) -> &'a str {
     rest.filter(|_| !names.is_empty()).unwrap_or(path)
 }
 
-/// The certificates that a client showed, for a request that they can matter to: they are handed on with it.
+/// The certificates that a client showed, which are handed on with the request: with those above it where it is verified, and else by itself.
 fn certificates(path: &str, peer: &Peer) -> Vec<Vec<u8>> {
     // Names of namespaces may stand before it.
-    let is_login = (path.starts_with("auth/") || path.contains("/auth/")) && path.ends_with("/login");
-    if is_login { peer.chain.to_vec() } else { Vec::new() }
+    let is_of_auth = path.starts_with("auth/") || path.contains("/auth/");
+    let is_verified = is_of_auth && (path.ends_with("/login") || path.contains("auth/token/renew"));
+    let count = if is_verified { peer.chain.len() } else { 1 };
+    peer.chain.iter().take(count).cloned().collect()
 }
 
 /// The text that Prometheus reads. One that was wrapped, or that nobody may have, does not come here.

@@ -153,6 +153,11 @@ pub(super) const KEPT: &[Route] = &[
 
 /// TLS certificates.
 pub(super) const CERT: &[Route] = &[
+    row(
+        "config",
+        &[(Read, ByMount), (Write, ByMount)],
+        "Whether tokens are renewed without their certificate, and whether lists of revoked ones must be there.",
+    ),
     row("certs", &[(List, ByMount)], "The names of the entries."),
     row(
         "certs/{name}",
