@@ -97,7 +97,7 @@ impl Request {
             Self::WriteConfig(body) => {
                 let before = config::<C>(txn, mount)?;
                 let config = C::parse(body, before.as_ref().map(|found| &found.value))?;
-                put(txn, Place::Settings.of(mount), CONFIG, Kind::MethodConfig, &config)?;
+                put_config(txn, mount, &config)?;
                 Ok(Answer::done())
             }
             Self::ReadConfig => {
@@ -139,6 +139,11 @@ pub(crate) struct Found<T> {
 /// How the method is set up, if it is.
 pub(crate) fn config<C: Config>(txn: &mut Txn<'_>, mount: ObjectId) -> Result<Option<Found<C>>, DamagedRow> {
     find(txn, Place::Settings.of(mount), CONFIG, Kind::MethodConfig)
+}
+
+/// Writes how the method is set up.
+pub(crate) fn put_config<C: Config>(txn: &mut Txn<'_>, mount: ObjectId, config: &C) -> Result<(), Error> {
+    put(txn, Place::Settings.of(mount), CONFIG, Kind::MethodConfig, config)
 }
 
 /// The role with this name.

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod jwt;
 mod kept;
 pub mod kubernetes;
+pub mod ldap;
 mod listing;
 pub mod namespace;
 mod params;

@@ -127,16 +127,19 @@ pub enum Place {
     MfaSecrets,
     /// How a method is set up.
     Settings,
+    /// What an LDAP mount says of groups, by name.
+    LdapGroups,
 }
 
 impl Place {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Logins,
         Self::RoleIds,
         Self::Aliases,
         Self::MfaSecrets,
         Self::Settings,
+        Self::LdapGroups,
     ];
 
     /// The container. It hides nothing, so it needs no key: the mount's id is random.
@@ -152,6 +155,7 @@ impl Place {
             Self::Aliases => b"aliases.",
             Self::MfaSecrets => b"mfa-secr",
             Self::Settings => b"settings",
+            Self::LdapGroups => b"ldap-grp",
         }
     }
 }
@@ -182,7 +186,8 @@ mod tests {
                 "3f04edf606fe628889b6da71c56ef21e",
                 "699870cb6e8a3bca0a18104415aa1b3c",
                 "21d62f9f5d641977d65b7ac3f56d31ed",
-                "e27b3cc545a16afe364c0d1256574e09"
+                "e27b3cc545a16afe364c0d1256574e09",
+                "4a2f84d64749bad71b09c4f60cd8b031"
             ]
         );
     }
