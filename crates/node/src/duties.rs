@@ -258,6 +258,7 @@ mod tests {
             ask_peer: Box::new(|_| Box::pin(async { None })),
             room: Box::new(|| Room::Ample),
             ask_web: crate::no_web(),
+            ask_directory: crate::no_directory(),
             cluster: aumbry_types::ClusterId::from_bytes([7; 16]),
             region: String::new(),
         };

@@ -60,7 +60,8 @@ pub use node::Node;
 pub use operation::{Contents, ExplainAsk, LogicalAsk, MountChange, NoRoute, Operation, TokenName, Whose};
 pub use ops::auth_methods;
 pub use outside::{
-    AskPeer, AskWeb, JoinRequest, Outside, OwnRoom, PeerState, SignNode, WebAnswer, WebError, WebRequest, no_web,
+    AskDirectory, AskPeer, AskWeb, DirectoryAnswer, DirectoryError, JoinRequest, Outside, OwnRoom, PeerState, SignNode,
+    WebAnswer, WebError, WebRequest, no_directory, no_web,
 };
 pub use recovered::{Discontinuity, OfflineSeal, Quarantine};
 pub use reply::{Answer, Joined, Reply};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aumbry_auth::identity::mfa;
 use aumbry_auth::token::{self, UnwrapError};
-use aumbry_auth::{LoginError, approle, cert, identity, jwt, kubernetes, userpass};
+use aumbry_auth::{LoginError, approle, cert, identity, jwt, kubernetes, ldap, userpass};
 use aumbry_barrier::{DamagedRow, Txn};
 use aumbry_types::{NamespacePath, ObjectId};
 use tokio::sync::Semaphore;
@@ -115,6 +115,13 @@ impl Node {
                 Ok(Verified::Kubernetes(match challenge.flatten() {
                     Some(challenge) => self.review(challenge, shown, request.deadline).await?,
                     None => kubernetes::Verified::unknown(),
+                }))
+            }
+            Shown::Ldap(shown) => {
+                let challenge = self.prepare(&request.namespace, ask, |txn, mount| ldap::prepare(txn, mount, shown))?;
+                Ok(Verified::Ldap(match challenge.flatten() {
+                    Some(challenge) => self.ask_directory(challenge, request.deadline).await?,
+                    None => ldap::Verified::unconfigured(),
                 }))
             }
             Shown::Cert(shown) => {
@@ -275,6 +282,8 @@ pub(crate) enum Verified {
     Jwt(jwt::Verified),
     /// A token of a service account.
     Kubernetes(kubernetes::Verified),
+    /// A password that a directory knows.
+    Ldap(ldap::Verified),
     /// A certificate.
     Cert(Box<cert::Verified>),
 }
@@ -323,6 +332,7 @@ fn login(
         (Shown::Kubernetes(shown), Verified::Kubernetes(verified)) => {
             kubernetes::login(txn, mount.root, shown, verified, client_address)
         }
+        (Shown::Ldap(shown), Verified::Ldap(verified)) => ldap::login(txn, mount.root, shown, verified, client_address),
         (Shown::Cert(_), Verified::Cert(verified)) => cert::login(txn, mount.root, verified, client_address),
         // The mount came meanwhile.
         (_, _) => return Ok(LoggedIn::Stale),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aumbry_auth::identity::mfa;
 use aumbry_auth::token::logical::RoleRequest;
 use aumbry_auth::{
-    Error, KeptRequest, Voucher, approle, cert, cubbyhole, identity, jwt, kubernetes, namespace, userpass,
+    Error, KeptRequest, Voucher, approle, cert, cubbyhole, identity, jwt, kubernetes, ldap, namespace, userpass,
 };
 use aumbry_types::{MountPath, SecretBytes};
 
@@ -31,6 +31,8 @@ pub enum Asked {
     Jwt(MountPath, KeptRequest),
     /// Of a kubernetes mount.
     Kubernetes(MountPath, KeptRequest),
+    /// Of an ldap mount.
+    Ldap(MountPath, ldap::Request),
     /// Of a cert mount.
     Cert(MountPath, cert::Request),
     /// Of the roles of tokens.
@@ -66,6 +68,7 @@ impl MethodAsk {
             Asked::AppRole(_, request) => request.is_write(),
             Asked::Userpass(_, request) => request.is_write(),
             Asked::Jwt(_, request) | Asked::Kubernetes(_, request) => request.is_write(),
+            Asked::Ldap(_, request) => request.is_write(),
             Asked::Cert(_, request) => request.is_write(),
             Asked::TokenRole(request) => request.is_write(),
             Asked::Cubbyhole(request) => request.is_write(),
@@ -87,6 +90,8 @@ impl MethodAsk {
             (Asked::Jwt(..), false) => "jwt.read",
             (Asked::Kubernetes(..), true) => "kubernetes.write",
             (Asked::Kubernetes(..), false) => "kubernetes.read",
+            (Asked::Ldap(..), true) => "ldap.write",
+            (Asked::Ldap(..), false) => "ldap.read",
             (Asked::Cert(..), true) => "cert.write",
             (Asked::Cert(..), false) => "cert.read",
             (Asked::TokenRole(_), true) => "token.role.write",
@@ -117,6 +122,8 @@ pub enum Shown {
     Jwt(Voucher),
     /// A token of a service account.
     Kubernetes(Voucher),
+    /// A name and a password that a directory knows.
+    Ldap(ldap::LoginRequest),
     /// The certificate of the connection.
     Cert(cert::LoginRequest),
     /// What the method cannot read, and why. There is nothing to decide; it is counted as a refusal.
@@ -152,6 +159,7 @@ impl LoginAsk {
             Shown::SecondFactor(_) => "mfa.validate",
             Shown::Jwt(_) => "jwt.login",
             Shown::Kubernetes(_) => "kubernetes.login",
+            Shown::Ldap(_) => "ldap.login",
             Shown::Cert(_) => "cert.login",
             Shown::Malformed(_) => "login.malformed",
         }
@@ -161,7 +169,7 @@ impl LoginAsk {
     pub(crate) const fn is_dear(&self) -> bool {
         match self.shown {
             Shown::AppRole(_) | Shown::SecondFactor(_) | Shown::Malformed(_) => false,
-            Shown::Userpass(_) | Shown::Jwt(_) | Shown::Kubernetes(_) | Shown::Cert(_) => true,
+            Shown::Userpass(_) | Shown::Jwt(_) | Shown::Kubernetes(_) | Shown::Ldap(_) | Shown::Cert(_) => true,
         }
     }
 
@@ -169,7 +177,9 @@ impl LoginAsk {
     pub(crate) fn role(&self) -> Option<&str> {
         match &self.shown {
             // A role id is no name.
-            Shown::AppRole(_) | Shown::Userpass(_) | Shown::SecondFactor(_) | Shown::Malformed(_) => None,
+            Shown::AppRole(_) | Shown::Userpass(_) | Shown::Ldap(_) | Shown::SecondFactor(_) | Shown::Malformed(_) => {
+                None
+            }
             Shown::Jwt(shown) => shown.role_text(),
             Shown::Kubernetes(shown) => shown.role_text(),
             Shown::Cert(shown) => shown.name_text(),
@@ -184,6 +194,7 @@ impl LoginAsk {
             Shown::SecondFactor(_) => "login MFA validation failed",
             Shown::Jwt(_) => jwt::REFUSED,
             Shown::Kubernetes(_) => kubernetes::REFUSED,
+            Shown::Ldap(_) => ldap::REFUSED,
             Shown::Cert(_) => cert::REFUSED,
             Shown::Malformed(_) => "the login could not be read",
         }
@@ -197,6 +208,7 @@ impl LoginAsk {
             Shown::SecondFactor(_) | Shown::Malformed(_) => "",
             Shown::Jwt(_) => "jwt",
             Shown::Kubernetes(_) => "kubernetes",
+            Shown::Ldap(_) => "ldap",
             Shown::Cert(_) => "cert",
         }
     }

@@ -1,5 +1,6 @@
 //! What the node needs from outside of itself and is handed at its start.
 
+use aumbry_auth::ldap;
 use aumbry_state::Room;
 use aumbry_types::{ClusterId, LogIndex, NodeId, SecretBytes, WallTime};
 use futures::future::BoxFuture;
@@ -95,6 +96,39 @@ pub fn no_web() -> AskWeb {
     Box::new(|_| Box::pin(async { Err(WebError::Unreachable("there is no network".to_owned())) }))
 }
 
+/// Why a directory did not answer. Nobody is refused for it.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// The certificates cannot be used to verify the directory's.
+    #[error("no authority for the directory's certificate: configure one in PEM, or install the machine's")]
+    Authority,
+    /// No server of it can be reached, or its certificate is not of the authority.
+    #[error("the directory cannot be reached: {0}")]
+    Unreachable(String),
+    /// It answers, and not what was asked.
+    #[error("the directory does not answer as it should: {0}")]
+    Answer(String),
+    /// It took too long.
+    #[error("the directory did not answer in time")]
+    Late,
+    /// Its answer is over the bound.
+    #[error("the directory's answer is too long")]
+    TooLong,
+}
+
+/// What a directory says: of whom the password is, or why it takes it for nobody's.
+pub type DirectoryAnswer = Result<ldap::Known, &'static str>;
+
+/// Asks a directory: by TLS, or not beyond this machine, without following anybody elsewhere, and within bounds of time and length.
+pub type AskDirectory =
+    Box<dyn Fn(ldap::Question) -> BoxFuture<'static, Result<DirectoryAnswer, DirectoryError>> + Send + Sync>;
+
+/// For a node that reaches nobody.
+#[must_use]
+pub fn no_directory() -> AskDirectory {
+    Box::new(|_| Box::pin(async { Err(DirectoryError::Unreachable("there is no network".to_owned())) }))
+}
+
 /// The node's surroundings.
 pub struct Outside {
     /// Signs certificates of joining nodes.
@@ -105,6 +139,8 @@ pub struct Outside {
     pub room: OwnRoom,
     /// Asks a service outside of the cluster.
     pub ask_web: AskWeb,
+    /// Asks a directory.
+    pub ask_directory: AskDirectory,
     /// The cluster that this node belongs to.
     pub cluster: ClusterId,
     /// This node's region, for audit records.

@@ -269,6 +269,14 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
                 }
                 fields.push(("password".to_owned(), redact(key, shown.password().expose())));
             }
+            Shown::Ldap(shown) => {
+                // What is no usual name may be a password that was typed in the wrong place.
+                fields.push(match Name::parse(&shown.username().to_ascii_lowercase()) {
+                    Ok(name) => ("username".to_owned(), Field::Clear(name.as_str().to_owned())),
+                    Err(_) => ("username".to_owned(), redact(key, shown.username().as_bytes())),
+                });
+                fields.push(("password".to_owned(), redact(key, shown.password().expose())));
+            }
             Shown::Jwt(shown) => {
                 if let Some(role) = shown.role() {
                     clear("role", role.as_str().to_owned());

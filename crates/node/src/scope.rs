@@ -31,6 +31,7 @@ impl Operation {
                 | Asked::Userpass(..)
                 | Asked::Jwt(..)
                 | Asked::Kubernetes(..)
+                | Asked::Ldap(..)
                 | Asked::Cert(..)
                 | Asked::TokenRole(_)
                 | Asked::Cubbyhole(_)

@@ -1,4 +1,4 @@
-//! Those who vouch for logins: issuers, whose keys are fetched, and API servers, which are asked. All of it outside of any plan.
+//! Those who vouch for logins: issuers, whose keys are fetched, and API servers and directories, which are asked. All of it outside of any plan.
 //!
 //! What it guarantees: one question at a time to each issuer, and a pause between two, however many logins wait for it or show keys that it does not have;
 //! a service that hangs holds up the logins of its own mounts alone, and of those a bounded number.
@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aumbry_auth::jwt::{self, AnswerError, KeySet, KeySource, Remote, Token};
-use aumbry_auth::{Voucher, kubernetes};
+use aumbry_auth::{Voucher, kubernetes, ldap};
 use aumbry_types::SecretBytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::outside::{WebError, WebRequest};
+use crate::outside::{DirectoryError, WebError, WebRequest};
 use crate::{Class, Failure, Node};
 
 /// What is known of each service that was asked.
@@ -176,6 +176,38 @@ impl Node {
             Err(error) => {
                 if service.may_tell(self.clock.boottime_ms()) {
                     tracing::warn!(service = remote.url, "no token can be reviewed: {error}");
+                }
+                Err(unavailable())
+            }
+        }
+    }
+
+    /// Asks a directory about a name and a password.
+    pub(crate) async fn ask_directory(
+        &self,
+        challenge: ldap::Challenge,
+        deadline: Instant,
+    ) -> Result<ldap::Verified, Failure> {
+        let (question, basis) = match challenge.begin() {
+            Ok(question) => question,
+            Err(verified) => return Ok(verified),
+        };
+        let remote = Remote {
+            url: question.url(),
+            authority_pem: question.authority_pem.clone(),
+            is_issuer: false,
+        };
+        let service = self.vouchers.service(&remote, self.clock.boottime_ms());
+        let Ok(_waiting) = service.waiting.try_acquire() else {
+            return Err(Failure::overloaded());
+        };
+        let deadline = deadline.min(Instant::now() + question.timeout);
+        let answer = tokio::time::timeout_at(deadline, (self.outside.ask_directory)(question)).await;
+        match answer.unwrap_or(Err(DirectoryError::Late)) {
+            Ok(found) => Ok(ldap::Challenge::conclude(basis, found)),
+            Err(error) => {
+                if service.may_tell(self.clock.boottime_ms()) {
+                    tracing::warn!(service = remote.url, "nobody can be asked about passwords: {error}");
                 }
                 Err(unavailable())
             }
@@ -353,6 +385,7 @@ mod tests {
             ask_peer: Box::new(|_| Box::pin(async { None })),
             room: Box::new(|| Room::Ample),
             ask_web,
+            ask_directory: crate::no_directory(),
             cluster: aumbry_types::ClusterId::from_bytes([7; 16]),
             region: String::new(),
         };

@@ -9,6 +9,7 @@ mod certificate;
 mod check;
 pub mod config;
 mod convert;
+mod directory;
 mod disk;
 #[doc(hidden)]
 pub mod fuzzing;

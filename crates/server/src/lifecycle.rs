@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::config::Config;
+use crate::directory;
 use crate::gateway::Gateway;
 use crate::member::Member;
 use crate::metrics::Metrics;
@@ -385,6 +386,7 @@ impl Lifecycle {
             }),
             room: Box::new(move || space.room()),
             ask_web: Box::new(|request| Box::pin(web::ask(request))),
+            ask_directory: Box::new(|question| Box::pin(directory::ask(question))),
             cluster: identity.cluster,
             region: self.config.region.clone(),
         };

@@ -93,8 +93,15 @@ async fn ask_unbounded(asked: WebRequest) -> Result<WebAnswer, WebError> {
     })
 }
 
-/// TLS that trusts these certificates, or those that the machine trusts.
+/// TLS for HTTP that trusts these certificates, or those that the machine trusts.
 async fn tls(authority_pem: &str) -> Result<Arc<ClientConfig>, WebError> {
+    let mut config = trusting(authority_pem).await?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// TLS that trusts these certificates, or those that the machine trusts.
+pub(crate) async fn trusting(authority_pem: &str) -> Result<ClientConfig, WebError> {
     let mut roots = RootCertStore::empty();
     if authority_pem.trim().is_empty() {
         let certificates = CertificateDer::pem_slice_iter(&machine_roots().await?)
@@ -115,9 +122,7 @@ async fn tls(authority_pem: &str) -> Result<Arc<ClientConfig>, WebError> {
     let builder = builder
         .with_safe_default_protocol_versions()
         .map_err(|_| WebError::Authority)?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// The authorities that this machine trusts: of the file that OpenSSL would use, or of the first where systems keep them.

@@ -2,7 +2,9 @@
 
 use aumbry_auth::identity::{self, Mounts, mfa};
 use aumbry_auth::namespace::{self, Change};
-use aumbry_auth::{Answer, Caller, Error, NAMESPACE_ROOT, Shelf, approle, cert, cubbyhole, jwt, kubernetes, userpass};
+use aumbry_auth::{
+    Answer, Caller, Error, NAMESPACE_ROOT, Shelf, approle, cert, cubbyhole, jwt, kubernetes, ldap, userpass,
+};
 use aumbry_barrier::Txn;
 use aumbry_types::{MountPath, ObjectId, SecretBytes};
 
@@ -28,6 +30,10 @@ pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -
         }
         Asked::Kubernetes(mount, request) => {
             let mount = root(txn, auth, mount, "kubernetes")?;
+            request.exists(txn, mount)
+        }
+        Asked::Ldap(mount, request) => {
+            let mount = root(txn, auth, mount, "ldap")?;
             request.exists(txn, mount)
         }
         Asked::Cert(mount, request) => {
@@ -68,6 +74,10 @@ pub(super) fn plan(
         Asked::Kubernetes(mount, request) => {
             let mount = root(txn, auth, mount, "kubernetes")?;
             kubernetes::plan(txn, mount, request)
+        }
+        Asked::Ldap(mount, request) => {
+            let mount = root(txn, auth, mount, "ldap")?;
+            ldap::plan(txn, mount, request)
         }
         Asked::Cert(mount, request) => {
             let mount = root(txn, auth, mount, "cert")?;

@@ -327,7 +327,7 @@ const RESERVED: [&str; 5] = ["sys", "auth", "identity", "cubbyhole", "audit"];
 const RESERVED_AUTH: [&str; 1] = ["token"];
 const ENGINES: &str = "`kv`, with the version 1 or 2";
 /// The auth methods that can be mounted.
-const METHODS: [&str; 6] = ["approle", "cert", "jwt", "kubernetes", "oidc", "userpass"];
+const METHODS: [&str; 7] = ["approle", "cert", "jwt", "kubernetes", "ldap", "oidc", "userpass"];
 /// Their names, for clients that ask what is built in.
 #[must_use]
 pub const fn auth_methods() -> &'static [&'static str] {

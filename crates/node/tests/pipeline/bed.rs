@@ -146,6 +146,7 @@ impl Bed {
             ask_peer: Box::new(|_| Box::pin(async { None })),
             room: Box::new(move || *told.lock().expect("no test panics with it")),
             ask_web: aumbry_node::no_web(),
+            ask_directory: aumbry_node::no_directory(),
             cluster,
             region: "r1".to_owned(),
         };

@@ -39,6 +39,7 @@ fn restarted(bed: &Bed) -> Arc<Node> {
         ask_peer: Box::new(|_| Box::pin(async { None })),
         room: Box::new(|| Room::Ample),
         ask_web: aumbry_node::no_web(),
+        ask_directory: aumbry_node::no_directory(),
         cluster: ClusterId::from_bytes([7; 16]),
         region: String::new(),
     };

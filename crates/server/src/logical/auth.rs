@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aumbry_auth::identity::mfa;
 use aumbry_auth::token::logical::RoleRequest;
 use aumbry_auth::{
-    Error, KeptRequest, LoginError, Voucher, approle, canonical, cert, cubbyhole, jwt, kubernetes, userpass,
+    Error, KeptRequest, LoginError, Voucher, approle, canonical, cert, cubbyhole, jwt, kubernetes, ldap, userpass,
 };
 use aumbry_logical::{Body, Verb};
 use aumbry_node::method::{Asked as Method, LoginAsk, MethodAsk, Said, Shown, failure};
@@ -30,7 +30,8 @@ pub(super) async fn resolve(member: &Member, asked: &Asked<'_>) -> Result<Resolv
     let mount = MountPath::parse(&row.info.path).map_err(|error| Failure::internal(error.to_string()))?;
     let below = path.below(&mount).flatten();
     // Names of roles and users have no upper case: what is decided upon, recorded and parsed is one text.
-    let below = canonical(below.as_ref().map_or("", SecretPath::as_str));
+    let typed = below.as_ref().map_or("", SecretPath::as_str);
+    let below = canonical(typed);
     let full = format!("auth/{}/{below}", mount.as_str());
     table::check(&row.info.kind, &below, asked.verb)?;
     match row.info.kind.as_str() {
@@ -38,6 +39,7 @@ pub(super) async fn resolve(member: &Member, asked: &Asked<'_>) -> Result<Resolv
         "userpass" => userpass(member, asked, mount, &below, full).await,
         "cert" => cert(asked, mount, &below, full),
         "jwt" | "oidc" => kept(asked, mount, &below, full, &JWT),
+        "ldap" => directory(asked, mount, (typed, &below), full),
         "kubernetes" => kept(asked, mount, &below, full, &KUBERNETES),
         _ => Err(no_route()),
     }
@@ -88,6 +90,22 @@ fn cert(asked: &Asked<'_>, mount: MountPath, below: &str, full: String) -> Resul
     }
     let request = cert::Request::parse(asked.verb, below, asked.body.duplicate()).map_err(failure)?;
     Ok(method(asked, full, Method::Cert(mount, request)))
+}
+
+/// A directory may tell upper from lower case: the name of a login is taken as it was typed, and decided upon as all are.
+fn directory(
+    asked: &Asked<'_>,
+    mount: MountPath,
+    (typed, below): (&str, &str),
+    full: String,
+) -> Result<Resolved, Failure> {
+    if below.starts_with("login/") {
+        return login(asked, mount, full, |body| {
+            ldap::LoginRequest::parse(typed, body).map(Shown::Ldap)
+        });
+    }
+    let request = ldap::Request::parse(asked.verb, below, asked.body.duplicate()).map_err(failure)?;
+    Ok(method(asked, full, Method::Ldap(mount, request)))
 }
 
 async fn userpass(
@@ -276,15 +294,31 @@ const CLEAR: &[&str] = &[
     "role_type",
     "user_claim",
     "user_claim_json_pointer",
+    "binddn",
+    "case_sensitive_names",
+    "deny_null_bind",
+    "discoverdn",
+    "groupattr",
+    "groupdn",
+    "groupfilter",
+    "groups",
+    "request_timeout",
+    "starttls",
+    "upndomain",
+    "userattr",
+    "userdn",
+    "userfilter",
+    "username_as_alias",
 ];
 /// Those that do.
-const HIDDEN: [&str; 15] = [
+const HIDDEN: [&str; 17] = [
     "metadata",
     "meta",
     "password",
     "password_hash",
     "role_id",
     "secret_id",
+    "bindpass",
     "bound_claims",
     "certificate",
     "claim_mappings",
@@ -294,6 +328,7 @@ const HIDDEN: [&str; 15] = [
     "jwt_validation_pubkeys",
     "pem_keys",
     "token_reviewer_jwt",
+    "url",
 ];
 /// Longer ones are told by their digest, not by a part.
 const CLEAR_BYTES_MAX: usize = 400;

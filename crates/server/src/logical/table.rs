@@ -123,7 +123,7 @@ pub(crate) struct Section {
 }
 
 /// Everything.
-pub(crate) const SECTIONS: [Section; 11] = [
+pub(crate) const SECTIONS: [Section; 12] = [
     section("system", "", system::SYSTEM),
     section("token", "", people::TOKENS),
     section("identity", "", people::PEOPLE),
@@ -134,6 +134,7 @@ pub(crate) const SECTIONS: [Section; 11] = [
     section("jwt", "auth/{jwt_mount_path}/", methods::KEPT),
     section("oidc", "auth/{oidc_mount_path}/", methods::KEPT),
     section("kubernetes", "auth/{kubernetes_mount_path}/", methods::KEPT),
+    section("ldap", "auth/{ldap_mount_path}/", methods::LDAP),
     section("cert", "auth/{cert_mount_path}/", methods::CERT),
 ];
 

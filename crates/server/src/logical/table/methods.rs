@@ -151,6 +151,40 @@ pub(super) const KEPT: &[Route] = &[
     ),
 ];
 
+/// Directories.
+pub(super) const LDAP: &[Route] = &[
+    row(
+        "config",
+        &[(Read, ByMount), (Write, ByMount)],
+        "How the method is set up, without its secrets.",
+    ),
+    row(
+        "groups",
+        &[(List, ByMount)],
+        "The names of the groups that have policies.",
+    ),
+    row(
+        "groups/{group_name}",
+        &[(Read, ByMount), (Write, ByMount), (Delete, ByMount)],
+        "The policies of a group of the directory.",
+    ),
+    row(
+        "users",
+        &[(List, ByMount)],
+        "The names of the users that have policies or groups.",
+    ),
+    row(
+        "users/{username}",
+        &[(Read, ByMount), (Write, ByMount), (Delete, ByMount)],
+        "Policies and groups of a user, beside those of the directory.",
+    ),
+    row(
+        "login/{username}",
+        &[(Write, ByMount)],
+        "Gives a token for the password that the directory knows: `password`.",
+    ),
+];
+
 /// TLS certificates.
 pub(super) const CERT: &[Route] = &[
     row(
