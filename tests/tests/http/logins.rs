@@ -309,7 +309,7 @@ async fn a_flood_of_passwords_leaves_others_their_turn() -> Result<()> {
 async fn a_login_that_cannot_be_read_is_told_so() -> Result<()> {
     let cluster = Cluster::start(1)?;
     let root = Http::root(&cluster)?;
-    for kind in ["approle", "userpass", "jwt", "kubernetes"] {
+    for kind in ["approle", "userpass", "jwt", "kubernetes", "ldap"] {
         done(&root, "POST", &format!("sys/auth/{kind}"), json!({ "type": kind })).await?;
     }
     let nobody = Http::on(&cluster, 0, "")?;
@@ -323,6 +323,7 @@ async fn a_login_that_cannot_be_read_is_told_so() -> Result<()> {
         ("auth/userpass/login/ann", json!({}), "password"),
         ("auth/jwt/login", json!({ "role": "r" }), "jwt"),
         ("auth/kubernetes/login", json!({ "role": "r" }), "jwt"),
+        ("auth/ldap/login/ann", json!({ "password": "" }), "password"),
         ("sys/mfa/validate", json!({ "mfa_request_id": "x" }), "mfa_payload"),
     ];
     for (path, body, field) in rows {

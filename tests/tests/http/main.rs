@@ -7,6 +7,7 @@ mod cert;
 mod identity;
 mod jwt;
 mod kubernetes;
+mod ldap;
 mod logins;
 mod manual;
 mod mfa;

@@ -84,6 +84,7 @@ async fn the_document_and_the_router_agree() -> Result<()> {
         ("sys/auth/jwt", "jwt"),
         ("sys/auth/oidc", "oidc"),
         ("sys/auth/kubernetes", "kubernetes"),
+        ("sys/auth/ldap", "ldap"),
         ("sys/auth/cert", "cert"),
         ("sys/mounts/kv", "kv"),
     ] {
@@ -105,6 +106,7 @@ async fn the_document_and_the_router_agree() -> Result<()> {
             .replace("{jwt_mount_path}", "jwt")
             .replace("{oidc_mount_path}", "oidc")
             .replace("{kubernetes_mount_path}", "kubernetes")
+            .replace("{ldap_mount_path}", "ldap")
             .replace("{cert_mount_path}", "cert")
             .replace("help/{path}", "help/sys/mounts")
             .replace("{role_name}/{setting}", "none/policies");

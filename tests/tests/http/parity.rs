@@ -216,6 +216,9 @@ fn path_twins() -> Vec<Twin> {
         "kubernetes.write of nothing": "DELETE" "auth/kubernetes/role/none" Value::Null;
         "kubernetes.read": "LIST" "auth/kubernetes/role" Value::Null;
         "kubernetes.login of nobody": "POST" "auth/kubernetes/login" json!({"role": "r", "jwt": "x"});
+        "ldap.write of nothing": "DELETE" "auth/ldap/groups/none" Value::Null;
+        "ldap.read": "LIST" "auth/ldap/groups" Value::Null;
+        "ldap.login of nobody": "POST" "auth/ldap/login/nobody" json!({"password": "x"});
         "cert.write of nothing": "DELETE" "auth/cert/certs/none" Value::Null;
         "cert.read": "LIST" "auth/cert/certs" Value::Null;
         "cert.login of nobody": "POST" "auth/cert/login" json!({});
@@ -440,6 +443,7 @@ async fn prepare(root: &Http) -> Result<()> {
         ("auth/userpass/users/bob", json!({"password": "a-password"})),
         ("sys/auth/jwt", json!({"type": "jwt"})),
         ("sys/auth/kubernetes", json!({"type": "kubernetes"})),
+        ("sys/auth/ldap", json!({"type": "ldap"})),
         ("sys/auth/cert", json!({"type": "cert"})),
         ("auth/token/roles/r", json!({"orphan": true})),
         ("sys/namespaces/tenant", json!({})),
