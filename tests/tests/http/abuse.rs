@@ -260,7 +260,7 @@ async fn every_path_is_guarded() -> Result<()> {
     let mut asked = 0;
     let mut open = Vec::new();
     let mut wrong = Vec::new();
-    for kind in ["approle", "userpass", "jwt", "oidc", "kubernetes", "cert"] {
+    for kind in ["approle", "userpass", "jwt", "oidc", "kubernetes", "ldap", "cert"] {
         done(&root, "POST", &format!("sys/auth/{kind}"), json!({ "type": kind })).await?;
     }
     let plain = json!({ "type": "kv", "options": { "version": "1" } });
@@ -337,11 +337,12 @@ const OWN: [&str; 4] = [
     "GET sys/internal/ui/resultant-acl",
 ];
 /// What takes no token.
-const OPEN: [&str; 16] = [
+const OPEN: [&str; 17] = [
     "/auth/{approle_mount_path}/login",
     "/auth/{cert_mount_path}/login",
     "/auth/{jwt_mount_path}/login",
     "/auth/{kubernetes_mount_path}/login",
+    "/auth/{ldap_mount_path}/login/{username}",
     "/auth/{oidc_mount_path}/login",
     "/auth/{userpass_mount_path}/login/{username}",
     "/sys/generate-root/attempt",
