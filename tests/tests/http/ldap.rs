@@ -92,7 +92,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Whose password the directory takes gets in, with the policies of its groups, and with those of now. Abuse cases: 18, 23, 24, 30.
+/// Whose password the directory takes gets in, with the policies of its groups, and with those of now. Abuse cases: 18, 23, 30.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_says_whose_a_password_is() -> Result<()> {
     let authority = Authority::make()?;

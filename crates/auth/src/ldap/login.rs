@@ -174,9 +174,9 @@ pub fn login(
         return Err(LoginError::Stale);
     }
     let known = verified.found.as_ref().map_err(|why| because(why))?;
-    let found = found.ok_or(because("not configured"))?;
+    let found = found.ok_or_else(|| because("not configured"))?;
     let (config, source) = (found.value, found.id);
-    let username = request.name(&config).ok_or(because("no name"))?;
+    let username = request.name(&config).ok_or_else(|| because("no name"))?;
     let alias = alias(&config, &username, known).map_err(because)?;
     if !is_allowed(&config.params.bound_cidrs, client_address) {
         return Err(because("address"));
@@ -185,20 +185,19 @@ pub fn login(
         true => name.to_owned(),
         false => name.to_ascii_lowercase(),
     };
-    let groups: BTreeSet<String> = known.groups.iter().map(|group| spelled(group)).collect();
+    let mut groups: BTreeSet<String> = known.groups.iter().map(|group| spelled(group)).collect();
     // A group that was left out could be the one that denies something.
     if groups.len() > GROUPS_MAX || !groups.iter().all(|group| is_plain(group) && !group.is_empty()) {
         return Err(because("groups"));
     }
     let mut params = config.params;
     let mut policies: BTreeSet<String> = params.policies.drain(..).collect();
-    let mut all_groups = groups.clone();
     // Not by what was typed: a filter may find somebody by what that one wrote of itself.
     if let Some(user) = find(txn, mount, Table::Users, &alias)? {
         policies.extend(user.policies);
-        all_groups.extend(user.groups.iter().map(|group| spelled(group)));
+        groups.extend(user.groups.iter().map(|group| spelled(group)));
     }
-    for group in &all_groups {
+    for group in &groups {
         // What is no entry's name has none.
         if is_name(group)
             && let Some(group) = find(txn, mount, Table::Groups, group)?
@@ -219,7 +218,7 @@ pub fn login(
         params,
         source: Some(source),
         entity: None,
-        groups: all_groups.into_iter().collect(),
+        groups: groups.into_iter().collect(),
     })
 }
 
