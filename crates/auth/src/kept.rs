@@ -5,7 +5,7 @@
 use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn, record};
 use aumbry_crypto::sha256;
 use aumbry_logical::{Body, Object, Verb};
-use aumbry_types::{Name, ObjectId};
+use aumbry_types::{Name, ObjectId, SecretBytes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -13,8 +13,14 @@ use crate::Place;
 use crate::answer::{Answer, Error, parse_name};
 use crate::listing;
 
+/// What is stored as one row.
+pub(crate) trait Stored: Serialize + DeserializeOwned {
+    /// What the fields that were added at the end since the first layout have in rows of that layout, as it is encoded.
+    const ADDED: &'static [u8] = &[];
+}
+
 /// How a method is set up. Written as a whole: what a request does not name has its default again.
-pub(crate) trait Config: Serialize + DeserializeOwned {
+pub(crate) trait Config: Stored {
     /// Reads one; what was kept before is given for what cannot be read back, and so cannot be sent again.
     fn parse(body: &Body, before: Option<&Self>) -> Result<Self, Error>;
     /// What is told of it: nothing that is a secret.
@@ -22,11 +28,15 @@ pub(crate) trait Config: Serialize + DeserializeOwned {
 }
 
 /// A role.
-pub(crate) trait Role: Serialize + DeserializeOwned {
+pub(crate) trait Role: Stored {
     /// A role with this name, before anything is said of it.
     fn new(name: &Name) -> Self;
     /// Takes over the values that the body names.
     fn merge(&mut self, body: &Body) -> Result<(), Error>;
+    /// Whether it goes with how the mount is set up.
+    fn check(&self, _txn: &mut Txn<'_>, _mount: ObjectId) -> Result<(), Error> {
+        Ok(())
+    }
     /// What is told of it.
     fn render(&self) -> Object;
 }
@@ -108,6 +118,7 @@ impl Request {
                 let found = role::<R>(txn, mount, name)?;
                 let mut role = found.map_or_else(|| R::new(name), |found| found.value);
                 role.merge(body)?;
+                role.check(txn, mount)?;
                 put(txn, mount, name.as_str(), Kind::MethodRole, &role)?;
                 Ok(Answer::done())
             }
@@ -152,7 +163,7 @@ pub(crate) fn role<R: Role>(txn: &mut Txn<'_>, mount: ObjectId, name: &Name) -> 
 }
 
 /// What stands under a name.
-pub(crate) fn find<T: DeserializeOwned>(
+pub(crate) fn find<T: Stored>(
     txn: &mut Txn<'_>,
     container: ObjectId,
     name: &str,
@@ -165,13 +176,13 @@ pub(crate) fn find<T: DeserializeOwned>(
     let plain = object.plain.expose();
     Ok(Some(Found {
         id: child.id,
-        value: record::decode(VERSION, plain).map_err(|_| DamagedRow)?,
+        value: decode(plain)?,
         digest: sha256(&[b"aumbry/kept/1\0", child.id.as_bytes(), plain]),
     }))
 }
 
 /// Writes what stands under a name.
-pub(crate) fn put<T: Serialize>(
+pub(crate) fn put<T: Stored>(
     txn: &mut Txn<'_>,
     container: ObjectId,
     name: &str,
@@ -186,11 +197,69 @@ pub(crate) fn put<T: Serialize>(
             id
         }
     };
-    let plain = record::encode(VERSION, value);
+    let plain = record::encode(layout::<T>(), value);
     txn.put_object(id, kind, plain.expose(), ObjectOptions::default());
     Ok(())
 }
 
+/// The layout in which it is written.
+const fn layout<T: Stored>() -> u8 {
+    if T::ADDED.is_empty() { FIRST } else { SECOND }
+}
+
+/// Reads what was written in this layout or the one before.
+fn decode<T: Stored>(plain: &[u8]) -> Result<T, DamagedRow> {
+    let read = match plain.split_first() {
+        // Fields stand one after the other, so that what was added can be put behind.
+        Some((&FIRST, rest)) if layout::<T>() == SECOND => {
+            let completed = SecretBytes::new([&[SECOND], rest, T::ADDED].concat());
+            record::decode(SECOND, completed.expose())
+        }
+        _ => record::decode(layout::<T>(), plain),
+    };
+    read.map_err(|_| DamagedRow)
+}
+
 /// The name of the row.
 pub(crate) const CONFIG: &str = "config";
-const VERSION: u8 = 1;
+const FIRST: u8 = 1;
+const SECOND: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Before {
+        name: String,
+    }
+
+    #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+    struct Now {
+        name: String,
+        count: u64,
+        texts: Vec<String>,
+    }
+
+    impl Stored for Now {
+        const ADDED: &'static [u8] = &[0, 0];
+    }
+
+    #[test]
+    fn rows_of_the_first_layout_are_read() {
+        let name = || "a".to_owned();
+        let before = record::encode(FIRST, &Before { name: name() });
+        let now = |count| Now {
+            name: name(),
+            count,
+            texts: Vec::new(),
+        };
+        assert_eq!(decode(before.expose()), Ok(now(0)));
+        let written = record::encode(layout::<Now>(), &now(7));
+        assert_eq!((written.expose()[0], decode(written.expose())), (SECOND, Ok(now(7))));
+        assert_eq!(decode::<Now>(&[]), Err(DamagedRow));
+        assert_eq!(decode::<Now>(&[3, 1, b'a', 0, 0]), Err(DamagedRow));
+    }
+}

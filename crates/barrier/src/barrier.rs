@@ -103,6 +103,21 @@ impl Barrier {
             .ok()
     }
 
+    /// Seals the state of a login by a browser, which whoever logs in carries, with a key of the current term. It opens in the same place alone.
+    #[must_use]
+    pub fn seal_browser_login(&self, place: &[u8], plaintext: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+        self.seal(&browser_login(place), Kind::BrowserLogin, plaintext, entropy)
+            .1
+            .into()
+    }
+
+    /// Opens what [`Self::seal_browser_login`] sealed for this place with a key of a term that is not retired.
+    #[must_use]
+    pub fn open_browser_login(&self, place: &[u8], sealed: &[u8]) -> Option<SecretBytes> {
+        let sealed = Bytes::copy_from_slice(sealed);
+        self.open(&browser_login(place), Kind::BrowserLogin, &sealed).ok()
+    }
+
     fn current_key(&self, purpose: Purpose) -> &SecretKey {
         let key = self.keyring.data_key(purpose, self.keyring.term());
         key.expect("the keyring holds its current term")
@@ -111,6 +126,11 @@ impl Barrier {
     fn associated_data(&self, row: &[u8], kind: Kind) -> Vec<u8> {
         [&self.storage_id.as_bytes()[..], &[kind as u8], row].concat()
     }
+}
+
+/// No row's key begins so.
+fn browser_login(place: &[u8]) -> Vec<u8> {
+    [b"browser-login/1\0", place].concat()
 }
 
 /// No row's key is empty.
@@ -125,6 +145,28 @@ mod tests {
     /// Every kind there is, so that one that is added is looked at here.
     fn kinds() -> impl Iterator<Item = Kind> {
         (0..=u8::MAX).filter_map(Kind::from_u8)
+    }
+
+    #[test]
+    fn the_state_of_a_login_opens_in_its_place_alone() {
+        let entropy = SimulatedEntropy::new(2);
+        let (id, keys) = (StorageId::make(&entropy), Keyring::make(&entropy));
+        let barrier = Barrier::new(id, keys);
+        let sealed = barrier.seal_browser_login(b"here", b"state", &entropy);
+        let opened = |barrier: &Barrier, place: &[u8], sealed: &[u8]| {
+            let plain = barrier.open_browser_login(place, sealed);
+            plain.map(|plain| plain.expose().to_vec())
+        };
+        assert_eq!(opened(&barrier, b"here", &sealed), Some(b"state".to_vec()));
+        assert_eq!(opened(&barrier, b"there", &sealed), None);
+        assert!(barrier.open_token(&sealed).is_none());
+        let token = barrier.seal_token(b"state", &entropy);
+        assert_eq!(opened(&barrier, b"here", &token), None);
+        let other = Barrier::new(StorageId::make(&entropy), Keyring::make(&entropy));
+        assert_eq!(opened(&other, b"here", &sealed), None);
+        let mut torn = sealed;
+        *torn.last_mut().expect("is not empty") ^= 1;
+        assert_eq!(opened(&barrier, b"here", &torn), None);
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub enum Kind {
     PendingLogin = 48,
     /// A namespace.
     Namespace = 49,
+    /// The state of a login by a browser: sealed and handed out while the login is under way, and a row of its id once it was used.
+    BrowserLogin = 52,
     /// How an auth method is set up.
     MethodConfig = 60,
     /// A role of an auth method that has a row for each.
@@ -99,6 +101,7 @@ impl Kind {
             47 => Self::MfaEnforcement,
             48 => Self::PendingLogin,
             49 => Self::Namespace,
+            52 => Self::BrowserLogin,
             60 => Self::MethodConfig,
             61 => Self::MethodRole,
             _ => return None,
@@ -116,6 +119,8 @@ impl Kind {
             // Values, keys and hashes of passwords, and replies, which can hold a token.
             Self::SecretVersion | Self::StoredReply | Self::JoinToken | Self::ClusterAuthority => false,
             Self::User | Self::Cubbyhole | Self::MfaSecret | Self::PendingLogin | Self::MethodConfig => false,
+            // Each is read once.
+            Self::BrowserLogin => false,
             // Clear, or read by nobody.
             Self::Cluster | Self::Work | Self::KeySeal => false,
             // It is no row.

@@ -14,6 +14,7 @@ mod audit_log;
 mod auth_cache;
 mod authorize;
 mod beside;
+mod browser;
 mod certificates;
 mod checkpoints;
 mod clocks;
@@ -61,7 +62,7 @@ pub use operation::{Contents, ExplainAsk, LogicalAsk, MountChange, NoRoute, Oper
 pub use ops::auth_methods;
 pub use outside::{
     AskDirectory, AskPeer, AskWeb, DirectoryAnswer, DirectoryError, JoinRequest, Outside, OwnRoom, PeerState, SignNode,
-    WebAnswer, WebError, WebRequest, no_directory, no_web,
+    WebAnswer, WebBody, WebCredential, WebError, WebRequest, no_directory, no_web,
 };
 pub use recovered::{Discontinuity, OfflineSeal, Quarantine};
 pub use reply::{Answer, Joined, Reply};

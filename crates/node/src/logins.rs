@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::method::{LoginAsk, Shown, Unwrapping, WrappedAsk};
 use crate::mounts::{AuthCache, Mount};
 use crate::pipeline::{Made, STALE, unrecorded};
-use crate::{Class, Failure, Node, Operation, Reply, Request, dedup, quotas, restored};
+use crate::{Class, Failure, Node, Operation, Reply, Request, browser, dedup, quotas, restored};
 
 /// Hashes of passwords that are computed at once, each of which takes a processor and 19 MiB; and those that wait for it.
 pub(crate) struct Hashing {
@@ -124,6 +124,8 @@ impl Node {
                     None => ldap::Verified::unconfigured(),
                 }))
             }
+            Shown::Begin(_) => self.find_provider(request, ask).await,
+            Shown::Callback(shown) => self.exchange(request, ask, shown).await,
             Shown::Cert(shown) => {
                 let challenge = self.prepare(&request.namespace, ask, |txn, mount| cert::prepare(txn, mount, shown))?;
                 let chain = &request.evidence.certificates;
@@ -135,7 +137,7 @@ impl Node {
     }
 
     /// Looks for what is to be verified. `None` without a mount of the method.
-    fn prepare<T>(
+    pub(crate) fn prepare<T>(
         &self,
         namespace: &NamespacePath,
         ask: &LoginAsk,
@@ -176,6 +178,9 @@ impl Node {
                 result: Err(failure),
                 ..Made::default()
             });
+        }
+        if let Shown::Begin(begin) = &ask.shown {
+            return self.begin(txn, auth, request, (ask, begin), verified, is_known);
         }
         if let Some(made) = self.repeated(txn, request)? {
             return Ok(made);
@@ -280,6 +285,8 @@ pub(crate) enum Verified {
     Password(userpass::Verified),
     /// A token of an issuer.
     Jwt(jwt::Verified),
+    /// Where an issuer lets in people, if that is set up.
+    Provider(Option<jwt::browser::Known<jwt::Provider>>),
     /// A token of a service account.
     Kubernetes(kubernetes::Verified),
     /// A password that a directory knows.
@@ -289,7 +296,7 @@ pub(crate) enum Verified {
 }
 
 /// What became of a login.
-enum LoggedIn {
+pub(crate) enum LoggedIn {
     /// A token was made.
     Done(Box<Reply>),
     /// It was refused. What was counted of it stands; it is on record by itself if `is_counted`.
@@ -317,6 +324,11 @@ fn login(
     match &ask.shown {
         Shown::SecondFactor(codes) => return second_factor(txn, auth, ask, codes),
         Shown::Malformed(why) => return Err(Failure::invalid(why.clone())),
+        Shown::Callback(shown) => {
+            if let Some(refused) = browser::refused_by_issuer(shown) {
+                return Ok(refused);
+            }
+        }
         _ => {}
     }
     let Some(mount) = find(txn, auth, ask.mount.as_str(), ask.kind())? else {
@@ -329,6 +341,9 @@ fn login(
             userpass::login(txn, mount.root, shown, verified, &lockout, client_address)
         }
         (Shown::Jwt(shown), Verified::Jwt(verified)) => jwt::login(txn, mount.root, shown, verified, client_address),
+        (Shown::Callback(shown), Verified::Jwt(verified)) => {
+            jwt::browser::login(txn, mount.root, shown, verified, client_address)
+        }
         (Shown::Kubernetes(shown), Verified::Kubernetes(verified)) => {
             kubernetes::login(txn, mount.root, shown, verified, client_address)
         }

@@ -120,6 +120,10 @@ pub enum Shown {
     SecondFactor(mfa::Validation),
     /// A token of an issuer.
     Jwt(Voucher),
+    /// Nothing yet: where is a browser to be sent?
+    Begin(jwt::browser::Begin),
+    /// What an issuer sent a browser back with.
+    Callback(jwt::browser::Callback),
     /// A token of a service account.
     Kubernetes(Voucher),
     /// A name and a password that a directory knows.
@@ -158,6 +162,8 @@ impl LoginAsk {
             Shown::Userpass(_) => "userpass.login",
             Shown::SecondFactor(_) => "mfa.validate",
             Shown::Jwt(_) => "jwt.login",
+            Shown::Begin(_) => "oidc.auth-url",
+            Shown::Callback(_) => "oidc.login",
             Shown::Kubernetes(_) => "kubernetes.login",
             Shown::Ldap(_) => "ldap.login",
             Shown::Cert(_) => "cert.login",
@@ -170,7 +176,13 @@ impl LoginAsk {
         match self.shown {
             Shown::AppRole(_) | Shown::SecondFactor(_) | Shown::Malformed(_) => false,
             Shown::Userpass(_) | Shown::Jwt(_) | Shown::Kubernetes(_) | Shown::Ldap(_) | Shown::Cert(_) => true,
+            Shown::Begin(_) | Shown::Callback(_) => true,
         }
+    }
+
+    /// Whether it changes anything.
+    pub(crate) const fn is_write(&self) -> bool {
+        !matches!(self.shown, Shown::Begin(_))
     }
 
     /// The role that it names, for limits on it.
@@ -181,6 +193,9 @@ impl LoginAsk {
                 None
             }
             Shown::Jwt(shown) => shown.role_text(),
+            Shown::Begin(shown) => shown.role_text(),
+            // It is sealed into the state.
+            Shown::Callback(_) => None,
             Shown::Kubernetes(shown) => shown.role_text(),
             Shown::Cert(shown) => shown.name_text(),
         }
@@ -192,7 +207,7 @@ impl LoginAsk {
             Shown::AppRole(_) => "invalid role or secret ID",
             Shown::Userpass(_) => "invalid username or password",
             Shown::SecondFactor(_) => "login MFA validation failed",
-            Shown::Jwt(_) => jwt::REFUSED,
+            Shown::Jwt(_) | Shown::Begin(_) | Shown::Callback(_) => jwt::REFUSED,
             Shown::Kubernetes(_) => kubernetes::REFUSED,
             Shown::Ldap(_) => ldap::REFUSED,
             Shown::Cert(_) => cert::REFUSED,
@@ -206,7 +221,7 @@ impl LoginAsk {
             Shown::AppRole(_) => "approle",
             Shown::Userpass(_) => "userpass",
             Shown::SecondFactor(_) | Shown::Malformed(_) => "",
-            Shown::Jwt(_) => "jwt",
+            Shown::Jwt(_) | Shown::Begin(_) | Shown::Callback(_) => "jwt",
             Shown::Kubernetes(_) => "kubernetes",
             Shown::Ldap(_) => "ldap",
             Shown::Cert(_) => "cert",

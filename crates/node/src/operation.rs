@@ -322,7 +322,7 @@ impl Operation {
             Self::Logical(ask) => ask.verb.is_write(),
             Self::Method(ask) => ask.is_write(),
             Self::Wrapped(ask) => !matches!(ask.what, crate::method::Unwrapping::Lookup),
-            Self::Login(_) => true,
+            Self::Login(ask) => ask.is_write(),
             Self::Lease(ask) => ask.is_write(),
             Self::WrapData | Self::Look(_) => false,
             Self::TokenCreate(_)

@@ -53,10 +53,39 @@ pub struct WebRequest {
     pub url: String,
     /// Certificates in PEM, of which one must have signed the service's; nothing for those that the machine trusts.
     pub authority_pem: String,
-    /// The token of who asks, if it takes one.
-    pub bearer: Option<SecretBytes>,
-    /// JSON that is posted; without it, something is fetched.
-    pub body: Option<SecretBytes>,
+    /// Who asks, if it takes that.
+    pub credential: Option<WebCredential>,
+    /// What is posted; without it, something is fetched.
+    pub body: Option<WebBody>,
+}
+
+impl WebRequest {
+    /// Fetches something that everybody may have.
+    #[must_use]
+    pub const fn get(url: String, authority_pem: String) -> Self {
+        Self {
+            url,
+            authority_pem,
+            credential: None,
+            body: None,
+        }
+    }
+}
+
+/// Who asks a service.
+pub enum WebCredential {
+    /// Who has this token.
+    Bearer(SecretBytes),
+    /// A name and a password, with a colon between them (RFC 7617).
+    Basic(SecretBytes),
+}
+
+/// What is posted to a service.
+pub enum WebBody {
+    /// JSON.
+    Json(SecretBytes),
+    /// Pairs, encoded as those of an address.
+    Form(SecretBytes),
 }
 
 /// What a service answered.

@@ -27,10 +27,10 @@ use crate::{
 
 pub(crate) type Waiter = oneshot::Receiver<Result<Placed, ProposeError>>;
 
-/// What planning gave: an answer that waits for its record to be applied.
+/// What planning gave: an answer that waits for its record to be applied, if there is one.
 struct Planned {
     result: Result<Reply, Failure>,
-    waiter: Waiter,
+    waiter: Option<Waiter>,
     effect: Effect,
 }
 
@@ -58,6 +58,12 @@ impl Node {
                     return Err(refusal_of(&request.operation));
                 }
                 planned => planned?,
+            };
+            let Some(waiter) = waiter else {
+                drop(place);
+                self.prove_leadership(leader, request.deadline).await?;
+                let position = Position::default();
+                return result.map(|reply| Answer { reply, position });
             };
             let placed = self.wait(request, waiter).await?;
             let position = Position {
@@ -102,6 +108,13 @@ impl Node {
         if made.result.is_err() {
             txn.abandon();
         }
+        if made.is_only_counted {
+            return Ok(Planned {
+                result: made.result,
+                waiter: None,
+                effect: made.effect,
+            });
+        }
         let record = record::make(
             barrier.keyring().fields(),
             Facts {
@@ -123,7 +136,7 @@ impl Node {
         self.sequencer.ring();
         Ok(Planned {
             result: made.result,
-            waiter,
+            waiter: Some(waiter),
             effect: made.effect,
         })
     }
@@ -446,6 +459,8 @@ pub(crate) struct Made {
     pub(crate) result: Result<Reply, Failure>,
     pub(crate) effect: Effect,
     pub(crate) replayed: bool,
+    /// Whether it has no record of its own, but is one of a number of which there is one.
+    pub(crate) is_only_counted: bool,
 }
 
 impl Default for Made {
@@ -458,6 +473,7 @@ impl Default for Made {
             result: Err(Failure::denied()),
             effect: Effect::None,
             replayed: false,
+            is_only_counted: false,
         }
     }
 }

@@ -94,6 +94,8 @@ pub(crate) fn aggregate(
         decision: Decision::Unauthenticated,
         reason: match operation {
             quotas::EXCEEDED => operation.to_owned(),
+            // Those that were given an address are among them.
+            "oidc.auth-url" => "COUNTED".to_owned(),
             _ => "TOKEN_INVALID".to_owned(),
         },
         deciding_policies: Vec::new(),
@@ -282,6 +284,21 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
                     clear("role", role.as_str().to_owned());
                 }
                 fields.push(("jwt".to_owned(), redact(key, shown.jwt().expose())));
+            }
+            Shown::Begin(shown) => {
+                if let Some(role) = shown.role() {
+                    clear("role", role.as_str().to_owned());
+                }
+                fields.push(("redirect_uri".to_owned(), redact(key, shown.redirect_uri().as_bytes())));
+                fields.push(("client_nonce".to_owned(), redact(key, shown.client_nonce().expose())));
+            }
+            Shown::Callback(shown) => {
+                if let Some(error) = shown.error() {
+                    clear("error", error.to_owned());
+                }
+                fields.push(("state".to_owned(), redact(key, shown.state().expose())));
+                fields.push(("code".to_owned(), redact(key, shown.code().expose())));
+                fields.push(("client_nonce".to_owned(), redact(key, shown.client_nonce().expose())));
             }
             Shown::Cert(shown) => {
                 if let Some(name) = shown.name() {

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aumbry_auth::jwt::{self, AnswerError, KeySet, KeySource, Remote, Token};
+use aumbry_auth::jwt::{self, AnswerError, KeySet, KeySource, Provider, Remote, Token};
 use aumbry_auth::{Voucher, kubernetes, ldap};
 use aumbry_types::SecretBytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::outside::{DirectoryError, WebError, WebRequest};
+use crate::outside::{DirectoryError, WebAnswer, WebBody, WebCredential, WebError, WebRequest};
 use crate::{Class, Failure, Node};
 
 /// What is known of each service that was asked.
@@ -35,6 +35,8 @@ struct Service {
 #[derive(Default)]
 struct Held {
     keys: Option<Arc<KeySet>>,
+    /// Where it lets in people, as it told along with its keys.
+    provider: Option<Provider>,
     /// When the keys were fetched, by the time since boot.
     fetched_ms: u64,
     /// When it was asked last, whatever came of it.
@@ -163,9 +165,9 @@ impl Node {
         };
         let request = WebRequest {
             url: remote.url.clone(),
-            authority_pem: remote.authority_pem,
-            bearer: Some(review.bearer),
-            body: Some(review.body),
+            authority_pem: remote.authority_pem.clone(),
+            credential: Some(WebCredential::Bearer(review.bearer)),
+            body: Some(WebBody::Json(review.body)),
         };
         let answer = tokio::time::timeout_at(deadline, (self.outside.ask_web)(request)).await;
         match answer.unwrap_or(Err(WebError::Late)) {
@@ -174,9 +176,7 @@ impl Node {
                 body: answer.body,
             }))),
             Err(error) => {
-                if service.may_tell(self.clock.boottime_ms()) {
-                    tracing::warn!(service = remote.url, "no token can be reviewed: {error}");
-                }
+                self.tell_of(&remote, format_args!("no token can be reviewed: {error}"));
                 Err(unavailable())
             }
         }
@@ -212,6 +212,58 @@ impl Node {
                 Err(unavailable())
             }
         }
+    }
+
+    /// Where an issuer lets in people.
+    pub(crate) async fn provider_of(&self, remote: &Remote, deadline: Instant) -> Result<Provider, Failure> {
+        // It tells that along with its keys, and is asked as often.
+        let _keys = self.keys_of(remote, None, deadline).await?;
+        let provider = self.service_of(remote).held().provider.clone();
+        provider.ok_or_else(|| {
+            self.tell_of(
+                remote,
+                format_args!(
+                    "the issuer's discovery document names no authorization_endpoint and token_endpoint behind https"
+                ),
+            );
+            unavailable()
+        })
+    }
+
+    /// Posts a form to a service of an issuer.
+    pub(crate) async fn post(
+        &self,
+        remote: &Remote,
+        url: String,
+        form: jwt::browser::Form,
+        deadline: Instant,
+    ) -> Result<WebAnswer, Failure> {
+        let service = self.service_of(remote);
+        let Ok(_waiting) = service.waiting.try_acquire() else {
+            return Err(Failure::overloaded());
+        };
+        let request = WebRequest {
+            url,
+            authority_pem: remote.authority_pem.clone(),
+            credential: form.basic.map(WebCredential::Basic),
+            body: Some(WebBody::Form(form.body)),
+        };
+        let answer = tokio::time::timeout_at(deadline, (self.outside.ask_web)(request)).await;
+        answer.unwrap_or(Err(WebError::Late)).map_err(|error| {
+            self.tell_of(remote, format_args!("no code can be exchanged: {error}"));
+            unavailable()
+        })
+    }
+
+    /// Says in the log what is wrong with a service: now and then, as whoever has no token must not fill it.
+    pub(crate) fn tell_of(&self, remote: &Remote, what: std::fmt::Arguments<'_>) {
+        if self.service_of(remote).may_tell(self.clock.boottime_ms()) {
+            tracing::warn!(service = remote.url, "{what}");
+        }
+    }
+
+    fn service_of(&self, remote: &Remote) -> Arc<Service> {
+        self.vouchers.service(remote, self.clock.boottime_ms())
     }
 
     /// The keys of a service: those that are known, or newer ones than were seen, if the service may be asked for them.
@@ -253,8 +305,9 @@ impl Node {
         service.held().asked_ms = Some(now_ms);
         let fetched = tokio::time::timeout_at(deadline, self.fetch(remote)).await;
         match fetched.unwrap_or(Err(FetchError::Web(WebError::Late))) {
-            Ok(keys) => {
+            Ok((keys, provider)) => {
                 let mut held = service.held();
+                held.provider = provider;
                 held.fetched_ms = now_ms;
                 // The same keys again are no news: what was not verified by them is not verified by them now.
                 match &held.keys {
@@ -273,23 +326,19 @@ impl Node {
         }
     }
 
-    async fn fetch(&self, remote: &Remote) -> Result<KeySet, FetchError> {
+    async fn fetch(&self, remote: &Remote) -> Result<(KeySet, Option<Provider>), FetchError> {
         if !remote.is_issuer {
-            return Ok(KeySet::parse(&self.get(remote, remote.url.clone()).await?)?);
+            return Ok((KeySet::parse(&self.get(remote, remote.url.clone()).await?)?, None));
         }
         let issuer = remote.url.trim_end_matches('/');
         let document = self.get(remote, format!("{issuer}{DISCOVERY}")).await?;
-        let keys = jwt::parse_discovery(&document, issuer)?;
-        Ok(KeySet::parse(&self.get(remote, keys).await?)?)
+        let told = jwt::parse_discovery(&document, issuer)?;
+        let keys = KeySet::parse(&self.get(remote, told.keys).await?)?;
+        Ok((keys, told.provider))
     }
 
     async fn get(&self, remote: &Remote, url: String) -> Result<Vec<u8>, FetchError> {
-        let answer = (self.outside.ask_web)(WebRequest {
-            url,
-            authority_pem: remote.authority_pem.clone(),
-            bearer: None,
-            body: None,
-        });
+        let answer = (self.outside.ask_web)(WebRequest::get(url, remote.authority_pem.clone()));
         let answer = answer.await?;
         match answer.code {
             200 => Ok(answer.body),
@@ -299,7 +348,7 @@ impl Node {
 }
 
 /// Nobody was refused: it is not known whether the token is good.
-fn unavailable() -> Failure {
+pub(crate) fn unavailable() -> Failure {
     let text = "the service that vouches for these logins does not answer as it should; try again later";
     Failure::new(Class::Unavailable, "VOUCHER_UNAVAILABLE", text)
 }

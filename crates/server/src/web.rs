@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aumbry_node::{WebAnswer, WebError, WebRequest};
+use aumbry_node::{WebAnswer, WebBody, WebCredential, WebError, WebRequest};
+use aumbry_types::SecretBytes;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -63,17 +66,25 @@ async fn ask_unbounded(asked: WebRequest) -> Result<WebAnswer, WebError> {
         .header(header::USER_AGENT, "aumbry")
         .header(header::ACCEPT, JSON)
         .header(header::CONNECTION, "close");
-    if let Some(bearer) = asked.bearer {
-        let value = [b"Bearer ", bearer.expose()].concat();
-        let mut value = HeaderValue::from_bytes(&value).map_err(|_| WebError::Address)?;
+    if let Some(credential) = asked.credential {
+        let value = match &credential {
+            WebCredential::Bearer(token) => SecretBytes::new([b"Bearer ", token.expose()].concat()),
+            WebCredential::Basic(pair) => SecretBytes::from(format!("Basic {}", STANDARD.encode(pair.expose()))),
+        };
+        let mut value = HeaderValue::from_bytes(value.expose()).map_err(|_| WebError::Address)?;
         value.set_sensitive(true);
         request = request.header(header::AUTHORIZATION, value);
     }
-    if asked.body.is_some() {
-        request = request.header(header::CONTENT_TYPE, JSON);
-    }
     // The transport does not wipe what it sends.
-    let body = asked.body.map(|body| Bytes::copy_from_slice(body.expose()));
+    let body = match &asked.body {
+        None => None,
+        Some(WebBody::Json(body)) => Some((JSON, body)),
+        Some(WebBody::Form(body)) => Some((FORM, body)),
+    };
+    if let Some((kind, _)) = body {
+        request = request.header(header::CONTENT_TYPE, kind);
+    }
+    let body = body.map(|(_, body)| Bytes::copy_from_slice(body.expose()));
     let request = request
         .body(Full::new(body.unwrap_or_default()))
         .map_err(|_| WebError::Address)?;
@@ -149,6 +160,7 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/ca-bundle.pem",
 ];
 const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
 const HTTPS_PORT: u16 = 443;
 /// An issuer on the other side of the world answers within one; a login waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -15,6 +15,8 @@ pub(super) struct Config {
     pub(super) require_crl: bool,
 }
 
+impl kept::Stored for Config {}
+
 impl kept::Config for Config {
     fn parse(body: &Body, _before: Option<&Self>) -> Result<Self, Error> {
         Ok(Self {

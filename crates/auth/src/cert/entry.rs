@@ -69,6 +69,8 @@ impl Entry {
     }
 }
 
+impl kept::Stored for Entry {}
+
 impl kept::Role for Entry {
     fn new(name: &Name) -> Self {
         Self {

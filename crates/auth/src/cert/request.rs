@@ -77,6 +77,8 @@ pub(super) struct Crl {
     pem: String,
 }
 
+impl kept::Stored for Crl {}
+
 impl Crl {
     /// As webpki takes it.
     pub(super) fn der(&self) -> Option<Vec<u8>> {

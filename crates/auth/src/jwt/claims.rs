@@ -27,10 +27,24 @@ fn text_of(value: &Value) -> Option<String> {
     }
 }
 
+/// For whom a token must be.
+#[derive(Clone, Copy)]
+pub(super) enum Audience<'a> {
+    /// For one of the role's audiences.
+    Bound,
+    /// For this client, which asked for it, and for one of the role's audiences if it has any.
+    Client(&'a String),
+}
+
 /// Compares all that a role demands.
-pub(super) fn check(claims: &Value, role: &Role, now_ms: u64) -> Result<(), Reason> {
+pub(super) fn check(claims: &Value, role: &Role, audience: Audience<'_>, now_ms: u64) -> Result<(), Reason> {
     check_times(claims, role, i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX))?;
-    check_audience(claims, &role.bound_audiences)?;
+    if let Audience::Client(client) = audience {
+        check_audience(claims, std::slice::from_ref(client))?;
+    }
+    if matches!(audience, Audience::Bound) || !role.bound_audiences.is_empty() {
+        check_audience(claims, &role.bound_audiences)?;
+    }
     let subject = claims.get("sub").and_then(Value::as_str);
     if !role.bound_subject.is_empty() && subject != Some(&role.bound_subject) {
         return Err(Reason("subject"));

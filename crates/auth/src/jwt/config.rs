@@ -2,6 +2,7 @@
 
 use aumbry_crypto::jws::Algorithm;
 use aumbry_logical::{Body, Object};
+use aumbry_types::{SecretBytes, exposed};
 use serde::{Deserialize, Serialize};
 
 use super::keys::KeySet;
@@ -19,6 +20,11 @@ pub(super) struct Config {
     pub(super) bound_issuer: String,
     supported_algs: Vec<String>,
     pub(super) default_role: String,
+    /// As whom the issuer knows this mount, for logins by a browser; nothing if there are none.
+    pub(super) client_id: String,
+    /// What proves it to the issuer; nothing for a client that has no secret.
+    #[serde(with = "exposed")]
+    pub(super) client_secret: SecretBytes,
 }
 
 /// Where the keys of an issuer come from.
@@ -59,6 +65,14 @@ impl Config {
         KeySet::of_pem(&self.pubkeys).map(KeySource::Given)
     }
 
+    /// The issuer that sends browsers here, if logins by one are set up.
+    pub(super) fn provider(&self) -> Option<Remote> {
+        match self.source() {
+            Some(KeySource::Remote(remote)) if remote.is_issuer && !self.client_id.is_empty() => Some(remote),
+            _ => None,
+        }
+    }
+
     /// The algorithms that are taken; none named are all.
     pub(super) fn algorithms(&self) -> Vec<Algorithm> {
         self.supported_algs
@@ -76,16 +90,15 @@ impl Config {
     }
 }
 
+impl kept::Stored for Config {
+    // No client id, no secret.
+    const ADDED: &'static [u8] = &[0, 0];
+}
+
 impl kept::Config for Config {
-    fn parse(body: &Body, _before: Option<&Self>) -> Result<Self, Error> {
-        for field in ["oidc_client_id", "oidc_client_secret"] {
-            if body.text(field)?.is_some_and(|text| !text.is_empty()) {
-                return Err(Error::Invalid(
-                    "logins by a browser are not there yet: leave out oidc_client_id and oidc_client_secret",
-                ));
-            }
-        }
-        let config = Self {
+    fn parse(body: &Body, before: Option<&Self>) -> Result<Self, Error> {
+        check_modes(body)?;
+        let mut config = Self {
             jwks_url: fields::url_with_query(body, "jwks_url")?,
             jwks_ca_pem: fields::certificates_pem(body, "jwks_ca_pem")?,
             pubkeys: pem_texts(body, "jwt_validation_pubkeys")?,
@@ -96,7 +109,22 @@ impl kept::Config for Config {
             default_role: fields::text(body, "default_role")?
                 .unwrap_or_default()
                 .to_ascii_lowercase(),
+            client_id: fields::text(body, "oidc_client_id")?.unwrap_or_default(),
+            client_secret: SecretBytes::default(),
         };
+        config.client_secret = match body.secret("oidc_client_secret")? {
+            // Files end in a line feed, which no secret does.
+            Some(given) => SecretBytes::new(given.expose().trim_ascii_end().to_vec()),
+            // It cannot be read, so it cannot be sent again with what is changed beside it. Another issuer never gets it.
+            None => {
+                let is_same = |before: &&Self| {
+                    before.discovery_url == config.discovery_url && before.client_id == config.client_id
+                };
+                let same = before.filter(is_same);
+                same.map(|before| before.client_secret.duplicate()).unwrap_or_default()
+            }
+        };
+        config.check_client()?;
         let sources = [
             !config.jwks_url.is_empty(),
             !config.pubkeys.is_empty(),
@@ -130,11 +158,56 @@ impl kept::Config for Config {
             ("jwks_url", self.jwks_url.clone().into()),
             ("jwt_supported_algs", texts(&self.supported_algs)),
             ("jwt_validation_pubkeys", texts(&self.pubkeys)),
-            ("oidc_client_id", "".into()),
+            ("oidc_client_id", self.client_id.clone().into()),
+            ("oidc_client_secret_set", (!self.client_secret.is_empty()).into()),
             ("oidc_discovery_ca_pem", self.discovery_ca_pem.clone().into()),
             ("oidc_discovery_url", self.discovery_url.clone().into()),
+            ("oidc_response_mode", "".into()),
+            ("oidc_response_types", texts::<String>(&[])),
         ])
     }
+}
+
+impl Config {
+    fn check_client(&self) -> Result<(), Error> {
+        if !self.client_id.is_empty() && self.discovery_url.is_empty() {
+            return Err(Error::Invalid(
+                "oidc_client_id needs oidc_discovery_url: the issuer says there where browsers are sent",
+            ));
+        }
+        if self.client_id.is_empty() && !self.client_secret.is_empty() {
+            return Err(Error::Invalid("oidc_client_secret needs oidc_client_id"));
+        }
+        if self.client_id.len() > CLIENT_ID_BYTES_MAX {
+            return Err(Error::Invalid("oidc_client_id has at most 256 bytes"));
+        }
+        let is_printed = |text: &str| !text.chars().any(char::is_control);
+        if self.client_secret.len() > CLIENT_SECRET_BYTES_MAX
+            || !self.client_secret.expose_str().is_some_and(is_printed)
+        {
+            return Err(Error::Invalid(
+                "oidc_client_secret is a text of at most 1 KiB, without line breaks",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// There is one way in which an issuer answers here: by a code, in the query of an address.
+fn check_modes(body: &Body) -> Result<(), Error> {
+    let mode = body.text("oidc_response_mode")?.unwrap_or_default();
+    if !matches!(mode.as_str(), "" | "query") {
+        return Err(Error::Invalid(
+            "oidc_response_mode can be query alone; form_post is not offered: leave it out",
+        ));
+    }
+    let types = body.texts("oidc_response_types")?.unwrap_or_default();
+    if types.iter().any(|kind| kind != "code") {
+        return Err(Error::Invalid(
+            "oidc_response_types can be code alone: tokens never go by way of a browser; leave it out",
+        ));
+    }
+    Ok(())
 }
 
 /// Keys in PEM: a list, or one text, of which a comma ends each.
@@ -148,5 +221,9 @@ pub(crate) fn pem_texts(body: &Body, field: &'static str) -> Result<Vec<String>,
 
 pub(crate) const NOT_KEYS: &str =
     "keys are at most 16 public keys or certificates in PEM: RSA of 2,048 bits or more, P-256, P-384, P-521 or Ed25519";
+/// It stands in an address that browsers take.
+const CLIENT_ID_BYTES_MAX: usize = 256;
+/// Issuers give some forty.
+const CLIENT_SECRET_BYTES_MAX: usize = 1 << 10;
 /// More are a matter for a set of keys with names.
 const KEYS_MAX: usize = 16;

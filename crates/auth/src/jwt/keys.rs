@@ -109,11 +109,28 @@ impl KeySet {
     }
 }
 
-/// Reads what an issuer tells of itself; gives where its keys are.
+/// What an issuer tells of itself.
+pub struct Discovered {
+    /// Where its keys are.
+    pub keys: String,
+    /// Where it lets in people, if it does.
+    pub provider: Option<Provider>,
+}
+
+/// Where an issuer lets in people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provider {
+    /// Where browsers are sent.
+    pub authorization: String,
+    /// Where codes are exchanged.
+    pub token: String,
+}
+
+/// Reads what an issuer tells of itself.
 ///
 /// # Errors
 /// [`AnswerError`]: an issuer speaks for itself alone.
-pub fn parse_discovery(bytes: &[u8], issuer: &str) -> Result<String, AnswerError> {
+pub fn parse_discovery(bytes: &[u8], issuer: &str) -> Result<Discovered, AnswerError> {
     let body = Body::parse(bytes).map_err(|_| AnswerError::Form)?;
     let field = |name: &str| body.get(name).and_then(Value::as_str).ok_or(AnswerError::Form);
     let keys = field("jwks_uri")?;
@@ -121,7 +138,15 @@ pub fn parse_discovery(bytes: &[u8], issuer: &str) -> Result<String, AnswerError
     if !is_same || !is_url_with_query(keys) {
         return Err(AnswerError::Issuer);
     }
-    Ok(keys.to_owned())
+    let endpoint = |name: &str| {
+        let url = body.get(name).and_then(Value::as_str);
+        url.filter(|url| is_url_with_query(url)).map(str::to_owned)
+    };
+    let provider = endpoint("authorization_endpoint").zip(endpoint("token_endpoint"));
+    Ok(Discovered {
+        keys: keys.to_owned(),
+        provider: provider.map(|(authorization, token)| Provider { authorization, token }),
+    })
 }
 
 /// A key of a set, if it is one that verifies signatures.

@@ -2,16 +2,18 @@
 
 use aumbry_barrier::{DamagedRow, Txn};
 use aumbry_crypto::jws::Algorithm;
-use aumbry_types::{Name, ObjectId};
+use aumbry_types::{Name, ObjectId, SecretBytes};
 use serde_json::Value;
 
+use super::browser::access;
+use super::claims::Audience;
 use super::config::{Config, KeySource};
 use super::keys::KeySet;
-use super::role::Role;
+use super::role::{Role, RoleType};
 use super::{Reason, Token, claims};
 use crate::answer::LoginError;
 use crate::cidr::is_allowed;
-use crate::kept;
+use crate::kept::{self, Found};
 use crate::token::Login;
 use crate::voucher::Voucher;
 
@@ -20,6 +22,8 @@ pub struct Challenge {
     source: KeySource,
     algorithms: Vec<Algorithm>,
     config: [u8; 32],
+    /// What the issuer gave along with the token, which the token may say a hash of.
+    beside: Option<SecretBytes>,
 }
 
 /// What was verified, by the configuration of then.
@@ -35,6 +39,14 @@ impl Verified {
         Self {
             config: None,
             claims: Err(Reason("no configuration")),
+        }
+    }
+
+    /// There was nothing to verify, for this reason.
+    pub(super) const fn refused(reason: Reason) -> Self {
+        Self {
+            config: None,
+            claims: Err(reason),
         }
     }
 }
@@ -54,12 +66,22 @@ impl Challenge {
         keys.verify(token, &self.algorithms)
     }
 
+    /// The same, for a token that was given along with an access token.
+    pub(super) fn beside(mut self, access_token: SecretBytes) -> Self {
+        self.beside = Some(access_token);
+        self
+    }
+
     /// What became of it.
     #[must_use]
     pub fn conclude(self, verified: Result<Token, Reason>) -> Verified {
+        let fits = |token: Token| match &self.beside {
+            Some(access_token) => access::check(&token, access_token).map(|()| token),
+            None => Ok(token),
+        };
         Verified {
             config: Some(self.config),
-            claims: verified.map(Token::into_claims),
+            claims: verified.and_then(fits).map(Token::into_claims),
         }
     }
 }
@@ -69,14 +91,18 @@ impl Challenge {
 /// # Errors
 /// [`DamagedRow`]
 pub fn prepare(txn: &mut Txn<'_>, mount: ObjectId) -> Result<Option<Challenge>, DamagedRow> {
-    let Some(found) = kept::config::<Config>(txn, mount)? else {
-        return Ok(None);
-    };
-    Ok(Some(Challenge {
-        source: found.value.source().ok_or(DamagedRow)?,
-        algorithms: found.value.algorithms(),
-        config: found.digest,
-    }))
+    let config = kept::config::<Config>(txn, mount)?;
+    config.as_ref().map(challenge).transpose()
+}
+
+/// What is to be verified by this configuration.
+pub(super) fn challenge(config: &Found<Config>) -> Result<Challenge, DamagedRow> {
+    Ok(Challenge {
+        source: config.value.source().ok_or(DamagedRow)?,
+        algorithms: config.value.algorithms(),
+        config: config.digest,
+        beside: None,
+    })
 }
 
 /// The last step: the plan.
@@ -90,40 +116,78 @@ pub fn login(
     verified: &Verified,
     client_address: &str,
 ) -> Result<Login, LoginError> {
-    let refused = |Reason(why)| LoginError::Because(why);
     let config = kept::config::<Config>(txn, mount)?;
-    // What was verified by is what stands: the plan depends on this very row from here on.
-    if config.as_ref().map(|found| found.digest) != verified.config {
-        return Err(LoginError::Stale);
-    }
-    let claims = verified.claims.as_ref().map_err(|reason| refused(*reason))?;
-    let config = config.ok_or_else(|| refused(Reason("no configuration")))?.value;
-    if !config.is_issuer(claims.get("iss").and_then(Value::as_str)) {
-        return Err(refused(Reason("issuer")));
-    }
+    let claims = verified.claims_by(config.as_ref())?;
+    let config = config.ok_or(LoginError::Because("no configuration"))?.value;
     let name = match request.role_text().unwrap_or_default() {
         "" => &config.default_role,
         role => role,
     };
-    let name = Name::parse(name).map_err(|_| refused(Reason("role")))?;
-    let found = kept::role::<Role>(txn, mount, &name)?.ok_or_else(|| refused(Reason("role")))?;
-    let role = found.value;
-    claims::check(claims, &role, txn.now().0).map_err(refused)?;
-    let user = claims::user(claims, &role).map_err(refused)?;
-    let groups = claims::groups(claims, &role).map_err(refused)?;
-    let metadata = claims::metadata(claims, &role).map_err(refused)?;
-    if !is_allowed(&role.params.bound_cidrs, client_address) {
-        return Err(refused(Reason("address")));
+    let name = Name::parse(name).map_err(|_| LoginError::Because("role"))?;
+    let role = kept::role::<Role>(txn, mount, &name)?.ok_or(LoginError::Because("role"))?;
+    if role.value.role_type != RoleType::Jwt {
+        return Err(LoginError::Because("role type"));
     }
-    Ok(Login {
-        mount,
-        path: "login".to_owned(),
-        display_name: user.clone(),
-        alias: user,
-        metadata,
-        params: role.params,
-        source: Some(found.id),
-        entity: None,
-        groups,
-    })
+    let shown = Claimed {
+        path: "login",
+        claims,
+        audience: Audience::Bound,
+    };
+    shown.login(txn, mount, role, client_address)
+}
+
+impl Verified {
+    /// What is claimed, if it was verified by the configuration that stands, and is of its issuer.
+    pub(super) fn claims_by(&self, config: Option<&Found<Config>>) -> Result<&Value, LoginError> {
+        // What was verified by is what stands: the plan depends on this very row from here on.
+        if config.map(|found| found.digest) != self.config {
+            return Err(LoginError::Stale);
+        }
+        let claims = self.claims.as_ref().map_err(|Reason(why)| LoginError::Because(why))?;
+        let issuer = claims.get("iss").and_then(Value::as_str);
+        match config {
+            Some(config) if !config.value.is_issuer(issuer) => Err(LoginError::Because("issuer")),
+            _ => Ok(claims),
+        }
+    }
+}
+
+/// What a verified token claims, and where and for whom it came.
+pub(super) struct Claimed<'a> {
+    /// The path of the request below the mount's.
+    pub(super) path: &'static str,
+    pub(super) claims: &'a Value,
+    pub(super) audience: Audience<'a>,
+}
+
+impl Claimed<'_> {
+    /// Who gets in, if it has all that the role demands.
+    pub(super) fn login(
+        &self,
+        txn: &Txn<'_>,
+        mount: ObjectId,
+        role: Found<Role>,
+        client_address: &str,
+    ) -> Result<Login, LoginError> {
+        let refused = |Reason(why)| LoginError::Because(why);
+        let (source, role) = (role.id, role.value);
+        claims::check(self.claims, &role, self.audience, txn.now().0).map_err(refused)?;
+        let user = claims::user(self.claims, &role).map_err(refused)?;
+        let groups = claims::groups(self.claims, &role).map_err(refused)?;
+        let metadata = claims::metadata(self.claims, &role).map_err(refused)?;
+        if !is_allowed(&role.params.bound_cidrs, client_address) {
+            return Err(LoginError::Because("address"));
+        }
+        Ok(Login {
+            mount,
+            path: self.path.to_owned(),
+            display_name: user.clone(),
+            alias: user,
+            metadata,
+            params: role.params,
+            source: Some(source),
+            entity: None,
+            groups,
+        })
+    }
 }

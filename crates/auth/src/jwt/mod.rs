@@ -4,9 +4,11 @@
 //! What it guarantees: nothing of a token is believed before its signature was verified by a key of the configured issuer; the key's type decides how, and
 //! no key, address or algorithm is taken from the token. Times are compared with the time of the log, so that all nodes see one. Whatever is wrong, a
 //! client is told the same; why is on record.
+//! A browser that is sent to the issuer comes back with a code for such a token: see [`browser`].
 //! What it does not do: fetch anything. Whoever calls it brings the keys, and they are verified by outside of any plan; the plan takes part in that only
 //! if the configuration is still the one that was verified by.
 
+pub mod browser;
 mod claims;
 mod config;
 mod keys;
@@ -19,7 +21,7 @@ use aumbry_logical::{Body, Verb};
 use aumbry_types::ObjectId;
 
 pub use config::{KeySource, Remote};
-pub use keys::{AnswerError, KeySet, parse_discovery};
+pub use keys::{AnswerError, Discovered, KeySet, Provider, parse_discovery};
 pub use login::{Challenge, Verified, login, prepare};
 pub use token::Token;
 

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use aumbry_barrier::Txn;
 use aumbry_logical::{Body, FieldError, Object};
-use aumbry_types::Name;
+use aumbry_types::{Name, ObjectId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::browser::redirect;
+use super::config::Config;
 use crate::answer::{Error, object, texts};
 use crate::fields;
 use crate::kept;
@@ -33,6 +36,21 @@ pub(super) struct Role {
     /// For how many seconds after the user proved who it is; 0 is without limit.
     pub(super) max_age_s: u64,
     pub(super) params: TokenParams,
+    /// By which way it lets in.
+    pub(super) role_type: RoleType,
+    /// Where the issuer may send browsers back to.
+    pub(super) allowed_redirect_uris: Vec<String>,
+    /// What the issuer is asked for beside `openid`.
+    pub(super) scopes: Vec<String>,
+}
+
+/// The way of a login. Variants are only ever added at the end: stored records know them by their place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum RoleType {
+    /// A token is shown.
+    Jwt,
+    /// A browser is sent to the issuer.
+    Oidc,
 }
 
 /// How values are compared. Variants are only ever added at the end: stored records know them by their place.
@@ -42,6 +60,11 @@ pub(super) enum ClaimsType {
     String,
     /// `*` stands for any characters.
     Glob,
+}
+
+impl kept::Stored for Role {
+    // Tokens are shown, no browser is sent anywhere.
+    const ADDED: &'static [u8] = &[0, 0, 0];
 }
 
 impl kept::Role for Role {
@@ -61,21 +84,14 @@ impl kept::Role for Role {
             clock_skew_leeway: 0,
             max_age_s: 0,
             params: TokenParams::new(),
+            role_type: RoleType::Jwt,
+            allowed_redirect_uris: Vec::new(),
+            scopes: Vec::new(),
         }
     }
 
     fn merge(&mut self, body: &Body) -> Result<(), Error> {
-        match body.text("role_type")?.as_deref() {
-            Some("jwt") => {}
-            // Left out, it is `oidc` with Vault, whose roles this method does not have.
-            None | Some("") => {}
-            Some("oidc") => {
-                return Err(Error::Invalid(
-                    "logins by a browser are not there yet: role_type must be jwt",
-                ));
-            }
-            Some(_) => return Err(Error::Invalid("role_type must be jwt")),
-        }
+        self.merge_browser(body)?;
         let text = |field, value: &mut String| -> Result<(), Error> {
             if let Some(text) = fields::text(body, field)? {
                 *value = text;
@@ -125,7 +141,9 @@ impl kept::Role for Role {
                 "a user claim must be defined on the role: set user_claim",
             ));
         }
-        let is_bound = !self.bound_audiences.is_empty()
+        // Whom the issuer lets in by a browser has a token for this client alone.
+        let is_bound = self.role_type == RoleType::Oidc
+            || !self.bound_audiences.is_empty()
             || !self.bound_subject.is_empty()
             || !self.bound_claims.is_empty()
             || !self.params.bound_cidrs.is_empty();
@@ -135,6 +153,19 @@ impl kept::Role for Role {
             ));
         }
         Ok(())
+    }
+
+    fn check(&self, txn: &mut Txn<'_>, mount: ObjectId) -> Result<(), Error> {
+        if self.role_type == RoleType::Jwt {
+            return Ok(());
+        }
+        let config = kept::config::<Config>(txn, mount)?;
+        match config.and_then(|config| config.value.provider()) {
+            Some(_) => Ok(()),
+            None => Err(Error::Invalid(
+                "a role of type oidc needs oidc_discovery_url and oidc_client_id in the configuration: write that first",
+            )),
+        }
     }
 
     fn render(&self) -> Object {
@@ -151,6 +182,7 @@ impl kept::Role for Role {
         });
         let mappings = self.claim_mappings.iter();
         let mut data = object([
+            ("allowed_redirect_uris", texts(&self.allowed_redirect_uris)),
             ("bound_audiences", texts(&self.bound_audiences)),
             ("bound_claims", Value::Object(claims.collect())),
             (
@@ -175,12 +207,63 @@ impl kept::Role for Role {
             ("groups_claim", self.groups_claim.clone().into()),
             ("max_age", self.max_age_s.into()),
             ("not_before_leeway", self.not_before_leeway.into()),
-            ("role_type", "jwt".into()),
+            ("oidc_scopes", texts(&self.scopes)),
+            (
+                "role_type",
+                match self.role_type {
+                    RoleType::Jwt => "jwt",
+                    RoleType::Oidc => "oidc",
+                }
+                .into(),
+            ),
             ("user_claim", self.user_claim.clone().into()),
             ("user_claim_json_pointer", self.user_claim_json_pointer.into()),
         ]);
         self.params.render(&mut data);
         data
+    }
+}
+
+impl Role {
+    /// Takes over what is said of logins by a browser.
+    fn merge_browser(&mut self, body: &Body) -> Result<(), Error> {
+        if let Some(uris) = fields::texts(body, "allowed_redirect_uris")? {
+            if !uris.iter().all(|uri| redirect::is_one(uri)) {
+                return Err(Error::Invalid(redirect::NOT_ONE));
+            }
+            // With Vault, a role of which no type is said is for browsers; without such a place to come back to it cannot be.
+            if body.text("role_type")?.is_none_or(|kind| kind.is_empty())
+                && self.user_claim.is_empty()
+                && !uris.is_empty()
+            {
+                self.role_type = RoleType::Oidc;
+            }
+            self.allowed_redirect_uris = uris;
+        }
+        if let Some(scopes) = fields::texts(body, "oidc_scopes")? {
+            let is_scope = |scope: &String| {
+                let is_fine = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+                !scope.is_empty() && scope.len() <= SCOPE_BYTES_MAX && scope.bytes().all(is_fine)
+            };
+            if scopes.len() > SCOPES_MAX || !scopes.iter().all(is_scope) {
+                return Err(Error::Invalid(
+                    "oidc_scopes has at most 16 scopes, each of 1 to 128 bytes without blanks and quotes",
+                ));
+            }
+            self.scopes = scopes;
+        }
+        match body.text("role_type")?.as_deref() {
+            None | Some("") => {}
+            Some("jwt") => self.role_type = RoleType::Jwt,
+            Some("oidc") => self.role_type = RoleType::Oidc,
+            Some(_) => return Err(Error::Invalid("role_type must be jwt or oidc")),
+        }
+        if self.role_type == RoleType::Oidc && self.allowed_redirect_uris.is_empty() {
+            return Err(Error::Invalid(
+                "a role of type oidc needs allowed_redirect_uris: where the issuer sends browsers back to",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -225,3 +308,6 @@ const OLD_NAMES: OldNames = OldNames(&["policies", "ttl", "max_ttl", "period", "
 const MAPPINGS_MAX: usize = 31;
 const CLAIMS_MAX: usize = 32;
 const VALUES_MAX: usize = 64;
+/// They stand in an address that browsers take.
+const SCOPES_MAX: usize = 16;
+const SCOPE_BYTES_MAX: usize = 128;

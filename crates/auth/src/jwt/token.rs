@@ -82,6 +82,11 @@ impl Token {
         &self.signature
     }
 
+    /// One of its claims, for who has verified it.
+    pub(super) fn claim(&self, name: &str) -> Option<&Value> {
+        self.claims.get(name).filter(|value| !value.is_null())
+    }
+
     /// What it claims, once it is verified.
     pub(crate) fn into_claims(self) -> Value {
         self.claims

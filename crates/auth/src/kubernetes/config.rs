@@ -21,6 +21,8 @@ pub(super) struct Config {
     pub(super) issuer: String,
 }
 
+impl kept::Stored for Config {}
+
 impl kept::Config for Config {
     fn parse(body: &Body, before: Option<&Self>) -> Result<Self, Error> {
         let host = fields::url(body, "kubernetes_host")?;

@@ -46,6 +46,8 @@ impl Role {
     }
 }
 
+impl kept::Stored for Role {}
+
 impl kept::Role for Role {
     fn new(name: &Name) -> Self {
         Self {

@@ -147,6 +147,8 @@ impl Config {
     }
 }
 
+impl kept::Stored for Config {}
+
 impl kept::Config for Config {
     /// What the body does not name stays as it is, as Vault has it.
     fn parse(body: &Body, before: Option<&Self>) -> Result<Self, Error> {

@@ -11,6 +11,8 @@ use crate::token::check_policies;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryName(String);
 
+impl crate::kept::Stored for Entry {}
+
 impl EntryName {
     /// Reads one.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {

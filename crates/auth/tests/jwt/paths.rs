@@ -56,8 +56,28 @@ fn a_configuration_has_one_source_of_keys() {
             false,
         );
     }
+    let client = |further: Value| {
+        let mut config = json!({ "oidc_discovery_url": "https://a.example", "oidc_client_id": "x" });
+        for (name, value) in further.as_object().expect("is an object") {
+            config[name] = value.clone();
+        }
+        config
+    };
+    check(client(json!({ "oidc_client_secret": "y" })), true);
     check(
-        json!({ "oidc_discovery_url": "https://a.example", "oidc_client_id": "x", "oidc_client_secret": "y" }),
+        client(json!({ "oidc_response_mode": "query", "oidc_response_types": "code" })),
+        true,
+    );
+    check(client(json!({ "oidc_response_mode": "form_post" })), false);
+    check(client(json!({ "oidc_response_types": "code,id_token" })), false);
+    check(client(json!({ "oidc_client_secret": "a\nb" })), false);
+    check(client(json!({ "oidc_client_id": "x".repeat(300) })), false);
+    check(
+        json!({ "jwks_url": "https://a.example/keys", "oidc_client_id": "x" }),
+        false,
+    );
+    check(
+        json!({ "oidc_discovery_url": "https://a.example", "oidc_client_secret": "y" }),
         false,
     );
     assert_eq!(

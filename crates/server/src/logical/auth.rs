@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aumbry_auth::identity::mfa;
+use aumbry_auth::jwt::browser::{Begin, Callback};
 use aumbry_auth::token::logical::RoleRequest;
 use aumbry_auth::{
     Error, KeptRequest, LoginError, Voucher, approle, canonical, cert, cubbyhole, jwt, kubernetes, ldap, userpass,
@@ -38,7 +39,7 @@ pub(super) async fn resolve(member: &Member, asked: &Asked<'_>) -> Result<Resolv
         "approle" => approle(asked, mount, &below, full),
         "userpass" => userpass(member, asked, mount, &below, full).await,
         "cert" => cert(asked, mount, &below, full),
-        "jwt" | "oidc" => kept(asked, mount, &below, full, &JWT),
+        "jwt" | "oidc" => jwt_or_browser(asked, mount, &below, full),
         "ldap" => directory(asked, mount, (typed, &below), full),
         "kubernetes" => kept(asked, mount, &below, full, &KUBERNETES),
         _ => Err(no_route()),
@@ -72,6 +73,24 @@ const KUBERNETES: Kept = Kept {
     parse: kubernetes::parse,
     method: Method::Kubernetes,
 };
+
+fn jwt_or_browser(asked: &Asked<'_>, mount: MountPath, below: &str, full: String) -> Result<Resolved, Failure> {
+    match (below, asked.verb) {
+        ("oidc/auth_url", Verb::Write) => {
+            let shown = Begin::parse(&asked.body).map(Shown::Begin);
+            let shown = shown.unwrap_or_else(|error| Shown::Malformed(error.to_string()));
+            let path = full;
+            let operation = Operation::Login(LoginAsk { mount, path, shown });
+            Ok(Resolved::new(operation, told))
+        }
+        // A browser's answer is handed on as it came: as a query.
+        ("oidc/callback", Verb::Read | Verb::Write) => {
+            let shown = Callback::parse(&asked.body).map(Shown::Callback);
+            Ok(logged_in(mount, full, shown))
+        }
+        _ => kept(asked, mount, below, full, &JWT),
+    }
+}
 
 fn kept(asked: &Asked<'_>, mount: MountPath, below: &str, full: String, kept: &Kept) -> Result<Resolved, Failure> {
     if below == "login" {
@@ -139,14 +158,18 @@ fn login(
     if asked.verb != Verb::Write {
         return Err(unsupported());
     }
+    Ok(logged_in(mount, path, parse(&asked.body)))
+}
+
+fn logged_in(mount: MountPath, path: String, shown: Result<Shown, LoginError>) -> Resolved {
     // Who may log in holds no token, and is told what is wrong all the same.
-    let shown = parse(&asked.body).unwrap_or_else(|error| Shown::Malformed(error.to_string()));
+    let shown = shown.unwrap_or_else(|error| Shown::Malformed(error.to_string()));
     let operation = Operation::Login(LoginAsk { mount, path, shown });
-    Ok(Resolved::new(operation, |_, reply| match reply {
+    Resolved::new(operation, |_, reply| match reply {
         Reply::NewToken(new) => token::made(&new),
         Reply::LoginWaits(waits) => token::waits(&waits),
         _ => Err(mismatched()),
-    }))
+    })
 }
 
 /// The codes of a login that waits for them.
@@ -183,15 +206,18 @@ pub(super) fn method(asked: &Asked<'_>, path: String, what: Method) -> Resolved 
         asked: what,
         said: said(&asked.body),
     });
-    Resolved::new(operation, |_, reply| {
-        let Reply::Json { data, warnings } = reply else {
-            return Err(mismatched());
-        };
-        Ok(Content {
-            data: (!data.is_empty()).then_some(data),
-            warnings,
-            ..Content::default()
-        })
+    Resolved::new(operation, told)
+}
+
+/// What is told of a method that speaks JSON by itself.
+fn told(_: &Member, reply: Reply) -> Result<Content, Failure> {
+    let Reply::Json { data, warnings } = reply else {
+        return Err(mismatched());
+    };
+    Ok(Content {
+        data: (!data.is_empty()).then_some(data),
+        warnings,
+        ..Content::default()
     })
 }
 
@@ -269,6 +295,7 @@ const CLEAR: &[&str] = &[
     "mount_accessor",
     "to_entity_id",
     "alias_name_source",
+    "allowed_redirect_uris",
     "allowed_common_names",
     "allowed_dns_sans",
     "allowed_email_sans",
@@ -288,6 +315,11 @@ const CLEAR: &[&str] = &[
     "disable_binding",
     "groups_claim",
     "jwks_url",
+    "max_age",
+    "oidc_client_id",
+    "oidc_response_mode",
+    "oidc_response_types",
+    "oidc_scopes",
     "jwt_supported_algs",
     "kubernetes_host",
     "oidc_discovery_url",
@@ -311,7 +343,7 @@ const CLEAR: &[&str] = &[
     "username_as_alias",
 ];
 /// Those that do.
-const HIDDEN: [&str; 17] = [
+const HIDDEN: [&str; 18] = [
     "metadata",
     "meta",
     "password",
@@ -326,6 +358,7 @@ const HIDDEN: [&str; 17] = [
     "display_name",
     "jwt",
     "jwt_validation_pubkeys",
+    "oidc_client_secret",
     "pem_keys",
     "token_reviewer_jwt",
     "url",

@@ -131,7 +131,37 @@ pub(super) const USERPASS: &[Route] = &[
     ),
 ];
 
-/// JWT and OIDC tokens, and Kubernetes.
+/// JWT and OIDC.
+pub(super) const JWT: &[Route] = &[
+    row(
+        "config",
+        &[(Read, ByMount), (Write, ByMount)],
+        "How the method is set up, without its secrets.",
+    ),
+    row("role", &[(List, ByMount)], "The names of the roles."),
+    row(
+        "role/{role_name}",
+        &[(Read, ByMount), (Write, ByMount), (Delete, ByMount)],
+        "A role: whose tokens it takes, and what it gives.",
+    ),
+    row(
+        "login",
+        &[(Write, ByMount)],
+        "Gives a token for one that somebody else vouches for: `role`, `jwt`.",
+    ),
+    row(
+        "oidc/auth_url",
+        &[(Write, ByMount)],
+        "Begins a login by a browser: gives the address to open, for `role`, `redirect_uri`, `client_nonce`.",
+    ),
+    row(
+        "oidc/callback",
+        &[(Read, ByMount), (Write, ByMount)],
+        "Gives a token for what the browser came back with: `state`, `code`, `client_nonce`.",
+    ),
+];
+
+/// Kubernetes.
 pub(super) const KEPT: &[Route] = &[
     row(
         "config",
