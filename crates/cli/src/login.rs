@@ -3,6 +3,8 @@
 //! What it guarantees: no token, password or secret id is taken from the command line; the file with the token is never readable by others, and
 //! appears whole or not at all.
 
+mod browser;
+
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
@@ -12,9 +14,10 @@ use aumbry_client::v1::{self, Verb};
 use aumbry_types::SecretBytes;
 use serde_json::{Map, Value, json};
 
+use self::browser::Browser;
 use crate::answer::Answer;
 use crate::context::{ByPath, Context, ask, read_stdin, set, token_file};
-use crate::failure::{usage, warn};
+use crate::failure::{Failed, usage, warn};
 use crate::fields::{Repeated, object, split};
 use crate::logical::{Field, Wrap};
 use crate::output::document_or_field;
@@ -28,9 +31,11 @@ use crate::token::{TOKEN_AS_ARGUMENT, shown, shown_auth};
   aumbry login --method approle role_id=@role-id <secret-id.txt
   aumbry login --method userpass --path people username=ann password=@password.txt
   aumbry login --method jwt role=ci jwt=@token.jwt
+  aumbry login --method oidc role=staff                  opens a browser, and waits for it
+  aumbry login --method oidc --path corp --no-browser --listen localhost:8251
   aumbry login --no-store --field token --method approle role_id=@role-id secret_id=@secret-id")]
 pub(crate) struct Args {
-    /// token, approle, userpass, or the name of another method
+    /// token, approle, userpass, oidc (by a browser), or the name of another method
     #[arg(long, default_value = "token")]
     method: String,
     /// Where the method is mounted; as its name by default
@@ -39,6 +44,12 @@ pub(crate) struct Args {
     /// Do not keep the token: print it
     #[arg(long)]
     no_store: bool,
+    /// Where a browser comes back to, for oidc; the role must allow http://HOST:PORT/oidc/callback
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8250")]
+    listen: String,
+    /// Open no browser, for oidc: print the address alone
+    #[arg(long)]
+    no_browser: bool,
     #[command(flatten)]
     field: Field,
     #[command(flatten)]
@@ -51,22 +62,30 @@ pub(crate) async fn run(args: &Args, context: &Context) -> Result<()> {
     if args.method == "token" {
         return by_token(args, context).await;
     }
-    let (path, body) = request(args)?;
     let ttl_s = args.wrap.ttl_s()?;
-    let asked = ByPath::new(Verb::Write, path).with(&Value::Object(body)).wrapped(ttl_s);
-    let reply = context
-        .anonymous()?
-        .by_path(asked)
-        .await
-        .map_err(|error| match error.reason() {
-            "NO_HANDLER" | "PERMISSION_DENIED" => error.saying(NO_METHOD),
-            _ => error,
-        })?;
+    let reply = match by_browser(args)? {
+        Some(role) => {
+            let browser = Browser {
+                mount: mount(args),
+                role: &role,
+                listen: &args.listen,
+                opens: !args.no_browser,
+                ttl_s,
+            };
+            browser.log_in(context).await?
+        }
+        None => {
+            let (path, body) = request(args)?;
+            let asked = ByPath::new(Verb::Write, path).with(&Value::Object(body)).wrapped(ttl_s);
+            context.anonymous()?.by_path(asked).await.map_err(no_method)?
+        }
+    };
     let answer = Answer::of(reply)?;
     let format = context.format();
     let field = args.field.field.as_deref();
-    let Some(token) = answer.auth["client_token"].as_str() else {
-        // It was wrapped: whoever opens it has the token.
+    let token = answer.auth["client_token"].as_str();
+    let Some(token) = token.filter(|token| !token.is_empty()) else {
+        // It was wrapped, and whoever opens it has the token; or it waits for a second factor.
         return answer.show(format, field);
     };
     let mut told = shown_auth(&answer.auth);
@@ -100,10 +119,38 @@ async fn by_token(args: &Args, context: &Context) -> Result<()> {
     document_or_field(context.format(), args.field.field.as_deref(), &told)
 }
 
+fn no_method(error: Failed) -> Failed {
+    match error.reason() {
+        "NO_HANDLER" | "PERMISSION_DENIED" => error.saying(NO_METHOD),
+        _ => error,
+    }
+}
+
+fn mount(args: &Args) -> &str {
+    let mount = args.path.as_deref().unwrap_or(&args.method).trim_matches('/');
+    mount.strip_prefix("auth/").unwrap_or(mount)
+}
+
+/// The role of a login by a browser, if it is one: who has a token of the issuer already shows that.
+fn by_browser(args: &Args) -> Result<Option<String>> {
+    let mut role = String::new();
+    for field in args.fields.iter().filter(|_| args.method == "oidc") {
+        match split(field)? {
+            ("jwt", _) => return Ok(None),
+            ("role", value) => value.clone_into(&mut role),
+            (key, _) => {
+                return Err(usage(format!(
+                    "--method oidc takes role=NAME, or role=NAME and jwt=@file, and not {key}"
+                )));
+            }
+        }
+    }
+    Ok((args.method == "oidc").then_some(role))
+}
+
 /// Where the method takes its evidence, and what it is shown. What is missing and secret is asked for.
 fn request(args: &Args) -> Result<(String, Map<String, Value>)> {
-    let mount = args.path.as_deref().unwrap_or(&args.method).trim_matches('/');
-    let mount = mount.strip_prefix("auth/").unwrap_or(mount);
+    let mount = mount(args);
     for field in &args.fields {
         let (key, value) = split(field)?;
         if SECRET.contains(&key) && value != "-" && !value.starts_with('@') {
@@ -200,14 +247,20 @@ mod tests {
     use super::*;
 
     fn check(method: &str, path: Option<&str>, fields: &[&str]) -> Result<(String, Map<String, Value>)> {
-        request(&Args {
+        request(&args(method, path, fields))
+    }
+
+    fn args(method: &str, path: Option<&str>, fields: &[&str]) -> Args {
+        Args {
             method: method.to_owned(),
             path: path.map(str::to_owned),
+            listen: String::new(),
+            no_browser: false,
             no_store: false,
             field: Field { field: None },
             wrap: Wrap::none(),
             fields: fields.iter().map(|field| (*field).to_owned()).collect(),
-        })
+        }
     }
 
     #[test]
@@ -218,6 +271,19 @@ mod tests {
         assert_eq!(path, "auth/apps/login");
         let (path, body) = check("jwt", None, &["role=ci", "jwt=@/dev/null"]).unwrap();
         assert_eq!((path.as_str(), &body["role"]), ("auth/jwt/login", &json!("ci")));
+    }
+
+    #[test]
+    fn a_browser_is_for_those_who_have_no_token() {
+        let way = |method: &str, fields: &[&str]| {
+            let args = args(method, None, fields);
+            by_browser(&args).map_err(|error| crate::failure::exit_code(&error))
+        };
+        assert_eq!(way("oidc", &[]), Ok(Some(String::new())));
+        assert_eq!(way("oidc", &["role=staff"]), Ok(Some("staff".to_owned())));
+        assert_eq!(way("oidc", &["role=staff", "jwt=@token"]), Ok(None));
+        assert_eq!(way("oidc", &["password=x"]), Err(2));
+        assert_eq!(way("jwt", &["role=staff"]), Ok(None));
     }
 
     #[test]
