@@ -20,8 +20,12 @@ pub struct WebAsked {
     pub line: String,
     /// The token in its head, if there is one.
     pub bearer: String,
+    /// The whole of what says who asks.
+    pub credential: String,
     /// The body, if it is JSON.
     pub body: Value,
+    /// The body as it was sent.
+    pub text: String,
 }
 
 /// What the service does.
@@ -110,7 +114,9 @@ async fn serve(acceptor: TlsAcceptor, tcp: TcpStream, does: &Mutex<Behaviour>, c
     let asked = WebAsked {
         line: line.trim_end_matches(" HTTP/1.1").to_owned(),
         bearer: header("authorization").trim_start_matches("Bearer ").to_owned(),
+        credential: header("authorization"),
         body: serde_json::from_slice(&body).unwrap_or_default(),
+        text: String::from_utf8(body).unwrap_or_default(),
     };
     counts.fetch_add(1, Ordering::SeqCst);
     let reply = does.lock().unwrap_or_else(PoisonError::into_inner)(&asked);

@@ -1,8 +1,13 @@
 //! The program's commands, as people and scripts use them, against a real node.
 
+mod browser;
 mod leases;
 mod namespaces;
 mod pages;
+#[path = "../http/provider.rs"]
+mod provider;
+#[path = "../../../crates/auth/tests/jwt/signer.rs"]
+mod signer;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;

@@ -13,7 +13,9 @@ mod manual;
 mod mfa;
 mod mounts;
 mod namespaces;
+mod oidc;
 mod parity;
+mod provider;
 mod quotas;
 mod rules;
 #[path = "../../../crates/auth/tests/jwt/signer.rs"]

@@ -213,6 +213,8 @@ fn path_twins() -> Vec<Twin> {
         "jwt.write": "POST" "auth/jwt/role/r" json!({"user_claim": "sub", "bound_audiences": "a", "bound_subject": "b", "role_type": "jwt"});
         "jwt.read": "LIST" "auth/jwt/role" Value::Null;
         "jwt.login of nobody": "POST" "auth/jwt/login" json!({"role": "r", "jwt": "x"});
+        "oidc.auth-url of nobody": "POST" "auth/jwt/oidc/auth_url" json!({"role": "r", "redirect_uri": "https://a.example"});
+        "oidc.login of nobody": "POST" "auth/jwt/oidc/callback" json!({"state": "x", "code": "y"});
         "kubernetes.write of nothing": "DELETE" "auth/kubernetes/role/none" Value::Null;
         "kubernetes.read": "LIST" "auth/kubernetes/role" Value::Null;
         "kubernetes.login of nobody": "POST" "auth/kubernetes/login" json!({"role": "r", "jwt": "x"});
@@ -230,7 +232,7 @@ fn twins() -> Vec<Twin> {
     let mut twins = typed_twins();
     twins.append(&mut path_twins());
     for twin in &mut twins {
-        if twin.name.starts_with("mfa.validate") || twin.name.ends_with(".login of nobody") {
+        if twin.name.starts_with("mfa.validate") || twin.name.ends_with(" of nobody") {
             twin.callers = Callers::Two;
         }
     }
