@@ -1,5 +1,7 @@
 //! `aumbry lease`: what lives for a time. Until there are engines with credentials, these are the tokens of logins.
 
+use std::io::Write as _;
+
 use anyhow::Result;
 use aumbry_client::v1::Verb;
 use aumbry_types::parse_duration;
@@ -114,7 +116,9 @@ async fn revoke_all(client: &Caller, prefix: &str) -> Result<()> {
         match client.by_path(ByPath::new(Verb::Write, path.as_str())).await {
             Ok(_) => break,
             Err(error) if error.reason() == "MORE_LEASES" => {
-                eprintln!("revoking what begins with {prefix}: {round} requests so far; what was ended stays ended");
+                let text =
+                    format!("revoking what begins with {prefix}: {round} requests so far; what was ended stays ended");
+                let _ = writeln!(std::io::stderr(), "{text}");
             }
             Err(error) => return Err(error.into()),
         }

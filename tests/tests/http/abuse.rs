@@ -266,11 +266,8 @@ async fn every_path_is_guarded() -> Result<()> {
     let plain = json!({ "type": "kv", "options": { "version": "1" } });
     done(&root, "POST", "sys/mounts/kv", plain).await?;
     for (path, item) in &paths {
-        if item["x-vault-unauthenticated"] == true
-            || path.ends_with("_mount_path}/login")
-            || path.ends_with("/login/{username}")
-            || path == "/sys/mfa/validate"
-        {
+        let is_login = LOGINS.iter().any(|end| path.ends_with(end));
+        if item["x-vault-unauthenticated"] == true || is_login {
             open.push(path.as_str());
             continue;
         }
@@ -336,14 +333,26 @@ const OWN: [&str; 4] = [
     "GET sys/internal/ui/mounts",
     "GET sys/internal/ui/resultant-acl",
 ];
+/// How the paths end that take something else than a token.
+const LOGINS: [&str; 5] = [
+    "_mount_path}/login",
+    "/login/{username}",
+    "/oidc/auth_url",
+    "/oidc/callback",
+    "/sys/mfa/validate",
+];
 /// What takes no token.
-const OPEN: [&str; 17] = [
+const OPEN: [&str; 21] = [
     "/auth/{approle_mount_path}/login",
     "/auth/{cert_mount_path}/login",
     "/auth/{jwt_mount_path}/login",
+    "/auth/{jwt_mount_path}/oidc/auth_url",
+    "/auth/{jwt_mount_path}/oidc/callback",
     "/auth/{kubernetes_mount_path}/login",
     "/auth/{ldap_mount_path}/login/{username}",
     "/auth/{oidc_mount_path}/login",
+    "/auth/{oidc_mount_path}/oidc/auth_url",
+    "/auth/{oidc_mount_path}/oidc/callback",
     "/auth/{userpass_mount_path}/login/{username}",
     "/sys/generate-root/attempt",
     "/sys/health",
