@@ -155,6 +155,12 @@ impl LoginAsk {
         Ok(Self { mount, path, shown })
     }
 
+    /// Whether nothing is stored for it whatever comes of it.
+    #[must_use]
+    pub const fn stores_nothing(&self) -> bool {
+        matches!(self.shown, Shown::Begin(_))
+    }
+
     /// Its name in audit records.
     pub(crate) const fn name(&self) -> &'static str {
         match self.shown {

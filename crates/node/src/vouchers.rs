@@ -303,7 +303,9 @@ impl Node {
             return old();
         }
         service.held().asked_ms = Some(now_ms);
-        let fetched = tokio::time::timeout_at(deadline, self.fetch(remote)).await;
+        // Those who wait behind this one must not pay for its haste: it is fetched for all of them.
+        let until = deadline.max(Instant::now() + FETCH_TIMEOUT);
+        let fetched = tokio::time::timeout_at(until, self.fetch(remote)).await;
         match fetched.unwrap_or(Err(FetchError::Web(WebError::Late))) {
             Ok((keys, provider)) => {
                 let mut held = service.held();
@@ -363,6 +365,8 @@ const WAITING_MAX: usize = 64;
 const FRESH_MS: u64 = 5 * 60 * 1_000;
 /// As that, if the issuer is away.
 const USABLE_MS: u64 = 60 * 60 * 1_000;
+/// As long as one question may take.
+const FETCH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 /// Who shows unknown keys makes no issuer be asked more often; a new key is known after this.
 const PAUSE_MS: u64 = 5_000;
 

@@ -311,6 +311,13 @@ async fn serve_leading(member: &Member, request: &Request) -> Result<v1::Answer,
         render,
         is_absence_done,
     } = logical::resolve(member, request, &namespace, &path, ask).await?;
+    // To wrap is to store: whoever has no token stores nothing before a login is done.
+    let is_stateless = matches!(&operation, Operation::Login(login) if login.stores_nothing());
+    if is_stateless && ask.sent.wrap_ttl_s > 0 {
+        return Err(Failure::invalid(
+            "the answer holds no secret, and is not wrapped: ask without a wrapping time",
+        ));
+    }
     let resolved = request.resolved(namespace, operation);
     let (content, position) = match member.node.serve(&resolved).await {
         Ok(Answer { reply, position }) => {

@@ -1,6 +1,6 @@
 //! What a token has to do with the certificate that it was given for.
 
-use aumbry_barrier::{DamagedRow, Txn};
+use aumbry_barrier::Txn;
 use aumbry_types::hex;
 
 use super::config::Config;
@@ -25,7 +25,13 @@ pub fn check_renewal(
     if config.is_some_and(|config| config.value.disable_binding) {
         return Ok(());
     }
-    let said = |name: &str| login_of.metadata.get(name).ok_or(DamagedRow);
+    // A login of before there was any binding says nothing of its certificate.
+    let said = |name: &str| {
+        login_of
+            .metadata
+            .get(name)
+            .ok_or(LoginError::Because("no certificate on record"))
+    };
     let leaf = chain.first().ok_or(LoginError::Because("no certificate"))?;
     if *said(FINGERPRINT)? != fingerprint(leaf) {
         return Err(LoginError::Because("another certificate"));

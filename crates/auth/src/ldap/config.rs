@@ -96,6 +96,12 @@ impl Config {
         !self.bind_dn.is_empty() && !self.bind_password.is_empty()
     }
 
+    /// Whether a password may be sent as it is. What listens on a port of this machine may be no directory, and take lines for commands.
+    pub(super) fn may_carry(&self, password: &SecretBytes) -> bool {
+        let is_tls = self.starttls || self.places().iter().all(|place| place.is_tls);
+        is_tls || !password.expose().iter().any(u8::is_ascii_control)
+    }
+
     fn check(&self) -> Result<(), Error> {
         let places = self.places();
         if places.is_empty() {
@@ -123,6 +129,9 @@ impl Config {
             return Err(Error::Invalid(
                 "binddn needs bindpass: without one, directories take it for nobody. It is forgotten when url changes; send it again",
             ));
+        }
+        if !self.may_carry(&self.bind_password) {
+            return Err(Error::Invalid("without TLS, bindpass has no control characters"));
         }
         if self.bind_dn.is_empty() && !self.bind_password.is_empty() {
             return Err(Error::Invalid("bindpass needs binddn, whose it is"));

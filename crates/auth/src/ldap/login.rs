@@ -109,7 +109,7 @@ pub fn prepare(txn: &mut Txn<'_>, mount: ObjectId, request: &LoginRequest) -> Re
 
 fn question(config: &Config, request: &LoginRequest) -> Result<Question, &'static str> {
     let username = request.name(config).ok_or("no name")?;
-    if !request.is_password() {
+    if !request.is_password() || !config.may_carry(&request.password) {
         return Err("no password");
     }
     let search = |filter: String| Search {
@@ -213,8 +213,9 @@ pub fn login(
         mount,
         path: format!("login/{username}"),
         alias: alias.clone(),
-        display_name: alias,
-        metadata: [("username".to_owned(), username)].into(),
+        display_name: alias.clone(),
+        // As the alias: policies are written with it.
+        metadata: [("username".to_owned(), alias)].into(),
         params,
         source: Some(source),
         entity: None,
@@ -317,6 +318,9 @@ mod tests {
         ] {
             assert_eq!(asked(&json!({}), name, password), Err(why), "{name:?} {password:?}");
         }
+        let plain = json!({ "url": "ldap://127.0.0.1" });
+        assert_eq!(asked(&plain, "a", "p\r\nx"), Err("no password"));
+        assert!(asked(&json!({}), "a", "p\r\nx").is_ok(), "behind TLS it is a password");
         let long = "p".repeat(1_025);
         assert_eq!(asked(&json!({}), "a", &long), Err("no password"));
     }

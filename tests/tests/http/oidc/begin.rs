@@ -56,6 +56,22 @@ async fn a_beginning_tells_and_leaves_nothing() -> Result<()> {
         answer.code == 400 && answer.body.contains("redirect_uri is required"),
         "{answer:?}"
     );
+    // To wrap the answer would be to store it.
+    for role in ["staff", "nobody"] {
+        let body = json!({ "role": role, "redirect_uri": BACK });
+        let wrapping = [("X-Vault-Wrap-TTL", "1h")];
+        let answer = scene.nodes[0]
+            .ask_with("POST", "auth/oidc/oidc/auth_url", &wrapping, &body)
+            .await?;
+        ensure!(answer.code == 400 && answer.body.contains("not wrapped"), "{answer:?}");
+    }
+    let recorded = records(&scene.cluster.client()?).await?;
+    ensure!(
+        recorded
+            .iter()
+            .all(|record| record.text("operation") != "wrapping.made"),
+        "something was wrapped"
+    );
     // Many more leave a few entries: there is one now and then, that proves who leads.
     let client = scene.cluster.client()?;
     let status = async || client.call(v1::StatusRequest::default()).await;
