@@ -29,7 +29,8 @@ fn install(missing: fn() -> Vec<&'static str>) -> Result<(), String> {
         return Ok(());
     }
     let install = format!(
-        "apt-get update && apt-get install --yes --no-install-recommends {}",
+        "{}apt-get update && apt-get install --yes --no-install-recommends {}",
+        if packages.contains(&"slapd") { NO_DIRECTORY } else { "" },
         packages.join(" ")
     );
     let Some(prefix) = privilege() else {
@@ -149,6 +150,8 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
         .is_ok_and(|status| status.success())
 }
 
+/// The package sets up a directory for the whole network and starts it, unless it is told to set up none. Tests start their own.
+const NO_DIRECTORY: &str = "echo \"slapd slapd/no_configuration boolean true\" | debconf-set-selections && ";
 /// Programs and their packages: namespaces and the nodes in them, signals, disks of their own, clocks that are wrong, the certificates of the
 /// README, and the questions of the runbooks. What the C compiler brings is above.
 const TEST_PROGRAMS: [(&str, &str); 12] = [
