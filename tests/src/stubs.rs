@@ -118,10 +118,14 @@ async fn serve(acceptor: TlsAcceptor, tcp: TcpStream, asked: &Asked, gate: &Gate
         let length = header("Content-Length:").map_or(Ok(0), str::parse)?;
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await?;
-        if length > 0 {
-            serde_json::from_slice::<serde_json::Value>(&body)?;
-        }
-        let token = header("X-Vault-Token:").unwrap_or_default();
+        let body: serde_json::Value = match length {
+            0 => serde_json::Value::Null,
+            _ => serde_json::from_slice(&body)?,
+        };
+        // Who logs in has no token, but a secret id.
+        let token = header("X-Vault-Token:")
+            .or(body["secret_id"].as_str())
+            .unwrap_or_default();
         let line = head.lines().next().context("there is a first line")?;
         let line = line.trim_end_matches(" HTTP/1.1");
         asked.count(format!("{line} {token}"));

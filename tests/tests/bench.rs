@@ -1,5 +1,6 @@
 //! `aumbry bench`: what it tells is what happened.
 
+use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
@@ -134,6 +135,28 @@ fn only_what_a_standstill_breaks(found: &Value, in_flight: u64) -> Result<()> {
     Ok(())
 }
 
+/// A file with a role that logs in, and its secret id.
+fn approle(cluster: &Cluster) -> Result<PathBuf> {
+    let asked = |line: &str| -> Result<String> {
+        let output = cluster.cli(&line.split_ascii_whitespace().collect::<Vec<_>>(), "")?;
+        ensure!(
+            output.status.success(),
+            "{line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    asked("auth enable approle")?;
+    asked("write auth/approle/role/bench token_ttl=10m")?;
+    let role = serde_json::json!({
+        "role_id": asked("read --field role_id auth/approle/role/bench/role-id")?,
+        "secret_id": asked("write -f --field secret_id auth/approle/role/bench/secret-id")?,
+    });
+    let file = cluster.everything().join("role.json");
+    std::fs::write(&file, role.to_string())?;
+    Ok(file)
+}
+
 /// Every mix is answered without a failure.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mix_is_answered() -> Result<()> {
@@ -144,17 +167,18 @@ async fn every_mix_is_answered() -> Result<()> {
             .success(),
         "writing the keys"
     );
+    let role = format!("--approle-file {}", approle(&cluster)?.display());
     for (mix, operation) in [
         ("read", "kv.get"),
         ("write", "kv.put"),
         ("list", "kv.list"),
         ("token", "token.create"),
-        ("login", "token.lookup"),
+        ("login", "approle.login"),
         ("mixed", "kv.put"),
     ] {
         for more in ["--channel sdk", "--channel http2 --no-idempotency-keys"] {
             let before = served(&cluster.nodes(), operation, "ok").await?;
-            let line = format!("--mix {mix} --keys 100 --value-size 65536 --concurrency 4 --duration 1s {more}");
+            let line = format!("--mix {mix} --keys 100 --value-size 65536 --concurrency 4 --duration 1s {more} {role}");
             let found = report(&bench(&cluster, &line)?)?;
             ensure!(number(&found, "requests")? > 0.0, "{found}");
             only_what_a_standstill_breaks(&found, 4)?;
@@ -232,6 +256,7 @@ async fn failures_are_told_by_kind() -> Result<()> {
         "--path secret",
         "--connections 65",
         "--target etcd --mix token",
+        "--mix login",
         "--target vault --connections 2",
         "--target vault --address http://192.0.2.1:8200",
     ] {
@@ -276,8 +301,8 @@ async fn an_open_loop_keeps_its_rate() -> Result<()> {
 
 struct Vault {
     stub: VaultStub,
-    ca: std::path::PathBuf,
-    _directory: tempfile::TempDir,
+    ca: PathBuf,
+    directory: tempfile::TempDir,
 }
 
 impl Vault {
@@ -288,7 +313,7 @@ impl Vault {
         Ok(Self {
             stub: VaultStub::start(&authority, stall).await?,
             ca,
-            _directory: directory,
+            directory,
         })
     }
 
@@ -320,19 +345,19 @@ fn count(asked: &Asked, begin: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn vault_is_asked_in_its_own_way() -> Result<()> {
     let vault = Vault::start(Stall::Never).await?;
+    let role = vault.directory.path().join("role.json");
+    std::fs::write(&role, r#"{"role_id":"ci","secret_id":"good"}"#)?;
+    let role = role.display();
     for (mix, begin) in [
         ("read", "GET /v1/secret/data/bench/k00000"),
         ("write", "POST /v1/secret/data/bench/k00000"),
         ("list", "GET /v1/secret/metadata/bench?list=true good"),
         ("token", "POST /v1/auth/token/create good"),
-        ("login", "GET /v1/auth/token/lookup-self good"),
+        ("login", "POST /v1/auth/approle/login good"),
     ] {
         let before = count(&vault.stub.asked, begin);
-        let found = report(
-            &vault
-                .bench("good", &format!("--mix {mix} --keys 20 --concurrency 3 --duration 1s"))
-                .await?,
-        )?;
+        let more = format!("--mix {mix} --keys 20 --concurrency 3 --duration 1s --approle-file {role}");
+        let found = report(&vault.bench("good", &more).await?)?;
         let asked = count(&vault.stub.asked, begin) - before;
         ensure!(
             found["answered_total"] == asked && asked > 0 && found["error_count"] == 0,

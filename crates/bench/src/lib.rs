@@ -31,6 +31,6 @@ mod target;
 mod template;
 
 pub use error::Error;
-pub use plan::{Channel, Idempotency, Loop, Mix, Plan, Target};
+pub use plan::{Channel, Idempotency, Loop, Mix, Plan, Role, Target};
 pub use report::Report;
 pub use run::{Progress, run};

@@ -1,7 +1,9 @@
 //! What a run is to do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use aumbry_types::SecretBytes;
 use clap::ValueEnum;
 
 use crate::Error;
@@ -19,7 +21,7 @@ pub enum Mix {
     List,
     /// Create a token that lives for ten minutes
     Token,
-    /// Log in; there is no `AppRole` yet, so this looks the own token up
+    /// Log in with the role and secret id of --approle-file; each makes a token
     Login,
 }
 
@@ -64,6 +66,25 @@ pub enum Idempotency {
     Plain,
 }
 
+/// A role to log in with. Its ids are never shown.
+#[derive(Clone)]
+pub struct Role {
+    /// Where the method is mounted, without `auth/`.
+    pub mount: String,
+    /// The id of the role.
+    pub role_id: String,
+    /// The secret id, which must be good for as many logins as the run makes.
+    pub secret_id: Arc<SecretBytes>,
+}
+
+impl core::fmt::Debug for Role {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Role")
+            .field("mount", &self.mount)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a run is to do.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -97,6 +118,8 @@ pub struct Plan {
     pub value_size: usize,
     /// Whether writes have idempotency keys.
     pub idempotency: Idempotency,
+    /// Who logs in, for [`Mix::Login`].
+    pub role: Option<Role>,
     /// The processes whose work is counted.
     pub pids: Vec<u32>,
     /// Where the nodes' metrics are.
@@ -140,6 +163,21 @@ impl Plan {
         if self.target == Target::Etcd && matches!(self.mix, Mix::Token | Mix::Login) {
             return wrong("etcd has no tokens of this kind: choose --mix read, write, mixed or list".to_owned());
         }
+        if self.mix == Mix::Login && self.role.is_none() {
+            return wrong(
+                "--mix login takes --approle-file: a file with {\"role_id\": \"..\", \"secret_id\": \"..\"}".to_owned(),
+            );
+        }
+        if let Some(role) = &self.role
+            && ![role.mount.as_bytes(), role.role_id.as_bytes(), role.secret_id.expose()]
+                .iter()
+                .all(|part| is_plain(part))
+        {
+            return wrong(
+                "mount, role_id and secret_id of --approle-file are of letters, digits, '-', '_', '.' and '/'"
+                    .to_owned(),
+            );
+        }
         if self.addresses.is_empty() {
             return wrong("name the servers with --address".to_owned());
         }
@@ -167,6 +205,12 @@ impl Plan {
         };
         self.connections.unwrap_or_else(|| self.concurrency.min(most))
     }
+}
+
+/// Whether a text needs no escape, in JSON and in a path.
+fn is_plain(text: &[u8]) -> bool {
+    let is_of_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
+    (1..=PATH_MAX).contains(&text.len()) && text.iter().all(is_of_name)
 }
 
 /// Each holds a task and a request in memory.

@@ -153,9 +153,6 @@ impl Report {
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.costs.notes.clone();
-        if self.plan.mix == Mix::Login {
-            notes.push("login is a look-up of the own token: AppRole does not exist yet".to_owned());
-        }
         if !self.errors_outside.is_empty() {
             notes.push(format!(
                 "requests outside the window failed too, in the warm-up or after it: {}",

@@ -1,12 +1,14 @@
 //! `aumbry bench`: a load generator.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use aumbry_bench::{Channel, Error, Idempotency, Loop, Mix, Plan, Progress, Report, Target, run as run_plan};
+use aumbry_bench::{Channel, Error, Idempotency, Loop, Mix, Plan, Progress, Report, Role, Target, run as run_plan};
 use aumbry_types::{SecretBytes, parse_duration};
 use clap::Args;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::context::{Context, file_token, kept_token};
@@ -65,6 +67,9 @@ pub(crate) struct Bench {
     /// A file with the token, instead of AUMBRY_TOKEN
     #[arg(long)]
     token_file: Option<PathBuf>,
+    /// For --mix login: a JSON file with role_id, secret_id and, if it is not approle, mount
+    #[arg(long)]
+    approle_file: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Bench, context: &Context) -> Result<()> {
@@ -115,9 +120,31 @@ fn plan(args: Bench, context: &Context) -> Result<Plan> {
         } else {
             Idempotency::Keyed
         },
+        role: args.approle_file.as_deref().map(role).transpose()?,
         pids: args.pids,
         metrics: args.metrics,
     })
+}
+
+/// Reads who logs in.
+fn role(file: &Path) -> Result<Role> {
+    let bytes = file_token(file)?;
+    // What stands in the file is never told.
+    let wrong =
+        || usage("--approle-file is JSON: {\"role_id\": \"..\", \"secret_id\": \"..\", \"mount\": \"approle\"}");
+    let found: ApproleFile = serde_json::from_slice(bytes.expose()).map_err(|_| wrong())?;
+    Ok(Role {
+        mount: found.mount.unwrap_or_else(|| "approle".to_owned()),
+        role_id: found.role_id,
+        secret_id: Arc::new(SecretBytes::from(found.secret_id)),
+    })
+}
+
+#[derive(Deserialize)]
+struct ApproleFile {
+    mount: Option<String>,
+    role_id: String,
+    secret_id: String,
 }
 
 /// The token to show. Another store than Aumbry is never shown the one that `aumbry login` kept, and etcd, which takes requests without
@@ -214,7 +241,7 @@ const METHOD: &str = "Method:
   Costs are of the processes of --pids, which must be on this machine, and of the nodes of --metrics, in the same
   window as the replies. fdatasync_per_request is null without --metrics: only Aumbry counts them, as
   aumbry_log_fsyncs. Bytes written are null unless /proc/PID/io may be read, which for a server takes root.
-  What --prepare, writes and tokens leave behind stays; tokens live for ten minutes.";
+  What --prepare, writes and tokens leave behind stays; tokens live for ten minutes, those of logins as long as the role says.";
 
 const KEYS: &str = "With --output json, times are in milliseconds and what is not known is null:
   rate, requests, duration_s             good replies that arrived in the window; their rate is requests / duration_s
@@ -233,4 +260,5 @@ const EXAMPLES: &str = "Examples:
   aumbry bench --mix mixed --rate 2000 --duration 30s   an open loop, 95 reads to 5 writes
   aumbry bench --mix write --concurrency 1 --pids 11,12,13 --metrics a:9100,b:9100,c:9100 --output json
   aumbry bench --target vault --address https://127.0.0.1:8200 --ca-cert ca.pem --token-file t --prepare
-  aumbry bench --target etcd --address https://127.0.0.1:2379 --ca-cert ca.pem --mix write";
+  aumbry bench --target etcd --address https://127.0.0.1:2379 --ca-cert ca.pem --mix write
+  aumbry bench --mix login --approle-file role.json     logins with a role and a secret id";

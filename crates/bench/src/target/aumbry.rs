@@ -1,6 +1,7 @@
 //! Aumbry by gRPC.
 
 use aumbry_client::v1;
+use bytes::Bytes;
 
 use super::{LIST_LIMIT, TOKEN_TTL_S};
 use crate::rpc::framed;
@@ -14,7 +15,7 @@ pub(super) const fn method(operation: Operation) -> &'static str {
         Operation::Write => "/aumbry.v1.KvService/Put",
         Operation::List => "/aumbry.v1.KvService/List",
         Operation::Token => "/aumbry.v1.TokenService/Create",
-        Operation::Login => "/aumbry.v1.TokenService/Lookup",
+        Operation::Login => "/aumbry.v1.AuthService/AppRoleLogin",
     }
 }
 
@@ -68,13 +69,18 @@ pub(super) fn encoded(plan: &Plan, operation: Operation) -> Vec<u8> {
                 ..v1::TokenCreateRequest::default()
             },
         ),
-        Operation::Login => wired(
-            plan,
-            &v1::TokenLookupRequest {
-                header: header(""),
-                ..v1::TokenLookupRequest::default()
-            },
-        ),
+        Operation::Login => {
+            let role = plan.role.as_ref().expect("the plan's role was checked");
+            wired(
+                plan,
+                &v1::AppRoleLoginRequest {
+                    header: header(""),
+                    mount: role.mount.clone(),
+                    role_id: role.role_id.clone(),
+                    secret_id: Bytes::copy_from_slice(role.secret_id.expose()),
+                },
+            )
+        }
     }
 }
 

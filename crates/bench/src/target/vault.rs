@@ -23,7 +23,12 @@ pub(super) fn encoded(plan: &Plan, operation: Operation, token: &SecretBytes, ad
             "auth/token/create".to_owned(),
             format!("{{\"policies\":[\"default\"],\"ttl\":\"{TOKEN_TTL_S}s\"}}"),
         ),
-        Operation::Login => ("GET", "auth/token/lookup-self".to_owned(), String::new()),
+        Operation::Login => {
+            let role = plan.role.as_ref().expect("the plan's role was checked");
+            let secret_id = String::from_utf8_lossy(role.secret_id.expose());
+            let body = format!("{{\"role_id\":\"{}\",\"secret_id\":\"{secret_id}\"}}", role.role_id);
+            ("POST", format!("auth/{}/login", role.mount), body)
+        }
     };
     let host = address
         .split_once("://")
@@ -38,8 +43,12 @@ pub(super) fn encoded(plan: &Plan, operation: Operation, token: &SecretBytes, ad
         0 => String::new(),
         length => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
     };
-    let text = format!(
-        "{method} /v1/{target} HTTP/1.1\r\nHost: {host}\r\nX-Vault-Token: {token}\r\nX-Vault-Request: true\r\n{length}\r\n{body}"
-    );
+    // Who logs in has no token yet.
+    let token = match operation {
+        Operation::Login => String::new(),
+        _ => format!("X-Vault-Token: {token}\r\n"),
+    };
+    let text =
+        format!("{method} /v1/{target} HTTP/1.1\r\nHost: {host}\r\n{token}X-Vault-Request: true\r\n{length}\r\n{body}");
     Ok(text.into_bytes())
 }
