@@ -165,7 +165,8 @@ pub(crate) fn texts<T: ToString>(values: &[T]) -> Value {
 }
 
 /// Milliseconds since 1970 as RFC 3339 writes them.
-pub(crate) fn timestamp(ms: u64) -> String {
+#[must_use]
+pub fn timestamp(ms: u64) -> String {
     use time::OffsetDateTime;
     use time::format_description::well_known::Rfc3339;
 

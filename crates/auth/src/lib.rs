@@ -25,7 +25,7 @@ pub mod token;
 pub mod userpass;
 mod voucher;
 
-pub use answer::{Answer, Error, LoginError, canonical};
+pub use answer::{Answer, Error, LoginError, canonical, timestamp};
 pub use kept::Request as KeptRequest;
 pub use params::{OldNames, TokenParams, WantedType};
 pub use places::{JOIN_TOKENS, NAMESPACE_ROOT, NAMESPACES, Place, QUOTAS, Shelf};

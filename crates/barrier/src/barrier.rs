@@ -1,6 +1,10 @@
 //! The open barrier: the keys, and how rows are sealed with them.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
 use aumbry_crypto::keyring::{Keyring, Purpose};
+use aumbry_crypto::seal::{KeyringKey, UnwrapError};
 use aumbry_crypto::{envelope, mac16, two_layer};
 use aumbry_types::{Entropy, ObjectId, SecretBytes, SecretKey, StorageId};
 use bytes::Bytes;
@@ -18,6 +22,10 @@ pub struct Barrier {
     storage_id: StorageId,
     keyring: Keyring,
     opened: Opened,
+    /// What opens and wraps the keyring, where it is known: in an unsealed node.
+    keyring_key: Option<Arc<KeyringKey>>,
+    /// How often keys of the current term have sealed something.
+    uses: AtomicU64,
 }
 
 impl Barrier {
@@ -28,7 +36,89 @@ impl Barrier {
             storage_id,
             keyring,
             opened: Opened::new(),
+            keyring_key: None,
+            uses: AtomicU64::new(0),
         }
+    }
+
+    /// Opens the keyring.
+    ///
+    /// # Errors
+    /// [`UnwrapError`] if it is wrapped by another key, or damaged.
+    pub fn unwrap(storage_id: StorageId, key: Arc<KeyringKey>, wrapped: &[u8]) -> Result<Self, UnwrapError> {
+        let keyring = key.unwrap(wrapped)?;
+        Ok(Self {
+            keyring_key: Some(key),
+            ..Self::new(storage_id, keyring)
+        })
+    }
+
+    /// The barrier of a keyring that took this one's place.
+    ///
+    /// # Errors
+    /// [`DamagedRow`] if it is not wrapped by the key that this one was opened with.
+    pub fn follow(&self, wrapped: &[u8]) -> Result<Self, DamagedRow> {
+        let key = self.keyring_key.as_ref().ok_or(DamagedRow)?;
+        let next = Self::unwrap(self.storage_id, Arc::clone(key), wrapped).map_err(|_| DamagedRow)?;
+        if next.keyring.term() == self.keyring.term() {
+            next.uses.store(self.uses(), Ordering::Relaxed);
+        }
+        Ok(next)
+    }
+
+    /// The wrapped keyring, changed.
+    ///
+    /// # Errors
+    /// What `change` fails with; [`DamagedRow`] if the keyring does not open.
+    pub fn change_keyring<E: From<DamagedRow>>(
+        &self,
+        wrapped: &[u8],
+        entropy: &dyn Entropy,
+        change: impl FnOnce(&mut Keyring) -> Result<(), E>,
+    ) -> Result<Bytes, E> {
+        let key = self.keyring_key.as_ref().ok_or(DamagedRow)?;
+        let epoch = envelope::term(wrapped).map_err(|_| DamagedRow)?;
+        let mut keyring = key.unwrap(wrapped).map_err(|_| DamagedRow)?;
+        change(&mut keyring)?;
+        Ok(key.wrap(&keyring, epoch, entropy).into())
+    }
+
+    /// How often keys of the current term have sealed something since this barrier was made.
+    #[must_use]
+    pub fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
+    }
+
+    /// Seals the body of a row, or the key of its value, with a key of the current term. Nothing if it has that term already, or is clear.
+    ///
+    /// # Errors
+    /// [`DamagedRow`] if it does not open.
+    pub fn rewrap(
+        &self,
+        row: &[u8],
+        kind: u8,
+        body: &Bytes,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<(u32, Bytes)>, DamagedRow> {
+        let kind = Kind::from_u8(kind).ok_or(DamagedRow)?;
+        let term = self.keyring.term();
+        let aad = self.associated_data(row, kind);
+        if kind == Kind::SecretVersion {
+            let old = two_layer::term(body).map_err(|_| DamagedRow)?;
+            if old == term {
+                return Ok(None);
+            }
+            let key = self.keyring.data_key(Purpose::Wrap, old).ok_or(DamagedRow)?;
+            let sealed = two_layer::rewrap(key, self.current_key(Purpose::Wrap), term, &aad, body, entropy);
+            return sealed.map(|sealed| Some((term, sealed.into()))).map_err(|_| DamagedRow);
+        }
+        let old = envelope::term(body).map_err(|_| DamagedRow)?;
+        if old == term {
+            return Ok(None);
+        }
+        let key = self.keyring.data_key(Purpose::Meta, old).ok_or(DamagedRow)?;
+        let plain = envelope::open(key, &aad, body).map_err(|_| DamagedRow)?;
+        Ok(Some(self.seal(row, kind, plain.expose(), entropy)))
     }
 
     /// The identity of the stored data.
@@ -118,7 +208,9 @@ impl Barrier {
         self.open(&browser_login(place), Kind::BrowserLogin, &sealed).ok()
     }
 
+    /// The key to seal one thing with, which is counted.
     fn current_key(&self, purpose: Purpose) -> &SecretKey {
+        self.uses.fetch_add(1, Ordering::Relaxed);
         let key = self.keyring.data_key(purpose, self.keyring.term());
         key.expect("the keyring holds its current term")
     }
@@ -207,6 +299,7 @@ mod tests {
             Kind::MfaEnforcement,
             Kind::Namespace,
             Kind::MethodRole,
+            Kind::KeyCare,
         ];
         assert_eq!(kept, expected);
     }

@@ -62,6 +62,8 @@ pub enum Kind {
     Namespace = 49,
     /// The state of a login by a browser: sealed and handed out while the login is under way, and a row of its id once it was used.
     BrowserLogin = 52,
+    /// When keys are made anew, and how far what older ones seal is sealed anew.
+    KeyCare = 62,
     /// How an auth method is set up.
     MethodConfig = 60,
     /// A role of an auth method that has a row for each.
@@ -104,6 +106,7 @@ impl Kind {
             52 => Self::BrowserLogin,
             60 => Self::MethodConfig,
             61 => Self::MethodRole,
+            62 => Self::KeyCare,
             _ => return None,
         })
     }
@@ -121,6 +124,8 @@ impl Kind {
             Self::User | Self::Cubbyhole | Self::MfaSecret | Self::PendingLogin | Self::MethodConfig => false,
             // Each is read once.
             Self::BrowserLogin => false,
+            // Read when it is asked for, and by the leader's round.
+            Self::KeyCare => true,
             // Clear, or read by nobody.
             Self::Cluster | Self::Work | Self::KeySeal => false,
             // It is no row.

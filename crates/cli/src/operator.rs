@@ -2,6 +2,7 @@
 
 mod check;
 mod init;
+mod keys;
 mod recover;
 mod repair;
 mod seal;
@@ -57,6 +58,9 @@ pub(crate) enum Command {
     /// Seals beside the shares: make a key, add, list, remove
     #[command(subcommand)]
     Seals(seals::Command),
+    /// The keys that seal what is stored: status, rotate, progress, config, retire
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Tell of the first endpoint: index, state digest, audit root, members
     #[command(after_help = "Example:
   aumbry operator status")]
@@ -152,6 +156,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Unseal(arguments) => seal::unseal(context, &arguments).await,
         Command::SealStatus => seal::status(context).await,
         Command::Seals(command) => seals::run(command, context).await,
+        Command::Keys(command) => keys::run(command, context).await,
         Command::Seal { all } => seal::seal(context, all).await,
         Command::Status => {
             let client = context.client()?;

@@ -15,11 +15,13 @@
 
 mod config;
 mod key_seal;
+mod keyring_key;
 mod static_key;
 mod unseal;
 
 pub use config::{MalformedSealConfig, SealConfig};
 pub use key_seal::{KeyKind, KeySeal, WRAPPED_BYTES_MAX};
+pub use keyring_key::KeyringKey;
 pub use static_key::{KeyId, KeyIdError, MalformedStaticKey, StaticKey};
 pub use unseal::{Submitted, Unseal};
 
@@ -91,9 +93,7 @@ pub fn wrap_keyring(
     epoch: u32,
     entropy: &dyn Entropy,
 ) -> Vec<u8> {
-    let key = derive_key(root, KEYRING_LABEL, storage_id.as_bytes());
-    let aad = [KEYRING_LABEL.as_bytes(), storage_id.as_bytes()].concat();
-    envelope::seal(&key, epoch, &aad, keyring.encode().expose(), entropy)
+    KeyringKey::of_root(root, storage_id).wrap(keyring, epoch, entropy)
 }
 
 /// Opens what [`wrap_keyring`] wrapped. The epoch that it was wrapped in is [`envelope::term`] of the bytes.
@@ -101,10 +101,7 @@ pub fn wrap_keyring(
 /// # Errors
 /// [`UnwrapError`] if the root key is another one, or the bytes are no keyring of this storage.
 pub fn unwrap_keyring(root: &SecretKey, storage_id: StorageId, wrapped: &[u8]) -> Result<Keyring, UnwrapError> {
-    let key = derive_key(root, KEYRING_LABEL, storage_id.as_bytes());
-    let aad = [KEYRING_LABEL.as_bytes(), storage_id.as_bytes()].concat();
-    let opened = envelope::open(&key, &aad, wrapped).map_err(UnwrapError::Envelope)?;
-    Keyring::decode(opened.expose()).map_err(UnwrapError::Keyring)
+    KeyringKey::of_root(root, storage_id).unwrap(wrapped)
 }
 
 /// The root key in a configuration, given the seed that the shares combine to.
@@ -150,7 +147,6 @@ const fn is_threshold(threshold: u8, shares: u8) -> bool {
 }
 
 const ROOT_LABEL: &str = "aumbry/seal/root/1";
-const KEYRING_LABEL: &str = "aumbry/seal/keyring/1";
 
 #[cfg(test)]
 mod tests;

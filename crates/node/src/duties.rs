@@ -10,8 +10,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::expiry::Expired;
+use crate::keys::{Due, Rewrapped};
 use crate::pipeline::Waiter;
-use crate::{Failure, Node, PeerState, checkpoints, clocks, expiry, genesis, record, rooms};
+use crate::{Failure, Node, PeerState, checkpoints, clocks, expiry, genesis, keys, record, rooms};
 
 /// Runs until `stop` turns true.
 pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
@@ -69,12 +70,15 @@ struct House {
     count: u64,
     /// Up to where the index of expiry was cleared.
     expired: Option<Bytes>,
+    /// Up to where rows were looked at that older keys may seal.
+    rewrapped: Option<Bytes>,
 }
 
 impl House {
     async fn look(&mut self, node: &Node) {
+        node.follow_keys();
         if node.consensus.leadership().is_none() {
-            self.expired = None;
+            (self.expired, self.rewrapped) = (None, None);
             return;
         }
         if !node.is_unsealed() {
@@ -106,6 +110,33 @@ impl House {
         settle(checkpoints::record(node)?).await;
         self.expire(node).await?;
         settle(node.plan_internal("sys.sweep", |txn| Ok(expiry::sweep(txn)))?).await;
+        self.care_for_keys(node).await
+    }
+
+    /// Makes a new term when one is due, seals anew what older ones seal, and takes out those that nothing uses.
+    async fn care_for_keys(&mut self, node: &Node) -> Result<(), Failure> {
+        if self.count.is_multiple_of(ASK_EVERY) {
+            match node.look_at_keys()? {
+                Some(Due::Rotation) => settle(node.plan_internal(keys::ROTATE, |txn| keys::rotate_now(txn))?).await,
+                Some(Due::Retirement) => settle(node.plan_internal(keys::RETIRE, |txn| keys::retire_now(txn))?).await,
+                None => None,
+            };
+        }
+        for _ in 0..REWRAP_PIECES_MAX {
+            let mut found = Rewrapped::default();
+            let after = self.rewrapped.as_ref();
+            let planned = node.plan_internal(keys::REWRAP, |txn| {
+                found = keys::rewrap(txn, after)?;
+                Ok(found.rows > 0)
+            })?;
+            // What was not applied is looked at once more, from the beginning that is kept.
+            let is_lost = planned.is_some() && settle(planned).await != Some(true);
+            self.rewrapped = if is_lost { None } else { found.after };
+            if is_lost || !found.is_more {
+                self.rewrapped = self.rewrapped.take().filter(|_| found.is_more);
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -239,6 +270,8 @@ const ASK_EVERY: u64 = 10;
 const DUTY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Entries of removals in a tick: several times the rows that a busy second makes, so that what expires never piles up.
 const EXPIRE_ENTRIES_MAX: usize = 4;
+/// Pieces that are sealed anew in a tick, each of at most 256 KiB: some ten megabytes a second, which leaves requests most of the disk and the network.
+const REWRAP_PIECES_MAX: usize = 4;
 /// Damage that stays is told every minute.
 const TELL_EVERY: u64 = 600;
 

@@ -24,6 +24,7 @@ mod expiry;
 mod failure;
 mod genesis;
 mod identity;
+pub mod keys;
 mod logins;
 pub mod look;
 mod looks;

@@ -18,8 +18,6 @@ pub enum What {
     Metrics,
     /// Which versions ran.
     VersionHistory,
-    /// Which key seals what is written.
-    KeyStatus,
     /// Random bytes.
     Random,
     /// The hash of what is shown.
@@ -60,7 +58,6 @@ impl What {
             Self::HostInfo => "sys.host-info",
             Self::Metrics => "sys.metrics",
             Self::VersionHistory => "sys.version-history",
-            Self::KeyStatus => "sys.key-status",
             Self::Random => "sys.tools.random",
             Self::Hash => "sys.tools.hash",
             Self::Cors => "sys.cors",

@@ -40,10 +40,10 @@ impl Node {
         namespace: &NamespacePath,
         look: impl FnOnce(&mut Txn<'_>, &mut AuthCache) -> Result<T, Failure>,
     ) -> Result<Option<T>, Failure> {
-        let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
         let mut guard = self.sequencer.lock();
         let planner = &mut *guard;
         let (_, now) = self.enter_leadership(planner)?;
+        let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
         let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
         if planner.auth.begin(&mut txn, namespace)?.is_none() {
             return Ok(None);

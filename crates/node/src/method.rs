@@ -9,7 +9,7 @@ use aumbry_auth::{
 };
 use aumbry_types::{MountPath, SecretBytes};
 
-use crate::{Class, Failure, quotas};
+use crate::{Class, Failure, keys, quotas};
 
 /// One named value of a request, for its record.
 pub struct Said {
@@ -47,6 +47,8 @@ pub enum Asked {
     Quota(quotas::Request),
     /// Of namespaces.
     Namespace(namespace::Request),
+    /// Of the keys that seal what is stored.
+    Keys(keys::Request),
 }
 
 /// A request by path, in the form in which it is decided, recorded and planned.
@@ -76,6 +78,7 @@ impl MethodAsk {
             Asked::Mfa(request) => request.is_write(),
             Asked::Quota(request) => request.is_write(),
             Asked::Namespace(request) => request.is_write(),
+            Asked::Keys(request) => request.is_write(),
         }
     }
 
@@ -106,6 +109,10 @@ impl MethodAsk {
             (Asked::Quota(_), false) => "quota.read",
             (Asked::Namespace(_), true) => "namespace.write",
             (Asked::Namespace(_), false) => "namespace.read",
+            (Asked::Keys(keys::Request::Rotate), _) => keys::ROTATE,
+            (Asked::Keys(keys::Request::Retire(_)), _) => keys::RETIRE,
+            (Asked::Keys(_), true) => "keys.write",
+            (Asked::Keys(_), false) => "keys.read",
         }
     }
 }

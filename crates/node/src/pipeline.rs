@@ -12,6 +12,7 @@ use aumbry_types::{LeaderId, LogTime, RequestId};
 use tokio::sync::oneshot;
 
 use crate::allow::{Allowed, allow};
+use crate::keys::Uses;
 use crate::logins::{self, Verified};
 use crate::mounts::AuthCache;
 use crate::namespaces::check_scope;
@@ -97,10 +98,10 @@ impl Node {
 
     /// Makes a plan and queues it, all on one state.
     fn plan(&self, request: &Request, attempt: u32, verified: &Verified) -> Result<Planned, Failure> {
-        let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
         let mut guard = self.sequencer.lock();
         let planner = &mut *guard;
         let (leader, now) = self.enter_leadership(planner)?;
+        let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
         self.check_room(&request.operation)?;
         self.confirm(planner, &barrier, leader, now)?;
         let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
@@ -130,7 +131,7 @@ impl Node {
                 region: &self.outside.region,
             },
         );
-        let (queued, reads, waiter) = self.make_command(&barrier, txn, record.encode())?;
+        let (queued, reads, waiter) = self.make_command(&mut planner.uses, &barrier, txn, record.encode())?;
         planner.enqueue(queued, reads, now);
         drop(guard);
         self.sequencer.ring();
@@ -265,12 +266,12 @@ impl Node {
 
     /// Whether the request would be allowed now. Nothing is planned, counted or recorded: only for waiting before it is planned.
     pub(crate) fn is_allowed(&self, request: &Request) -> bool {
-        let Some(barrier) = self.seal.barrier() else {
-            return false;
-        };
         let mut guard = self.sequencer.lock();
         let planner = &mut *guard;
         let Ok((_, now)) = self.enter_leadership(planner) else {
+            return false;
+        };
+        let Some(barrier) = self.seal.barrier() else {
             return false;
         };
         let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
@@ -300,7 +301,7 @@ impl Node {
             let id = RequestId::make(&*self.entropy);
             let record = record::internal(genesis::CONFIRM, leader.node.0, &self.outside.region, id);
             // Nobody waits for it: if it is refused, so is every plan after it, as their tokens are gone.
-            let (queued, reads, _) = self.make_command(barrier, txn, record.encode())?;
+            let (queued, reads, _) = self.make_command(&mut planner.uses, barrier, txn, record.encode())?;
             planner.enqueue(queued, reads, now);
         }
         planner.confirmed = true;
@@ -342,17 +343,17 @@ impl Node {
         record: impl FnOnce(LeaderId, RequestId) -> aumbry_audit::Record,
         make: impl FnOnce(&mut Txn<'_>) -> Result<bool, Failure>,
     ) -> Result<Option<Waiter>, Failure> {
-        let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
         let mut guard = self.sequencer.lock();
         let planner = &mut *guard;
         let (leader, now) = self.enter_leadership(planner)?;
+        let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
         self.check_own_room()?;
         let mut txn = Txn::new(&planner.overlay, &barrier, &self.lists, &*self.entropy, now);
         if !make(&mut txn)? {
             return Ok(None);
         }
         let record = record(leader, RequestId::make(&*self.entropy));
-        let (queued, reads, waiter) = self.make_command(&barrier, txn, record.encode())?;
+        let (queued, reads, waiter) = self.make_command(&mut planner.uses, &barrier, txn, record.encode())?;
         planner.enqueue(queued, reads, now);
         drop(guard);
         self.sequencer.ring();
@@ -361,10 +362,12 @@ impl Node {
 
     fn make_command(
         &self,
+        uses: &mut Uses,
         barrier: &Barrier,
-        txn: Txn<'_>,
+        mut txn: Txn<'_>,
         record: Vec<u8>,
     ) -> Result<(Queued, Reads, Waiter), Failure> {
+        uses.reserve(&mut txn);
         let mut salt = [0; 16];
         self.entropy.fill(&mut salt);
         let (command, reads) = txn.finish_with_reads(commitment(&barrier.storage_id(), &salt, &record));
@@ -391,6 +394,8 @@ impl Node {
         if planner.leadership != present || present.is_none() {
             planner.reset();
             self.lists.clear();
+            // The keys may have been changed by the leader before. All that was committed by then is applied.
+            self.seal.follow(&*self.consensus.view());
         }
         let leader = present.ok_or_else(|| Failure::not_leader(self.consensus.changed().borrow().leader))?;
         if planner.queue.len() >= QUEUE_MAX {

@@ -8,6 +8,7 @@ use aumbry_state::{At, Command, Overlay, ProposeError, Reads, View, execute_afte
 use aumbry_types::{LeaderId, LogTime};
 use tokio::sync::oneshot;
 
+use crate::keys::Uses;
 use crate::mounts::AuthCache;
 use crate::time::Timekeeper;
 
@@ -41,6 +42,8 @@ pub(crate) struct Planner {
     pub(crate) queue: VecDeque<Queued>,
     /// Whether the first entry can no more be repeated, as far as this leadership's own commands go.
     pub(crate) confirmed: bool,
+    /// How often the current key may still be used.
+    pub(crate) uses: Uses,
     /// The number of the command that was queued last; the tag of its changes in the overlay.
     last_tag: u64,
 }
@@ -55,6 +58,7 @@ impl Planner {
             waits_since_ms: None,
             queue: VecDeque::new(),
             confirmed: false,
+            uses: Uses::default(),
             last_tag: 0,
         }
     }
@@ -76,6 +80,7 @@ impl Planner {
         self.time = None;
         self.waits_since_ms = None;
         self.confirmed = false;
+        self.uses = Uses::default();
         self.overlay.clear();
         // An entry may be on its way still, if the leadership did not end after all.
         self.overlay.distrust();

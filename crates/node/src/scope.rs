@@ -26,7 +26,7 @@ impl Operation {
             | Self::SnapshotRelease => true,
             Self::Look(look) => is_told_of_cluster(&look.what),
             Self::Method(ask) => match &ask.asked {
-                Asked::Quota(_) => true,
+                Asked::Quota(_) | Asked::Keys(_) => true,
                 Asked::AppRole(..)
                 | Asked::Userpass(..)
                 | Asked::Jwt(..)
@@ -83,7 +83,6 @@ const fn is_told_of_cluster(what: &What) -> bool {
         | What::HostInfo
         | What::Metrics
         | What::VersionHistory
-        | What::KeyStatus
         | What::Random
         | What::Hash
         | What::Cors

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aumbry_barrier::Barrier;
 use aumbry_crypto::envelope;
-use aumbry_crypto::seal::{KeyId, KeySeal, SealConfig, ShareError, StaticKey, Submitted, Unseal, unwrap_keyring};
+use aumbry_crypto::seal::{KeyId, KeySeal, KeyringKey, SealConfig, ShareError, StaticKey, Submitted, Unseal};
 use aumbry_state::{Row, View, key};
-use aumbry_types::{SecretKey, StorageId};
+use aumbry_types::{CommandId, SecretKey, StorageId};
 use serde::{Deserialize, Serialize};
 
 /// The seal.
@@ -18,7 +18,8 @@ pub(crate) struct Seal {
 
 #[derive(Default)]
 struct Open {
-    barrier: Option<Arc<Barrier>>,
+    /// The barrier, and the command that wrote the keyring that it was opened from.
+    barrier: Option<(Arc<Barrier>, CommandId)>,
     /// Whether it was closed in the life of this process: then somebody wanted it closed, and only shares open it.
     was_closed: bool,
 }
@@ -104,6 +105,10 @@ pub enum KeyUnsealError {
 impl Seal {
     /// The keys, if open.
     pub(crate) fn barrier(&self) -> Option<Arc<Barrier>> {
+        self.held().map(|(barrier, _)| barrier)
+    }
+
+    fn held(&self) -> Option<(Arc<Barrier>, CommandId)> {
         self.open.read().unwrap_or_else(PoisonError::into_inner).barrier.clone()
     }
 
@@ -155,9 +160,29 @@ impl Seal {
             Submitted::Opened(root) => root,
         };
         *progress = None;
-        let barrier = open_keyring(view, storage_id, &root).ok_or(UnsealError::Damaged)?;
-        self.open.write().unwrap_or_else(PoisonError::into_inner).barrier = Some(barrier);
+        let opened = open_keyring(view, storage_id, &root).ok_or(UnsealError::Damaged)?;
+        self.open.write().unwrap_or_else(PoisonError::into_inner).barrier = Some(opened);
         Ok(true)
+    }
+
+    /// Takes up the keyring that is stored, if it is another than the one that the barrier was opened from. A keyring that does not open with the key of
+    /// the one before closes the seal: this node could not read what is written from now on.
+    pub(crate) fn follow(&self, view: &dyn View) {
+        let Some((barrier, before)) = self.held() else { return };
+        let Some(row) = keyring_row(view).filter(|row| row.writer != before) else {
+            return;
+        };
+        let next = barrier.follow(&row.body).ok();
+        if next.is_none() {
+            tracing::warn!(
+                "the stored keys were wrapped anew, and this node cannot open them: it seals itself; use the key shares"
+            );
+        }
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        // What a person closes meanwhile stays closed.
+        if open.barrier.is_some() {
+            open.barrier = next.map(|next| (Arc::new(next), row.writer));
+        }
     }
 
     /// Opens it with the key of a static seal, unless it was closed since the node was started.
@@ -174,24 +199,26 @@ impl Seal {
         }
         let root = seal.open_static(static_key, config.storage_id);
         let root = root.map_err(|_| KeyUnsealError::Damaged(id))?;
-        let barrier = open_keyring(view, config.storage_id, &root).ok_or(KeyUnsealError::Damaged(id))?;
+        let opened = open_keyring(view, config.storage_id, &root).ok_or(KeyUnsealError::Damaged(id))?;
         {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
             // Looked at under the lock that closing takes: what a person closes meanwhile stays closed.
             if open.was_closed {
                 return Err(KeyUnsealError::Closed);
             }
-            open.barrier.get_or_insert(barrier);
+            open.barrier.get_or_insert(opened);
         }
         self.reset();
         Ok(())
     }
 }
 
-/// The keys of the store, opened with its root key.
-fn open_keyring(view: &dyn View, storage_id: StorageId, root: &SecretKey) -> Option<Arc<Barrier>> {
-    let keyring = unwrap_keyring(root, storage_id, &keyring_row(view)?.body).ok()?;
-    Some(Arc::new(Barrier::new(storage_id, keyring)))
+/// The keys of the store, opened with its root key, and the command that wrote them.
+fn open_keyring(view: &dyn View, storage_id: StorageId, root: &SecretKey) -> Option<(Arc<Barrier>, CommandId)> {
+    let row = keyring_row(view)?;
+    let key = Arc::new(KeyringKey::of_root(root, storage_id));
+    let barrier = Barrier::unwrap(storage_id, key, &row.body).ok()?;
+    Some((Arc::new(barrier), row.writer))
 }
 
 /// The epoch of the root key that the keyring is wrapped under.

@@ -21,6 +21,9 @@ const WORK: u8 = 0x08;
 /// The first bytes of all tables that commands write, and of the containers that follow from them.
 pub const TABLES: [u8; 7] = [CLUSTER, DIRECTORY, OBJECT, VERSION, CONTAINER, DEDUP, WORK];
 
+/// Those of them whose rows a key may seal.
+pub const SEALED_TABLES: [u8; 4] = [DIRECTORY, OBJECT, VERSION, DEDUP];
+
 /// The state machine's own row: audit frontier, log time, digest. Not part of the digest.
 #[must_use]
 pub fn machine() -> Bytes {

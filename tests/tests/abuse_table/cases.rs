@@ -13,10 +13,8 @@ const fn case(number: usize, says: &'static str, waits: &'static [&'static str])
     Case { number, says, waits }
 }
 
-const RETIREMENT: &str = "key terms that are retired (issue 8)";
 const QUOTAS: &str = "quotas of numbers (issue 7)";
 const REKEY: &str = "rekey and generated root tokens (issue 8)";
-const ROTATION: &str = "key rotation by use (issue 8)";
 const HSM: &str = "PKCS#11 seal (issue 8)";
 const RECIPIENTS: &str = "shares encrypted to recipients (issue 8)";
 const CLUSTER_SEAL: &str = "sealing the whole cluster (issue 8)";
@@ -35,10 +33,8 @@ const STALE_READS: &str = "reads from followers and regions (a later issue)";
 
 /// What can be waited for.
 pub(crate) const FEATURES: &[&str] = &[
-    RETIREMENT,
     QUOTAS,
     REKEY,
-    ROTATION,
     HSM,
     RECIPIENTS,
     CLUSTER_SEAL,
@@ -96,7 +92,7 @@ pub(crate) const CASES: [Case; 118] = [
     case(35, "A child token has more than its parent", &[]),
     case(36, "A leader dies while a tree of tokens is revoked", &[LEASES]),
     case(37, "A token of N uses is used more often, on many nodes at once", &[]),
-    case(38, "A stateless token has children, or outlives its key", &[RETIREMENT]),
+    case(38, "A stateless token has children, or outlives its key", &[]),
     case(39, "A renewal yields a token without an end", &[]),
     case(40, "A renewal gives a token what it was made without", &[]),
     case(41, "An accessor is used across namespaces or roles", &[]),
@@ -170,8 +166,8 @@ pub(crate) const CASES: [Case; 118] = [
     case(109, "A request rides on a resumed session", &[]),
     case(110, "Ciphertext is moved to another place", &[]),
     case(111, "A disk is put back to an earlier copy", &[]),
-    case(112, "A nonce comes twice, or is chosen by a caller", &[TRANSIT, ROTATION]),
-    case(113, "A key is used more often than it may be", &[ROTATION]),
+    case(112, "A nonce comes twice, or is chosen by a caller", &[TRANSIT]),
+    case(113, "A key is used more often than it may be", &[]),
     case(114, "A destroyed version is read", &[ERASURE]),
     case(115, "A file can be read by others", &[]),
     case(116, "A name or value lies in a file", &[]),

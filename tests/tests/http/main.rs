@@ -6,6 +6,7 @@ mod bed;
 mod cert;
 mod identity;
 mod jwt;
+mod keys;
 mod kubernetes;
 mod ldap;
 mod logins;

@@ -186,7 +186,10 @@ fn path_twins() -> Vec<Twin> {
         "sys.host-info": "GET" "sys/host-info" Value::Null;
         "sys.metrics": "GET" "sys/metrics" Value::Null;
         "sys.version-history": "LIST" "sys/version-history" Value::Null;
-        "sys.key-status": "GET" "sys/key-status" Value::Null;
+        "keys.read": "GET" "sys/key-status" Value::Null;
+        "keys.write": "POST" "sys/rotate/config" json!({"enabled": true});
+        "keys.rotate": "PUT" "sys/rotate" Value::Null;
+        "keys.retire of nothing": "PUT" "sys/rotate/retire" json!({});
         "sys.tools.random": "POST" "sys/tools/random" json!({"bytes": 8});
         "sys.tools.hash": "POST" "sys/tools/hash" json!({"input": "YQ=="});
         "sys.cors": "GET" "sys/config/cors" Value::Null;

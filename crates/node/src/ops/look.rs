@@ -21,10 +21,6 @@ pub(super) fn plan(txn: &mut Txn<'_>, auth: &mut AuthCache, caller: &Caller, loo
             };
             told(&json!({ "hash": digest }))
         }
-        What::KeyStatus => {
-            let row = txn.read_row(&key::keyring())?.ok_or_else(Failure::uninitialised)?;
-            told(&json!({ "term": txn.barrier().keyring().term(), "created_ms": row.created }))
-        }
         What::TokenCount | What::LeaseCount => {
             told(&json!({ "tokens": txn.container(Shelf::Accessors.here(txn))?.children }))
         }

@@ -11,7 +11,7 @@ use aumbry_types::{MountPath, ObjectId, SecretBytes};
 use crate::logins;
 use crate::method::{Asked, MethodAsk, failure};
 use crate::mounts::AuthCache;
-use crate::{Failure, Reply, quotas};
+use crate::{Failure, Reply, keys, quotas};
 
 /// Whether what a write is about is there.
 pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -> Result<bool, Failure> {
@@ -41,7 +41,7 @@ pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -
             request.exists(txn, mount)
         }
         Asked::TokenRole(request) => request.exists(txn),
-        Asked::Cubbyhole(_) | Asked::Mfa(_) => Ok(true),
+        Asked::Cubbyhole(_) | Asked::Mfa(_) | Asked::Keys(_) => Ok(true),
         Asked::Identity(request) => identity::exists(txn, request),
         Asked::Quota(request) => quotas::exists(txn, request),
         Asked::Namespace(request) => {
@@ -98,6 +98,7 @@ pub(super) fn plan(
             quotas::plan(txn, request)
         }
         Asked::Namespace(request) => namespaces(txn, auth, request),
+        Asked::Keys(request) => keys::plan(txn, request),
         Asked::Identity(request) => {
             let mounts = auth.named_mounts(txn)?;
             if request.is_write() {

@@ -19,6 +19,7 @@ use aumbry_state::Member;
 use aumbry_types::NodeId;
 
 use crate::authorize::Needs;
+use crate::method::{Asked, MethodAsk};
 use crate::mounts::{AuthCache, MountTable};
 use crate::{Failure, Node, Operation, Reply, Request, logins, restored};
 
@@ -135,6 +136,15 @@ pub(crate) fn plan(
 
 /// Carries out what follows, and completes the reply.
 pub(crate) async fn finish(node: &Node, request: &Request, reply: Reply, effect: Effect) -> Result<Reply, Failure> {
+    // Whoever is told that there is a new key writes with it.
+    if let Operation::Method(MethodAsk {
+        asked: Asked::Keys(keys),
+        ..
+    }) = &request.operation
+        && keys.is_write()
+    {
+        node.follow_keys();
+    }
     match effect {
         Effect::None => Ok(reply),
         Effect::ReadAudit { from, limit } => audit::rows(node, from, limit),

@@ -3,6 +3,7 @@
 mod bed;
 mod costs;
 mod housekeeping;
+mod keys;
 mod namespaces;
 mod replays;
 mod requests;

@@ -33,7 +33,7 @@ fn seals(reply: Result<Reply, Failure>) -> Vec<SealInfo> {
 }
 
 /// Another node of the same store, as it is after a start: it has the rows and no key.
-fn restarted(bed: &Bed) -> Arc<Node> {
+pub(crate) fn restarted(bed: &Bed) -> Arc<Node> {
     let outside = Outside {
         sign_node: Box::new(|_, _, _, _, _| Ok(String::new())),
         ask_peer: Box::new(|_| Box::pin(async { None })),

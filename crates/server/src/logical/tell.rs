@@ -95,15 +95,6 @@ pub(super) fn audit_hash(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Fa
     }))
 }
 
-/// Which key seals what is written.
-pub(super) fn key_status(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
-    let look = looked(asked, What::KeyStatus, Guard::Plain);
-    Ok(Resolved::new(look, |_, reply| {
-        let (term, created_ms) = (number(&reply, "term")?, number(&reply, "created_ms")?);
-        Content::data(&json!({ "term": term, "install_time": time(created_ms), "encryptions": 0 }))
-    }))
-}
-
 /// The nodes of the cluster.
 pub(super) fn ha_status(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
     by_member(asked, What::HaStatus, Guard::Plain, |member| {

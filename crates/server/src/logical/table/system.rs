@@ -319,23 +319,38 @@ pub(super) const SYSTEM: &[Route] = &[
     ),
     root_row(
         "sys/key-status",
-        &[(Read, By(tell::key_status))],
-        "Which key seals what is written.",
+        &[(Read, By(sys::keys))],
+        "The key that seals what is written, and how often it was used.",
     ),
     root_row(
         "sys/rotate",
-        &[(Write, Not(ROTATE))],
+        &[(Write, By(sys::keys))],
         "Makes a new key for what is written.",
     ),
     root_row(
         "sys/rotate/keyring",
-        &[(Write, Not(ROTATE))],
+        &[(Write, By(sys::keys))],
         "Makes a new key for what is written.",
     ),
     root_row(
         "sys/rotate/config",
-        &[(Read, Not(ROTATE)), (Write, Not(ROTATE))],
-        "When a new key is made.",
+        &[(Read, By(sys::keys)), (Write, By(sys::keys))],
+        "When a new key is made by itself: `enabled`, `max_operations`, `interval`.",
+    ),
+    root_row(
+        "sys/rotate/keyring/config",
+        &[(Read, By(sys::keys)), (Write, By(sys::keys))],
+        "When a new key is made by itself: `enabled`, `max_operations`, `interval`.",
+    ),
+    root_row(
+        "sys/rotate/progress",
+        &[(Read, By(sys::keys))],
+        "How far what older keys seal is sealed by the new one.",
+    ),
+    root_row(
+        "sys/rotate/retire",
+        &[(Write, By(sys::keys))],
+        "Takes out older keys that nothing uses; `force` ends batch tokens of theirs.",
     ),
     root_row(
         "sys/ha-status",
@@ -501,7 +516,6 @@ pub(super) const SYSTEM: &[Route] = &[
 const GENERATE_ROOT: &str =
     "root tokens are not made with shares; a holder of one makes others, with auth/token/create";
 const REKEY: &str = "new shares cannot be made yet; a further seal can be added (`aumbry operator seals add`)";
-const ROTATE: &str = "the keys that seal what is written cannot be rotated yet";
 const AUTOPILOT: &str =
     "this cannot be set: learners become voters once they have caught up, and members are removed by people alone";
 const RESTORE: &str =
