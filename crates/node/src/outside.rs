@@ -1,5 +1,7 @@
 //! What the node needs from outside of itself and is handed at its start.
 
+use std::sync::Arc;
+
 use aumbry_auth::ldap;
 use aumbry_state::Room;
 use aumbry_types::{ClusterId, LogIndex, NodeId, SecretBytes, WallTime};
@@ -117,12 +119,12 @@ pub enum WebError {
 }
 
 /// Asks a service outside of the cluster: by HTTPS alone, without following anybody elsewhere, and within bounds of time and length.
-pub type AskWeb = Box<dyn Fn(WebRequest) -> BoxFuture<'static, Result<WebAnswer, WebError>> + Send + Sync>;
+pub type AskWeb = Arc<dyn Fn(WebRequest) -> BoxFuture<'static, Result<WebAnswer, WebError>> + Send + Sync>;
 
 /// For a node that reaches nobody.
 #[must_use]
 pub fn no_web() -> AskWeb {
-    Box::new(|_| Box::pin(async { Err(WebError::Unreachable("there is no network".to_owned())) }))
+    Arc::new(|_| Box::pin(async { Err(WebError::Unreachable("there is no network".to_owned())) }))
 }
 
 /// Why a directory did not answer. Nobody is refused for it.

@@ -385,7 +385,7 @@ impl Lifecycle {
                 })
             }),
             room: Box::new(move || space.room()),
-            ask_web: Box::new(|request| Box::pin(web::ask(request))),
+            ask_web: Arc::new(|request| Box::pin(web::ask(request))),
             ask_directory: Box::new(|question| Box::pin(directory::ask(question))),
             cluster: identity.cluster,
             region: self.config.region.clone(),
