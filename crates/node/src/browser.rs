@@ -1,5 +1,8 @@
 //! Logins by a browser: where it is sent, and what it came back with. The issuer is asked here, outside of any plan.
 
+mod tried;
+
+use aumbry_auth::jwt::Reason;
 use aumbry_auth::jwt::browser::{self, Begin, BeginError, Callback, Tokens, TokensError};
 use aumbry_barrier::Txn;
 use aumbry_types::SecretBytes;
@@ -9,8 +12,10 @@ use crate::logins::{LoggedIn, Verified, find};
 use crate::method::LoginAsk;
 use crate::mounts::AuthCache;
 use crate::pipeline::{Made, STALE};
-use crate::vouchers::unavailable;
+use crate::vouchers::{Asker, unavailable};
 use crate::{Class, Failure, Node, Reply, Request, restored};
+
+pub(crate) use tried::TriedStates;
 
 impl Node {
     /// Finds out where the issuer of a mount lets in people.
@@ -43,20 +48,25 @@ impl Node {
         };
         let given = match callback.exchanged() {
             Some(given) => given,
+            None if self.tried.has(exchange.state()) => {
+                return Ok(Verified::Jwt(exchange.refused(Reason("tried state"))));
+            }
             None => {
                 let remote = exchange.remote();
                 let provider = self.provider_of(remote, request.deadline).await?;
                 let answer = self
-                    .post(remote, provider.token, exchange.form(), request.deadline)
+                    .post(remote, provider.token, exchange.form(), Asker::of(request))
                     .await?;
-                match Tokens::parse(answer.code, &answer.body) {
-                    Ok(tokens) => callback.keep(Ok(tokens)),
-                    Err(TokensError::Refused(reason)) => callback.keep(Err(reason)),
+                let given = match Tokens::parse(answer.code, &answer.body) {
+                    Ok(tokens) => Ok(tokens),
+                    Err(TokensError::Refused(reason)) => Err(reason),
                     Err(error) => {
                         self.tell_of(remote, format_args!("no code can be exchanged: {error}"));
                         return Err(unavailable());
                     }
-                }
+                };
+                self.tried.add(exchange.state(), self.clock.boottime_ms());
+                callback.keep(given)
             }
         };
         Ok(Verified::Jwt(match given {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::method::{LoginAsk, Shown, Unwrapping, WrappedAsk};
 use crate::mounts::{AuthCache, Mount};
 use crate::pipeline::{Made, STALE, unrecorded};
+use crate::vouchers::Asker;
 use crate::{Class, Failure, Node, Operation, Reply, Request, browser, dedup, quotas, restored};
 
 /// Hashes of passwords that are computed at once, each of which takes a processor and 19 MiB; and those that wait for it.
@@ -113,14 +114,14 @@ impl Node {
                     kubernetes::prepare(txn, mount, shown)
                 })?;
                 Ok(Verified::Kubernetes(match challenge.flatten() {
-                    Some(challenge) => self.review(challenge, shown, request.deadline).await?,
+                    Some(challenge) => self.review(challenge, shown, Asker::of(request)).await?,
                     None => kubernetes::Verified::unknown(),
                 }))
             }
             Shown::Ldap(shown) => {
                 let challenge = self.prepare(&request.namespace, ask, |txn, mount| ldap::prepare(txn, mount, shown))?;
                 Ok(Verified::Ldap(match challenge.flatten() {
-                    Some(challenge) => self.ask_directory(challenge, request.deadline).await?,
+                    Some(challenge) => self.ask_directory(challenge, Asker::of(request)).await?,
                     None => ldap::Verified::unconfigured(),
                 }))
             }

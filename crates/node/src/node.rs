@@ -8,6 +8,7 @@ use aumbry_state::Consensus;
 use aumbry_types::{Clock, Entropy};
 
 use crate::admission::Admission;
+use crate::browser::TriedStates;
 use crate::checkpoints::Checkpoints;
 use crate::clocks::Clocks;
 use crate::logins::Hashing;
@@ -39,6 +40,7 @@ pub struct Node {
     pub(crate) admission: Admission,
     pub(crate) hashing: Hashing,
     pub(crate) vouchers: Vouchers,
+    pub(crate) tried: TriedStates,
 }
 
 impl Node {
@@ -67,6 +69,7 @@ impl Node {
             admission: Admission::new(),
             hashing: Hashing::default(),
             vouchers: Vouchers::default(),
+            tried: TriedStates::default(),
         })
     }
 

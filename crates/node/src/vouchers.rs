@@ -2,10 +2,11 @@
 //!
 //! What it guarantees: one question for keys at a time to each issuer, and a pause between two, however many logins wait for it, go away meanwhile, or show
 //! keys that it does not have;
-//! a service that hangs holds up the logins of its own mounts alone, and of those a bounded number.
+//! a service that hangs holds up the logins of its own mounts alone, and of those a bounded number; nobody takes all of their places from one address.
 //! What it does not do: decide anything. Keys are public; what they verify is compared by the plan.
 
 mod keys;
+mod places;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +19,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use self::keys::Held;
+use self::places::Places;
 use crate::outside::{DirectoryError, WebAnswer, WebBody, WebCredential, WebError, WebRequest};
-use crate::{Class, Failure, Node};
+use crate::pipeline::source_of;
+use crate::{Class, Failure, Node, Request};
 
 /// What is known of each service that was asked.
 #[derive(Default)]
@@ -29,10 +32,31 @@ pub(crate) struct Vouchers {
 
 /// One service.
 struct Service {
-    /// Those who wait for an answer of it.
+    /// Those who wait for its keys.
     waiting: Semaphore,
+    /// Those for whom it is asked something else.
+    places: Places,
     held: Mutex<Held>,
     used_ms: AtomicU64,
+}
+
+/// For whom a service is asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// The address, without its port.
+    source: &'a str,
+    /// How long it waits.
+    deadline: Instant,
+}
+
+impl<'a> Asker<'a> {
+    /// Whoever makes this request.
+    pub(crate) fn of(request: &'a Request) -> Self {
+        Self {
+            source: source_of(&request.evidence.client_address),
+            deadline: request.deadline,
+        }
+    }
 }
 
 impl Vouchers {
@@ -50,6 +74,7 @@ impl Vouchers {
                 remote.clone(),
                 Arc::new(Service {
                     waiting: Semaphore::new(WAITING_MAX),
+                    places: Places::default(),
                     held: Mutex::default(),
                     used_ms: AtomicU64::new(now_ms),
                 }),
@@ -115,7 +140,7 @@ impl Node {
         &self,
         challenge: kubernetes::Challenge,
         shown: &Voucher,
-        deadline: Instant,
+        asker: Asker<'_>,
     ) -> Result<kubernetes::Verified, Failure> {
         let mut pending = match challenge.begin(shown) {
             Ok(pending) => pending,
@@ -130,16 +155,14 @@ impl Node {
             is_issuer: false,
         };
         let service = self.vouchers.service(&remote, self.clock.boottime_ms());
-        let Ok(_waiting) = service.waiting.try_acquire() else {
-            return Err(Failure::overloaded());
-        };
+        let _place = service.places.take(asker.source).ok_or_else(Failure::overloaded)?;
         let request = WebRequest {
             url: remote.url.clone(),
             authority_pem: remote.authority_pem.clone(),
             credential: Some(WebCredential::Bearer(review.bearer)),
             body: Some(WebBody::Json(review.body)),
         };
-        let answer = tokio::time::timeout_at(deadline, (self.outside.ask_web)(request)).await;
+        let answer = tokio::time::timeout_at(asker.deadline, (self.outside.ask_web)(request)).await;
         match answer.unwrap_or(Err(WebError::Late)) {
             Ok(answer) => Ok(pending.conclude(Some(kubernetes::Answered {
                 code: answer.code,
@@ -156,7 +179,7 @@ impl Node {
     pub(crate) async fn ask_directory(
         &self,
         challenge: ldap::Challenge,
-        deadline: Instant,
+        asker: Asker<'_>,
     ) -> Result<ldap::Verified, Failure> {
         let (question, basis) = match challenge.begin() {
             Ok(question) => question,
@@ -168,10 +191,8 @@ impl Node {
             is_issuer: false,
         };
         let service = self.vouchers.service(&remote, self.clock.boottime_ms());
-        let Ok(_waiting) = service.waiting.try_acquire() else {
-            return Err(Failure::overloaded());
-        };
-        let deadline = deadline.min(Instant::now() + question.timeout);
+        let _place = service.places.take(asker.source).ok_or_else(Failure::overloaded)?;
+        let deadline = asker.deadline.min(Instant::now() + question.timeout);
         let answer = tokio::time::timeout_at(deadline, (self.outside.ask_directory)(question)).await;
         match answer.unwrap_or(Err(DirectoryError::Late)) {
             Ok(found) => Ok(ldap::Challenge::conclude(basis, found)),
@@ -206,19 +227,17 @@ impl Node {
         remote: &Remote,
         url: String,
         form: jwt::browser::Form,
-        deadline: Instant,
+        asker: Asker<'_>,
     ) -> Result<WebAnswer, Failure> {
         let service = self.service_of(remote);
-        let Ok(_waiting) = service.waiting.try_acquire() else {
-            return Err(Failure::overloaded());
-        };
+        let _place = service.places.take(asker.source).ok_or_else(Failure::overloaded)?;
         let request = WebRequest {
             url,
             authority_pem: remote.authority_pem.clone(),
             credential: form.basic.map(WebCredential::Basic),
             body: Some(WebBody::Form(form.body)),
         };
-        let answer = tokio::time::timeout_at(deadline, (self.outside.ask_web)(request)).await;
+        let answer = tokio::time::timeout_at(asker.deadline, (self.outside.ask_web)(request)).await;
         answer.unwrap_or(Err(WebError::Late)).map_err(|error| {
             self.tell_of(remote, format_args!("no code can be exchanged: {error}"));
             unavailable()
@@ -245,7 +264,7 @@ pub(crate) fn unavailable() -> Failure {
 
 /// More than a cluster has mounts that ask somebody; each holds some kilobytes.
 const SERVICES_MAX: usize = 256;
-/// One that answers does so within milliseconds; one that hangs leaves most places of the leader to others.
+/// As many as are asked for, and for the same reason. Whoever waits here costs no question: whatever their number, it is one fetch.
 const WAITING_MAX: usize = 64;
 /// Who shows unknown keys makes no issuer be asked more often; a new key is known after this.
 const PAUSE_MS: u64 = 5_000;

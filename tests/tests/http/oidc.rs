@@ -293,7 +293,19 @@ async fn a_state_is_good_once_and_nowhere_else() -> Result<()> {
     refuse(&scene, &with(&answer, "state", json!(torn))).await?;
     // A code of another login is none for this one.
     let other = scene.visit(0, "the nonce").await?;
-    refuse(&scene, &with(&answer, "code", other["code"].clone())).await?;
+    let guessed = scene.visit(0, "the nonce").await?;
+    refuse(&scene, &with(&guessed, "code", other["code"].clone())).await?;
+    // And this one has had its try: no code is good for it any more, and the issuer is not asked.
+    let asked = scene.provider.asked();
+    for n in 0..20 {
+        refuse(&scene, &with(&guessed, "code", json!(format!("guess {n}")))).await?;
+    }
+    refuse(&scene, &guessed).await?;
+    ensure!(
+        scene.provider.asked() == asked,
+        "{} of 21 guesses were shown to the issuer",
+        scene.provider.asked() - asked
+    );
     ensure!(
         scene.provider.exchanged() == exchanged,
         "a code was exchanged for a state that was not good"
@@ -319,7 +331,14 @@ async fn a_state_is_good_once_and_nowhere_else() -> Result<()> {
         ensure!(refused.code == 400 && refused.body == REFUSED, "{mount}: {refused:?}");
     }
     let reasons: BTreeSet<String> = scene.reasons().await?.into_iter().collect();
-    let expected = ["used state", "client nonce", "issuer of the answer", "state", "code"];
+    let expected = [
+        "used state",
+        "client nonce",
+        "issuer of the answer",
+        "state",
+        "code",
+        "tried state",
+    ];
     ensure!(reasons == expected.map(str::to_owned).into(), "{reasons:?}");
     let made = scene.callback(0, &answer).await?;
     ensure!(
@@ -441,7 +460,8 @@ async fn an_issuer_can_say_no_or_nothing() -> Result<()> {
     scene
         .provider
         .instead(Some(|| WebReply::Json(200, json!({ "access_token": "x" }))));
-    let refused = scene.callback(0, &answer).await?;
+    let without = scene.visit(0, "n").await?;
+    let refused = scene.callback(0, &without).await?;
     ensure!(refused.code == 400 && refused.body == REFUSED, "{refused:?}");
     scene.provider.instead(None);
     let made = scene.callback(0, &answer).await?;

@@ -43,6 +43,8 @@ struct Knows {
     /// What the token endpoint does instead of its work.
     instead: Option<fn() -> WebReply>,
     exchanged: u64,
+    /// How often codes were shown to it.
+    asked: u64,
     /// What nobody else may ever see.
     secrets: Vec<String>,
 }
@@ -60,6 +62,7 @@ impl Provider {
             has_secret: true,
             instead: None,
             exchanged: 0,
+            asked: 0,
             secrets: vec![SECRET.to_owned()],
         }));
         let own = Arc::clone(&knows);
@@ -126,6 +129,11 @@ impl Provider {
         self.knows().exchanged
     }
 
+    /// How often codes were shown to it, good or bad.
+    pub(crate) fn asked(&self) -> u64 {
+        self.knows().asked
+    }
+
     /// What must be found nowhere.
     pub(crate) fn secrets(&self) -> Vec<String> {
         self.knows().secrets.clone()
@@ -165,10 +173,13 @@ impl Knows {
             ),
             "GET /keys" => WebReply::Json(200, json!({ "keys": [self.signer.jwk()] })),
             "GET /authorize" => self.authorize(query).unwrap_or_else(|| wrong("invalid_request")),
-            "POST /token" => match self.instead {
-                Some(instead) => instead(),
-                None => self.exchange(asked).unwrap_or_else(wrong),
-            },
+            "POST /token" => {
+                self.asked += 1;
+                match self.instead {
+                    Some(instead) => instead(),
+                    None => self.exchange(asked).unwrap_or_else(wrong),
+                }
+            }
             _ => WebReply::Json(404, json!({})),
         }
     }

@@ -170,6 +170,7 @@ pub fn prepare(
     };
     let config = &opened.config.value;
     Ok(Ok(Exchange {
+        state: opened.state.id(),
         remote: config.provider().ok_or(DamagedRow)?,
         client_id: config.client_id.clone(),
         client_secret: config.client_secret.duplicate(),

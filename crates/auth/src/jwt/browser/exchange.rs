@@ -1,7 +1,7 @@
 //! The exchange of a code for an ID token (RFC 6749, section 4.1.3).
 
 use aumbry_logical::Body;
-use aumbry_types::SecretBytes;
+use aumbry_types::{ObjectId, SecretBytes};
 use serde_json::Value;
 
 use super::text;
@@ -9,6 +9,7 @@ use crate::jwt::{Challenge, Reason, Remote, Verified};
 
 /// A code, and what it is exchanged with.
 pub struct Exchange {
+    pub(super) state: ObjectId,
     pub(super) remote: Remote,
     pub(super) client_id: String,
     pub(super) client_secret: SecretBytes,
@@ -52,6 +53,12 @@ impl Exchange {
     #[must_use]
     pub const fn remote(&self) -> &Remote {
         &self.remote
+    }
+
+    /// What tells the state of this login from all others.
+    #[must_use]
+    pub const fn state(&self) -> ObjectId {
+        self.state
     }
 
     /// What is posted to it.

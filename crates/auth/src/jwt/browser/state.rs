@@ -104,7 +104,7 @@ impl State {
     }
 
     /// Names it. Nobody can choose one: seeds are random, and whoever could seal one needs no login.
-    fn id(&self) -> ObjectId {
+    pub(super) fn id(&self) -> ObjectId {
         ObjectId::from_bytes(*self.derive(b"id").first_chunk().expect("a hash is longer than an id"))
     }
 
