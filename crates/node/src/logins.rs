@@ -74,10 +74,12 @@ impl Node {
         self.hashing.run(deadline, move || request.hashed(&*entropy)).await
     }
 
-    /// Verifies what is shown at a login, as far as that is done outside of any plan.
+    /// Verifies what is shown at a login, or at the renewal of what it gave, as far as that is done outside of any plan.
     pub(crate) async fn verify(&self, request: &Request) -> Result<Verified, Failure> {
-        let Operation::Login(ask) = &request.operation else {
-            return Ok(Verified::Nothing);
+        let ask = match &request.operation {
+            Operation::Login(ask) => ask,
+            Operation::TokenRenew(name, _) => return self.verify_renewal(request, name),
+            _ => return Ok(Verified::Nothing),
         };
         if ask.is_dear() {
             let address = &request.evidence.client_address;
@@ -276,7 +278,7 @@ impl Node {
     }
 }
 
-/// What was verified of a login before its plan.
+/// What was verified before the plan of a login, or of a renewal.
 pub(crate) enum Verified {
     /// Nothing: the plan does it all, or there is no such mount.
     Nothing,

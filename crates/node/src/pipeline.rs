@@ -192,12 +192,14 @@ impl Node {
         };
         let mut made = Made::default();
         let admitted = auth.admit(txn, &caller, &request.namespace, found);
-        let decided = admitted.and_then(|()| self.decide_for(txn, auth, request, &caller, &mut made));
+        let decided = admitted.and_then(|()| self.decide_for(txn, auth, request, &caller, verified, &mut made));
         match decided {
             Ok((reply, effect)) => {
                 made.result = Ok(reply);
                 made.effect = effect;
             }
+            // It begins again, and is recorded then.
+            Err(failure) if failure.reason == STALE => return Err(failure),
             // Of a flood the first are recorded one by one, and the rest by their number.
             Err(failure) if failure.reason == quotas::EXCEEDED && !self.is_single(quotas::EXCEEDED, request) => {
                 return Err(failure);
@@ -214,6 +216,7 @@ impl Node {
         auth: &mut AuthCache,
         request: &Request,
         caller: &Caller,
+        verified: &Verified,
         made: &mut Made,
     ) -> Result<(Reply, Effect), Failure> {
         let operation = &request.operation;
@@ -240,7 +243,7 @@ impl Node {
         if let Some(reply) = stored {
             return Ok((reply, Effect::None));
         }
-        let (mut reply, effect) = ops::plan(txn, auth, request, needs, caller, privileged)?;
+        let (mut reply, effect) = ops::plan(txn, auth, request, needs, caller, privileged, verified)?;
         if let Some(limit) = limit {
             ops::cut(&mut reply, limit)?;
         }

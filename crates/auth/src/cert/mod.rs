@@ -12,7 +12,7 @@ mod facts;
 mod login;
 mod request;
 
-pub use binding::{check_renewal, is_beside_another};
+pub use binding::{check_renewal, is_beside_another, prepare_renewal};
 pub use login::{Challenge, LoginRequest, Verified, login, prepare};
 pub use request::{Request, plan};
 

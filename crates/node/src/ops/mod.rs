@@ -19,6 +19,7 @@ use aumbry_state::Member;
 use aumbry_types::NodeId;
 
 use crate::authorize::Needs;
+use crate::logins::Verified;
 use crate::method::{Asked, MethodAsk};
 use crate::mounts::{AuthCache, MountTable};
 use crate::{Failure, Node, Operation, Reply, Request, logins, restored};
@@ -30,7 +31,7 @@ pub use mount::auth_methods;
 pub(crate) use mount::enter as enter_mount;
 pub(crate) use page::cut;
 pub(crate) use policy::enter as enter_policy;
-pub(crate) use token::create_failure;
+pub(crate) use token::{create_failure, find as token_of};
 
 /// What follows once the record is committed and applied.
 pub(crate) enum Effect {
@@ -63,6 +64,7 @@ pub(crate) fn plan(
     needs: Needs,
     caller: &Caller,
     privileged: bool,
+    verified: &Verified,
 ) -> Result<(Reply, Effect), Failure> {
     let operation = &request.operation;
     let reply = match operation {
@@ -84,7 +86,7 @@ pub(crate) fn plan(
         Operation::TokenCreate(create) => token::create(txn, auth, caller, privileged, create)?,
         Operation::TokenLookup(name) => token::lookup(txn, auth, caller, name)?,
         Operation::TokenRenew(name, increment_s) => {
-            token::renew(txn, auth, caller, &request.evidence, name, *increment_s)?
+            token::renew(txn, auth, caller, (&request.evidence, verified), name, *increment_s)?
         }
         Operation::TokenRevoke(name) => token::revoke(txn, caller, name)?,
         Operation::TokenOrphan(name) => token::revoke_orphan(txn, caller, name)?,

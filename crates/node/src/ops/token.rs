@@ -6,6 +6,7 @@ use aumbry_barrier::Txn;
 use aumbry_policy::Access;
 use aumbry_types::{Capability, ObjectId};
 
+use crate::logins::Verified;
 use crate::mounts::AuthCache;
 use crate::operation::TokenName;
 use crate::request::Evidence;
@@ -73,13 +74,13 @@ pub(super) fn renew(
     txn: &mut Txn<'_>,
     auth: &mut AuthCache,
     caller: &Caller,
-    evidence: &Evidence,
+    (evidence, verified): (&Evidence, &Verified),
     name: &TokenName,
     increment_s: u64,
 ) -> Result<Reply, Failure> {
     match found(txn, caller, name)? {
         Found::Stored(id) => {
-            certificates::check_renewal(txn, id, evidence)?;
+            certificates::check_renewal(txn, id, evidence, verified)?;
             let mut info = token::renew(txn, id, increment_s).map_err(renew_failure)?;
             if let Some(Holder {
                 who: Some(who),
@@ -154,7 +155,8 @@ pub(super) fn revoke_orphan(txn: &mut Txn<'_>, caller: &Caller, name: &TokenName
     }
 }
 
-fn find(txn: &mut Txn<'_>, caller: &Caller, name: &TokenName) -> Result<Option<ObjectId>, Failure> {
+/// The stored token that is named, if there is one.
+pub(crate) fn find(txn: &mut Txn<'_>, caller: &Caller, name: &TokenName) -> Result<Option<ObjectId>, Failure> {
     Ok(match name {
         TokenName::Own => Some(caller.id),
         TokenName::Text(text) => {
