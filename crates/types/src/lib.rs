@@ -11,6 +11,7 @@ pub mod hex;
 mod ids;
 mod namespace;
 mod path;
+pub mod percent;
 mod secret;
 
 pub use capability::{Capabilities, Capability, UnknownCapability};

@@ -2,6 +2,7 @@
 
 use aumbry_api::v1::Verb;
 use aumbry_auth::token::TEXT_BYTES_MAX;
+use aumbry_types::percent::{self, Plus};
 use aumbry_types::{NamespacePath, SecretBytes, parse_duration};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode, header};
@@ -35,7 +36,8 @@ impl Asked {
         let not_found = || Refused::new(StatusCode::NOT_FOUND, "the interface is below /v1/");
         let raw = head.uri.path().strip_prefix("/v1/").ok_or_else(not_found)?;
         let path = decode_path(raw).ok_or_else(|| bad("the path is encoded twice, or not UTF-8, or has a `;`"))?;
-        let query = decode_query(head.uri.query().unwrap_or_default()).ok_or_else(|| bad("the query is malformed"))?;
+        let query =
+            percent::decode_query(head.uri.query().unwrap_or_default()).ok_or_else(|| bad("the query is malformed"))?;
         let verb = verb(head, &query)?;
         // Help is read at a path of its own, whatever the path would do.
         let path = match verb == Verb::Read && flag(&query, "help")? {
@@ -167,7 +169,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>,
 
 /// Decodes a path once. What is still encoded after that could be decoded again by somebody, to something else.
 fn decode_path(raw: &str) -> Option<String> {
-    let path = decode(raw, Plus::IsItself)?;
+    let path = percent::decode(raw, Plus::IsItself)?;
     let mut rest = path.as_str();
     while let Some(at) = rest.find('%') {
         rest = &rest[at + 1..];
@@ -177,40 +179,6 @@ fn decode_path(raw: &str) -> Option<String> {
         }
     }
     (!path.contains(';')).then_some(path)
-}
-
-fn decode_query(raw: &str) -> Option<Vec<(String, String)>> {
-    let pairs = raw.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decode(key, Plus::IsSpace)?, decode(value, Plus::IsSpace)?))
-        })
-        .collect()
-}
-
-/// What `+` stands for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Plus {
-    IsItself,
-    IsSpace,
-}
-
-fn decode(raw: &str, plus: Plus) -> Option<String> {
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            b'+' if plus == Plus::IsSpace => b' ',
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// The query as a body: parameters of what has none.
@@ -236,7 +204,7 @@ fn of_body(headers: &HeaderMap, body: Vec<u8>) -> Result<Vec<u8>, Refused> {
         return Ok(body);
     }
     let text = String::from_utf8(body).ok();
-    let pairs = text.as_deref().and_then(decode_query);
+    let pairs = text.as_deref().and_then(percent::decode_query);
     let pairs = pairs.ok_or_else(|| Refused::new(StatusCode::BAD_REQUEST, "the form is malformed"))?;
     Ok(of_query(&pairs))
 }

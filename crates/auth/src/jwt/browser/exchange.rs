@@ -1,7 +1,7 @@
 //! The exchange of a code for an ID token (RFC 6749, section 4.1.3).
 
 use aumbry_logical::Body;
-use aumbry_types::{ObjectId, SecretBytes};
+use aumbry_types::{ObjectId, SecretBytes, percent};
 use serde_json::Value;
 
 use super::text;
@@ -82,9 +82,9 @@ impl Exchange {
 
     fn basic(&self) -> SecretBytes {
         let mut text = Vec::with_capacity((self.client_id.len() + self.client_secret.len()) * 3 + 1);
-        text::encode(&mut text, self.client_id.as_bytes());
+        percent::encode(&mut text, self.client_id.as_bytes());
         text.push(b':');
-        text::encode(&mut text, self.client_secret.expose());
+        percent::encode(&mut text, self.client_secret.expose());
         SecretBytes::new(text)
     }
 

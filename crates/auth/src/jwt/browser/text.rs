@@ -1,18 +1,6 @@
 //! How parameters stand in an address and in a form.
 
-use aumbry_types::SecretBytes;
-
-/// Appends a value, with everything but what nobody takes for something else as `%XX`.
-pub(super) fn encode(out: &mut Vec<u8>, value: &[u8]) {
-    for &byte in value {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(byte);
-        } else {
-            let digit = |value: u8| b"0123456789ABCDEF"[usize::from(value & 0xf)];
-            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
-        }
-    }
-}
+use aumbry_types::{SecretBytes, percent};
 
 /// Pairs as a form or a query has them.
 pub(super) fn pairs(pairs: &[(&str, &[u8])]) -> SecretBytes {
@@ -25,7 +13,7 @@ pub(super) fn pairs(pairs: &[(&str, &[u8])]) -> SecretBytes {
         }
         out.extend_from_slice(name.as_bytes());
         out.push(b'=');
-        encode(&mut out, value);
+        percent::encode(&mut out, value);
     }
     SecretBytes::new(out)
 }

@@ -131,24 +131,36 @@ pub(super) const USERPASS: &[Route] = &[
     ),
 ];
 
+/// How a method is set up for which somebody else vouches.
+const CONFIG: Route = row(
+    "config",
+    &[(Read, ByMount), (Write, ByMount)],
+    "How the method is set up, without its secrets.",
+);
+
+/// The roles of such a method.
+const ROLES: Route = row("role", &[(List, ByMount)], "The names of the roles.");
+
+/// One of them.
+const ROLE: Route = row(
+    "role/{role_name}",
+    &[(Read, ByMount), (Write, ByMount), (Delete, ByMount)],
+    "A role: whose tokens it takes, and what it gives.",
+);
+
+/// The login by a token of somebody else's.
+const LOGIN: Route = row(
+    "login",
+    &[(Write, ByMount)],
+    "Gives a token for one that somebody else vouches for: `role`, `jwt`.",
+);
+
 /// JWT and OIDC.
 pub(super) const JWT: &[Route] = &[
-    row(
-        "config",
-        &[(Read, ByMount), (Write, ByMount)],
-        "How the method is set up, without its secrets.",
-    ),
-    row("role", &[(List, ByMount)], "The names of the roles."),
-    row(
-        "role/{role_name}",
-        &[(Read, ByMount), (Write, ByMount), (Delete, ByMount)],
-        "A role: whose tokens it takes, and what it gives.",
-    ),
-    row(
-        "login",
-        &[(Write, ByMount)],
-        "Gives a token for one that somebody else vouches for: `role`, `jwt`.",
-    ),
+    CONFIG,
+    ROLES,
+    ROLE,
+    LOGIN,
     row(
         "oidc/auth_url",
         &[(Write, ByMount)],
@@ -162,32 +174,11 @@ pub(super) const JWT: &[Route] = &[
 ];
 
 /// Kubernetes.
-pub(super) const KEPT: &[Route] = &[
-    row(
-        "config",
-        &[(Read, ByMount), (Write, ByMount)],
-        "How the method is set up, without its secrets.",
-    ),
-    row("role", &[(List, ByMount)], "The names of the roles."),
-    row(
-        "role/{role_name}",
-        &[(Read, ByMount), (Write, ByMount), (Delete, ByMount)],
-        "A role: whose tokens it takes, and what it gives.",
-    ),
-    row(
-        "login",
-        &[(Write, ByMount)],
-        "Gives a token for one that somebody else vouches for: `role`, `jwt`.",
-    ),
-];
+pub(super) const KEPT: &[Route] = &[CONFIG, ROLES, ROLE, LOGIN];
 
 /// Directories.
 pub(super) const LDAP: &[Route] = &[
-    row(
-        "config",
-        &[(Read, ByMount), (Write, ByMount)],
-        "How the method is set up, without its secrets.",
-    ),
+    CONFIG,
     row(
         "groups",
         &[(List, ByMount)],
