@@ -59,7 +59,10 @@ async fn converse(link: &mut Link, question: &Question) -> Result<DirectoryAnswe
             bind_service(link, question.service.as_ref()).await?;
             let entry = match only(subtree(link, search, &wanted, USERS_MAX).await?) {
                 Ok(entry) => entry,
-                Err(why) => return Ok(Err(why)),
+                Err(why) => {
+                    bind_nobody(link, search, &question.password).await?;
+                    return Ok(Err(why));
+                }
             };
             let dn = entry.dn.clone();
             found = Some(entry);
@@ -136,6 +139,16 @@ async fn bind_user(
             "it answers with code {code} to a password"
         ))),
     }
+}
+
+/// Tries the password of somebody who is not there, at a place where nobody is. Whatever comes of it is nothing: it is asked so that a name that is not known
+/// costs as many questions as a password that is wrong.
+async fn bind_nobody(link: &mut Link, search: &Search, password: &SecretBytes) -> Result<(), DirectoryError> {
+    let dn = match search.base.as_str() {
+        "" => NOBODY.to_owned(),
+        base => format!("{NOBODY},{base}"),
+    };
+    bind(link, &dn, password).await.map(drop)
 }
 
 async fn bind(link: &mut Link, dn: &str, password: &SecretBytes) -> Result<u32, DirectoryError> {
@@ -270,6 +283,8 @@ fn unreachable(error: ldap3::LdapError) -> DirectoryError {
     DirectoryError::Unreachable(error.to_string())
 }
 
+/// Nobody's name. If somebody gave an entry this name nobody gets in by it either.
+const NOBODY: &str = "cn=aumbry-nobody-0f6a1c52";
 /// Result codes (RFC 4511, appendix A).
 const SUCCESS: u32 = 0;
 const SIZE_LIMIT: u32 = 4;

@@ -1,3 +1,4 @@
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aumbry_auth::ldap::Place;
@@ -39,13 +40,24 @@ fn nested(levels: usize) -> Vec<u8> {
 
 /// Asks a server that says these, one for each request, whatever it is asked; and then nothing.
 async fn told(find: Find, said: Vec<Vec<u8>>, is_starttls: bool) -> String {
+    told_after(find, said, is_starttls).await.0
+}
+
+/// The same, with what it was asked: the tags of the operations.
+async fn told_after(find: Find, said: Vec<Vec<u8>>, is_starttls: bool) -> (String, Vec<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let port = listener.local_addr().expect("is bound").port();
+    let tags = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&tags);
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("somebody asks");
         let mut asked = [0; 512];
         for said in said {
-            let _ = stream.read(&mut asked).await;
+            let read = stream.read(&mut asked).await.unwrap_or_default();
+            // Short messages: a sequence, a number of one byte, the operation.
+            seen.lock()
+                .expect("no test panics with it")
+                .extend(asked[..read].get(5).copied());
             let _ = stream.write_all(&said).await;
         }
         let _ = stream.read_to_end(&mut Vec::new()).await;
@@ -69,11 +81,13 @@ async fn told(find: Find, said: Vec<Vec<u8>>, is_starttls: bool) -> String {
     };
     let answer = ask(question).await;
     server.abort();
-    match answer {
+    let told = match answer {
         Ok(Ok(known)) => format!("{} {:?}", known.dn, known.names),
         Ok(Err(why)) => why.to_owned(),
         Err(error) => error.to_string(),
-    }
+    };
+    let tags = tags.lock().expect("no test panics with it").clone();
+    (told, tags)
 }
 
 fn at() -> Find {
@@ -144,6 +158,37 @@ async fn a_user_of_a_domain_is_one_entry_of_this_directory() {
         let told = told(find(), vec![bound.clone(), said.concat()], false).await;
         assert!(told.contains(expected), "{expected}: {told}");
     }
+}
+
+/// Who guesses names learns nothing by how much is asked for each. Abuse cases: 24.
+#[tokio::test]
+async fn abuse_024_who_is_not_there_costs_as_many_questions_as_a_wrong_password() {
+    let find = || {
+        Find::Search(Search {
+            base: "dc=x".to_owned(),
+            filter: "(uid=ann)".to_owned(),
+        })
+    };
+    let (ann, end) = (found(1, "uid=ann,dc=x", "uid", "ann"), result(1, 0x65, 0));
+    let there = vec![[ann.clone(), end.clone()].concat(), result(2, 0x61, 49)];
+    assert_eq!(
+        told_after(find(), there, false).await,
+        ("wrong password".to_owned(), vec![0x63, 0x60])
+    );
+    // Whatever is said of nobody's password is nothing: that it is right, too.
+    for code in [0, 32, 34, 49, 53, 80] {
+        let missing = vec![end.clone(), result(2, 0x61, code)];
+        assert_eq!(
+            told_after(find(), missing, false).await,
+            ("unknown user".to_owned(), vec![0x63, 0x60]),
+            "{code}"
+        );
+    }
+    let two = vec![[ann.clone(), ann, end].concat(), result(2, 0x61, 49)];
+    assert_eq!(
+        told_after(find(), two, false).await,
+        ("ambiguous user".to_owned(), vec![0x63, 0x60])
+    );
 }
 
 #[test]
