@@ -385,10 +385,7 @@ async fn a_configuration_that_is_unsafe_is_refused() -> Result<()> {
         (json!({ "request_timeout": 31 }), "request_timeout"),
         (json!({ "request_timeout": 0 }), "request_timeout"),
         (json!({ "certificate": "none" }), "certificate"),
-        (
-            json!({ "case_sensitive_names": true, "username_as_alias": true }),
-            "username_as_alias",
-        ),
+        (json!({ "case_sensitive_names": true }), "lower case"),
         (json!({ "token_policies": "root" }), "root"),
     ] {
         let mut config = good.clone();

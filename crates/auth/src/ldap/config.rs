@@ -30,6 +30,7 @@ pub(super) struct Config {
     pub(super) group_dn: String,
     pub(super) group_filter: String,
     pub(super) group_attr: String,
+    /// Not offered any more. Where it stands still, nobody gets in until it is written as false: people whom it told apart would become one.
     pub(super) case_sensitive_names: bool,
     pub(super) username_as_alias: bool,
     timeout_s: u64,
@@ -144,9 +145,10 @@ impl Config {
         if !self.upn_domain.chars().all(is_domain) {
             return Err(Error::Invalid("upndomain is a domain, such as example.com"));
         }
-        if self.case_sensitive_names && self.username_as_alias {
+        if self.case_sensitive_names {
             return Err(Error::Invalid(
-                "case_sensitive_names and username_as_alias together would make many people of one who spells its name in many ways",
+                "case_sensitive_names is not offered: directories compare names without regard to case, and the paths of users and groups here, which policies \
+                 and records name, are in lower case; leave it out, or write false",
             ));
         }
         if !(1..=TIMEOUT_S_MAX).contains(&self.timeout_s) {

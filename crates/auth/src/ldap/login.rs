@@ -60,11 +60,8 @@ impl LoginRequest {
     }
 
     /// The name by which users are known here. Nothing for what is nobody's.
-    fn name(&self, config: &Config) -> Option<String> {
-        let name = match config.case_sensitive_names {
-            true => self.username.clone(),
-            false => self.username.to_ascii_lowercase(),
-        };
+    fn name(&self) -> Option<String> {
+        let name = self.username.to_ascii_lowercase();
         is_name(&name).then_some(name)
     }
 
@@ -108,7 +105,10 @@ pub fn prepare(txn: &mut Txn<'_>, mount: ObjectId, request: &LoginRequest) -> Re
 }
 
 fn question(config: &Config, request: &LoginRequest) -> Result<Question, &'static str> {
-    let username = request.name(config).ok_or("no name")?;
+    if config.case_sensitive_names {
+        return Err("case_sensitive_names");
+    }
+    let username = request.name().ok_or("no name")?;
     if !request.is_password() || !config.may_carry(&request.password) {
         return Err("no password");
     }
@@ -176,16 +176,12 @@ pub fn login(
     let known = verified.found.as_ref().map_err(|why| because(why))?;
     let found = found.ok_or_else(|| because("not configured"))?;
     let (config, source) = (found.value, found.id);
-    let username = request.name(&config).ok_or_else(|| because("no name"))?;
+    let username = request.name().ok_or_else(|| because("no name"))?;
     let alias = alias(&config, &username, known).map_err(because)?;
     if !is_allowed(&config.params.bound_cidrs, client_address) {
         return Err(because("address"));
     }
-    let spelled = |name: &str| match config.case_sensitive_names {
-        true => name.to_owned(),
-        false => name.to_ascii_lowercase(),
-    };
-    let mut groups: BTreeSet<String> = known.groups.iter().map(|group| spelled(group)).collect();
+    let mut groups: BTreeSet<String> = known.groups.iter().map(|group| group.to_ascii_lowercase()).collect();
     // A group that was left out could be the one that denies something.
     if groups.len() > GROUPS_MAX || !groups.iter().all(|group| is_plain(group) && !group.is_empty()) {
         return Err(because("groups"));
@@ -195,7 +191,7 @@ pub fn login(
     // Not by what was typed: a filter may find somebody by what that one wrote of itself.
     if let Some(user) = find(txn, mount, Table::Users, &alias)? {
         policies.extend(user.policies);
-        groups.extend(user.groups.iter().map(|group| spelled(group)));
+        groups.extend(user.groups.iter().map(|group| group.to_ascii_lowercase()));
     }
     for group in &groups {
         // What is no entry's name has none.
@@ -231,10 +227,7 @@ fn alias(config: &Config, username: &str, known: &Known) -> Result<String, &'sta
     let [name] = &known.names[..] else {
         return Err("no alias");
     };
-    let name = match config.case_sensitive_names {
-        true => name.clone(),
-        false => name.to_ascii_lowercase(),
-    };
+    let name = name.to_ascii_lowercase();
     if is_name(&name) { Ok(name) } else { Err("no alias") }
 }
 
@@ -283,10 +276,6 @@ mod tests {
         let find = |further, name: &str| asked(&further, name, "p").map(|(find, _)| find).expect("is asked");
         assert_eq!(find(json!({}), "Ann"), "uid=ann,ou=people,dc=x");
         assert_eq!(find(json!({}), "a,b"), "uid=a\\,b,ou=people,dc=x");
-        assert_eq!(
-            find(json!({ "case_sensitive_names": true }), "Ann"),
-            "uid=Ann,ou=people,dc=x"
-        );
         assert_eq!(find(json!({ "discoverdn": true }), "a*"), "ou=people,dc=x (uid=a\\2a)");
         let service = json!({ "binddn": "cn=s", "bindpass": "p", "userfilter": "(&(a=b)(mail={{.Username}}))" });
         assert_eq!(find(service, "x)(y=z"), "ou=people,dc=x (&(a=b)(mail=x\\29\\28y=z))");
@@ -305,6 +294,28 @@ mod tests {
         );
         assert_eq!(groups(json!({ "groupdn": "" })), "");
         assert_eq!(groups(json!({ "groupfilter": "" })), "");
+    }
+
+    /// One that was written when names could have upper case is not read as if they could not.
+    #[test]
+    fn nobody_gets_in_by_a_setting_that_is_gone() {
+        let body = json!({ "url": "ldaps://a", "userdn": "dc=x", "case_sensitive_names": true });
+        let body = Body::parse(body.to_string().as_bytes()).expect("is a body");
+        assert!(Config::parse(&body, None).is_err());
+        let mut config = config(&json!({}));
+        config.case_sensitive_names = true;
+        let request = LoginRequest {
+            username: "ann".to_owned(),
+            password: SecretBytes::from("p".to_owned()),
+        };
+        assert_eq!(question(&config, &request).err(), Some("case_sensitive_names"));
+        let any = Body::parse(br#"{"token_ttl":"1h"}"#).expect("is a body");
+        assert!(
+            Config::parse(&any, Some(&config)).is_err(),
+            "it must be written as false"
+        );
+        let mended = Body::parse(br#"{"case_sensitive_names":false}"#).expect("is a body");
+        assert!(Config::parse(&mended, Some(&config)).is_ok());
     }
 
     #[test]
