@@ -1,5 +1,6 @@
 //! Logins by a browser: where it is sent, and what it came back with. The issuer is asked here, outside of any plan.
 
+mod beginnings;
 mod tried;
 
 use aumbry_auth::jwt::Reason;
@@ -11,10 +12,11 @@ use serde_json::json;
 use crate::logins::{LoggedIn, Verified, find};
 use crate::method::LoginAsk;
 use crate::mounts::AuthCache;
-use crate::pipeline::{Made, STALE};
+use crate::pipeline::{Made, STALE, source_of};
 use crate::vouchers::{Asker, unavailable};
 use crate::{Class, Failure, Node, Reply, Request, restored};
 
+pub(crate) use beginnings::Beginnings;
 pub(crate) use tried::TriedStates;
 
 impl Node {
@@ -78,8 +80,8 @@ impl Node {
         }))
     }
 
-    /// Plans the beginning. It stores nothing, and of many from one source in a minute there is only the number on record: whoever has no token must not fill
-    /// the log.
+    /// Plans the beginning. It stores nothing. Each address that is given is on record by itself, and so there is a bound on them; of refusals from one source
+    /// in a minute there is only the number on record beyond the first: whoever has no token must not fill the log.
     pub(crate) fn begin(
         &self,
         txn: &mut Txn<'_>,
@@ -102,14 +104,18 @@ impl Node {
             Some(mount) => browser::begin(txn, mount.root, begin, known).map_err(failure),
             None => Err(failure(BeginError::NotSetUp)),
         };
+        let begun = begun.and_then(|begun| match begun.url.is_empty() {
+            true => Ok(begun),
+            false => self.count_beginning(request).map(|()| begun),
+        });
         match begun {
             Ok(begun) => Ok(Made {
+                is_only_counted: begun.url.is_empty() && self.count_refusal(request).is_err(),
                 result: Ok(Reply::Json {
                     data: SecretBytes::from(json!({ "auth_url": begun.url }).to_string()),
                     warnings: Vec::new(),
                 }),
                 rule: begun.why.to_owned(),
-                is_only_counted: self.count_refusal(request).is_err(),
                 ..Made::default()
             }),
             Err(failure) if failure.reason == STALE => Err(failure),
@@ -119,6 +125,18 @@ impl Node {
                 ..Made::default()
             }),
         }
+    }
+
+    /// Refuses an address to a source that was given many in this minute.
+    fn count_beginning(&self, request: &Request) -> Result<(), Failure> {
+        let source = source_of(&request.evidence.client_address);
+        let taken = self.beginnings.take(source, self.clock.boottime_ms());
+        taken.map_err(|wait_ms| {
+            let text = "too many logins were begun from this address within a minute; try again later";
+            let mut failure = Failure::new(Class::ResourceExhausted, "TOO_MANY_LOGINS", text);
+            failure.retry_after_ms = wait_ms;
+            failure
+        })
     }
 }
 

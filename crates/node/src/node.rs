@@ -8,7 +8,7 @@ use aumbry_state::Consensus;
 use aumbry_types::{Clock, Entropy};
 
 use crate::admission::Admission;
-use crate::browser::TriedStates;
+use crate::browser::{Beginnings, TriedStates};
 use crate::checkpoints::Checkpoints;
 use crate::clocks::Clocks;
 use crate::logins::Hashing;
@@ -41,6 +41,7 @@ pub struct Node {
     pub(crate) hashing: Hashing,
     pub(crate) vouchers: Vouchers,
     pub(crate) tried: TriedStates,
+    pub(crate) beginnings: Beginnings,
 }
 
 impl Node {
@@ -70,6 +71,7 @@ impl Node {
             hashing: Hashing::default(),
             vouchers: Vouchers::default(),
             tried: TriedStates::default(),
+            beginnings: Beginnings::default(),
         })
     }
 
