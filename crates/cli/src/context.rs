@@ -86,7 +86,7 @@ impl Context {
     }
 
     /// The namespace that was named, or that Vault's own variable names. Vault's `root` is nothing here.
-    fn namespace(&self) -> Result<String> {
+    pub(crate) fn namespace(&self) -> Result<String> {
         let named = self.global.namespace.clone().or_else(|| set("VAULT_NAMESPACE"));
         let named = named.unwrap_or_default();
         if named.trim_matches('/') == "root" {

@@ -56,6 +56,9 @@ impl Node {
             None => {
                 let remote = exchange.remote();
                 let provider = self.provider_of(remote, request.deadline).await?;
+                if let Err(reason) = exchange.check_sender(&provider) {
+                    return Ok(Verified::Jwt(exchange.refused(reason)));
+                }
                 let answer = self
                     .post(remote, provider.token, exchange.form(), Asker::of(request))
                     .await?;

@@ -1,6 +1,7 @@
 //! `aumbry login --method oidc`, with the test as the browser.
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -20,9 +21,16 @@ struct Waiting {
 
 impl Waiting {
     fn start(bed: &Bed, further: &[&str]) -> Result<Self> {
+        let further: Vec<&str> = further.iter().copied().chain(["--no-browser"]).collect();
+        Self::start_with(bed, &further, &std::env::var("PATH")?)
+    }
+
+    /// With a browser that is found on this path.
+    fn start_with(bed: &Bed, further: &[&str], path: &str) -> Result<Self> {
         let mut child = Command::new(binary())
-            .args(["login", "--method", "oidc", "--no-browser", "--listen", "127.0.0.1:0"])
+            .args(["login", "--method", "oidc", "--listen", "127.0.0.1:0"])
             .args(further)
+            .env("PATH", path)
             .env("HOME", bed.home.path())
             .env("AUMBRY_ADDR", bed.cluster.endpoints().join(","))
             .env("AUMBRY_CACERT", bed.cluster.ca_file())
@@ -140,5 +148,51 @@ async fn a_browser_logs_in() -> Result<()> {
         !refused.status.success() && said.contains("allowed_redirect_uris"),
         "{said}"
     );
+    Ok(())
+}
+
+/// Whoever lists processes sees nothing of the login: the browser is opened at this program's own address, which sends the user's own browser on, once. The
+/// browser comes back to a path of the mount's own, where the role allows that. Abuse cases: 18.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_opens_the_browser_is_told_nothing_of_the_login() -> Result<()> {
+    let (bed, provider) = (Bed::start()?, Provider::start().await?);
+    bed.root(&["auth", "enable", "--path", "corp", "oidc"], "")?;
+    bed.root(&["write", "auth/corp/config", "-"], &provider.config().to_string())?;
+    let role = json!({
+        "role_type": "oidc", "user_claim": "email", "token_policies": "default",
+        "allowed_redirect_uris": "http://127.0.0.1/auth/corp/oidc/callback,http://127.0.0.1/oidc/callback",
+    });
+    bed.root(&["write", "auth/corp/role/staff", "-"], &role.to_string())?;
+    // It tells what it was started with.
+    let (opener, told) = (bed.home.path().join("xdg-open"), bed.home.path().join("told"));
+    ensure!(Command::new("mkfifo").arg(&told).status()?.success(), "a pipe is made");
+    std::fs::write(&opener, format!("#!/bin/sh\necho \"$@\" >'{}'\n", told.display()))?;
+    std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o755))?;
+    let path = format!("{}:{}", bed.home.path().display(), std::env::var("PATH")?);
+    let waiting = Waiting::start_with(&bed, &["--path", "corp", "role=staff", "--output", "json"], &path)?;
+    let started = tokio::task::spawn_blocking(move || std::fs::read_to_string(told)).await??;
+    let start = started.trim();
+    let (_, state) = waiting.url.split_once("&state=").context("a state")?;
+    let (state, _) = state.split_once('&').unwrap_or((state, ""));
+    ensure!(
+        start.starts_with("http://127.0.0.1:") && start.contains("/start/") && !start.contains(state),
+        "{start}"
+    );
+    let sent = open(start).await?;
+    // Heads are in lower case here.
+    let location = format!("\nlocation: {}\r\n", waiting.url.to_ascii_lowercase());
+    ensure!(sent.code == 302 && sent.head.contains(&location), "{sent:?}");
+    let again = open(start).await?;
+    ensure!(again.code == 404 && !again.head.contains("location"), "{again:?}");
+    let back = provider.visit(&waiting.url).await?;
+    ensure!(back.contains("/auth/corp/oidc/callback?"), "{back}");
+    // What comes back to another mount's path, or to that of all, is not for this login.
+    for other in ["/auth/oidc/oidc/callback?", "/oidc/callback?"] {
+        let told = open(&back.replace("/auth/corp/oidc/callback?", other)).await?;
+        ensure!(told.code == 404, "{other}: {told:?}");
+    }
+    ensure!(open(&back).await?.code == 200, "the browser is back");
+    let (code, printed, said) = waiting.end()?;
+    ensure!(code == Some(0), "{code:?} {printed} {said}");
     Ok(())
 }

@@ -169,6 +169,7 @@ impl Knows {
                     "jwks_uri": format!("{}/keys", self.address),
                     "authorization_endpoint": format!("{}/authorize?tenant=1", self.address),
                     "token_endpoint": format!("{}/token", self.address),
+                    "authorization_response_iss_parameter_supported": true,
                 }),
             ),
             "GET /keys" => WebReply::Json(200, json!({ "keys": [self.signer.jwk()] })),

@@ -124,6 +124,8 @@ pub struct Provider {
     pub authorization: String,
     /// Where codes are exchanged.
     pub token: String,
+    /// Whether it says who it is wherever it sends a browser back (RFC 9207).
+    pub names_itself: bool,
 }
 
 /// Reads what an issuer tells of itself.
@@ -143,9 +145,14 @@ pub fn parse_discovery(bytes: &[u8], issuer: &str) -> Result<Discovered, AnswerE
         url.filter(|url| is_url_with_query(url)).map(str::to_owned)
     };
     let provider = endpoint("authorization_endpoint").zip(endpoint("token_endpoint"));
+    let names_itself = body.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true));
     Ok(Discovered {
         keys: keys.to_owned(),
-        provider: provider.map(|(authorization, token)| Provider { authorization, token }),
+        provider: provider.map(|(authorization, token)| Provider {
+            authorization,
+            token,
+            names_itself,
+        }),
     })
 }
 

@@ -46,6 +46,7 @@ impl Bed {
             known.with(Provider {
                 authorization: authorization.to_owned(),
                 token: "https://issuer.example/token".to_owned(),
+                names_itself: false,
             })
         });
         self.plan(|txn| {
@@ -219,6 +220,7 @@ fn what_was_verified_is_what_stands() {
     let known = known.with(Provider {
         authorization: "https://issuer.example/a".to_owned(),
         token: "https://issuer.example/t".to_owned(),
+        names_itself: false,
     });
     bed.method.write(
         "config",

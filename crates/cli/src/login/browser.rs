@@ -1,7 +1,10 @@
 //! `aumbry login --method oidc`: the user logs in at the issuer with a browser, which comes back to this program.
 //!
-//! What it guarantees: it listens on this machine alone, for one answer, and no longer than five minutes; an answer that is not of this login is none; the
-//! page that the browser shows says nothing of what was sent.
+//! What it guarantees: it listens on this machine alone, for one answer, and no longer than five minutes; an answer that is not of this login, or comes back
+//! to another mount's path, is none; the page that the browser shows says nothing of what was sent; the issuer's address is no argument of any program.
+
+mod listener;
+mod owner;
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -9,11 +12,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use aumbry_client::v1::{self, Verb};
-use aumbry_types::{Entropy as _, SystemEntropy, hex};
-use serde_json::{Map, Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use aumbry_types::{Entropy as _, SystemEntropy, hex, percent};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
+
+use self::listener::{Expected, come_back, parameters};
 
 use crate::answer::Answer;
 use crate::context::{ByPath, Caller, Context};
@@ -33,47 +37,85 @@ pub(super) struct Browser<'a> {
     pub(super) ttl_s: u64,
 }
 
+/// What the node was asked, and said.
+struct Begun {
+    /// Where the browser comes back to: its path.
+    path: String,
+    /// The whole of that.
+    redirect_uri: String,
+    /// The issuer's address.
+    url: String,
+}
+
 impl Browser<'_> {
     /// Asks for an address, waits for the browser, and shows what it came back with.
     pub(super) async fn log_in(&self, context: &Context) -> Result<v1::LogicalReply> {
-        let (listener, redirect_uri) = self.bind().await?;
-        let mut nonce = [0; 16];
-        SystemEntropy.fill(&mut nonce);
-        let nonce = hex::encode(&nonce);
+        let (listener, origin) = self.bind().await?;
+        let nonce = random();
         let client = context.anonymous()?;
-        let body = json!({ "role": self.role, "redirect_uri": redirect_uri, "client_nonce": nonce });
-        let begun = self.ask(&client, "auth_url", &body, 0).await?;
-        let url = Answer::of(begun)?.data["auth_url"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        if url.is_empty() {
-            bail!(
-                "there is no login by a browser for this role with {redirect_uri}: ask whether the role is there, is of type oidc, and has that address in \
-                 allowed_redirect_uris; the audit record says which it is"
-            );
-        }
-        let state = url
+        let begun = self.begin(&client, &origin, &context.namespace()?, &nonce).await?;
+        let state = begun
+            .url
             .split_once('?')
             .and_then(|(_, query)| parameters(query)?.remove("state"));
-        let state = state.filter(|_| url.starts_with("https://"));
+        // It stands in a head of our own.
+        let is_one = begun.url.starts_with("https://") && begun.url.chars().all(|c| c.is_ascii_graphic());
+        let state = state.filter(|_| is_one);
         let state = state.context("the node gave no address that a browser should open: it is not of a login")?;
         note("Open this address in a browser to log in:");
-        note(&format!("    {url}"));
+        note(&format!("    {}", begun.url));
+        let start = format!("/start/{}", random());
         if self.opens {
-            open(&url);
+            open(&format!("{origin}{start}"));
         }
         note(&format!(
-            "Waiting for the browser at {redirect_uri}, for 5 minutes at most ..."
+            "Waiting for the browser at {}, for 5 minutes at most ...",
+            begun.redirect_uri
         ));
+        let expected = Expected {
+            path: &begun.path,
+            state: &state,
+            start: self.opens.then_some((start.as_str(), begun.url.as_str())),
+        };
         let deadline = Instant::now() + PATIENCE;
-        let waiting = tokio::time::timeout_at(deadline, come_back(&listener, &state));
+        let waiting = tokio::time::timeout_at(deadline, come_back(&listener, expected));
         let Ok(answer) = waiting.await else {
             bail!("the browser did not come back within 5 minutes; begin the login again");
         };
         let mut body = answer?;
         body.insert("client_nonce".to_owned(), nonce.into());
+        // Said in so many words if the issuer did not: then it may be another than the one that was asked, and the node knows whether this one would have.
+        body.entry("iss").or_insert_with(|| json!(""));
         Ok(self.ask(&client, "callback", &Value::Object(body), self.ttl_s).await?)
+    }
+
+    /// Asks for the issuer's address. The browser comes back to a path of this mount alone, if the role allows that: an issuer that sends it on to another one
+    /// cannot pass off that one's answer as its own. Else it comes back to the path that all mounts share.
+    async fn begin(&self, client: &Caller, origin: &str, namespace: &str, nonce: &str) -> Result<Begun> {
+        let paths = [own_path(namespace, self.mount), PATH.to_owned()];
+        let mut asked = Vec::new();
+        for path in paths {
+            let redirect_uri = format!("{origin}{path}");
+            let body = json!({ "role": self.role, "redirect_uri": redirect_uri, "client_nonce": nonce });
+            let begun = self.ask(client, "auth_url", &body, 0).await?;
+            let url = Answer::of(begun)?.data["auth_url"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            if !url.is_empty() {
+                return Ok(Begun {
+                    path,
+                    redirect_uri,
+                    url,
+                });
+            }
+            asked.push(redirect_uri);
+        }
+        bail!(
+            "there is no login by a browser for this role with {}: ask whether the role is there, is of type oidc, and has one of these addresses in \
+             allowed_redirect_uris; the audit record says which it is",
+            asked.join(" or ")
+        )
     }
 
     async fn ask(&self, client: &Caller, what: &str, body: &Value, ttl_s: u64) -> Result<v1::LogicalReply, Failed> {
@@ -82,7 +124,7 @@ impl Browser<'_> {
         client.by_path(asked).await.map_err(super::no_method)
     }
 
-    /// Listens; gives the address that the browser comes back to.
+    /// Listens; gives what the addresses of that begin with.
     async fn bind(&self) -> Result<(TcpListener, String)> {
         let (host, _) = self.listen.rsplit_once(':').unwrap_or_default();
         let found = tokio::net::lookup_host(self.listen).await;
@@ -102,11 +144,35 @@ impl Browser<'_> {
             )
         })?;
         let port = listener.local_addr()?.port();
-        Ok((listener, format!("http://{host}:{port}{PATH}")))
+        Ok((listener, format!("http://{host}:{port}")))
     }
 }
 
-/// Opens the address in the user's browser, if that can be done; the user was told of it anyway.
+/// The path that a browser comes back to from the issuer of one mount, and of no other: where that mount stands.
+fn own_path(namespace: &str, mount: &str) -> String {
+    let mut path = Vec::new();
+    for segment in namespace.split('/').filter(|segment| !segment.is_empty()) {
+        path.push(b'/');
+        percent::encode(&mut path, segment.as_bytes());
+    }
+    path.extend_from_slice(b"/auth");
+    for segment in mount.split('/') {
+        path.push(b'/');
+        percent::encode(&mut path, segment.to_ascii_lowercase().as_bytes());
+    }
+    path.extend_from_slice(PATH.as_bytes());
+    // It is of ASCII alone.
+    String::from_utf8_lossy(&path).into_owned()
+}
+
+fn random() -> String {
+    let mut bytes = [0; 16];
+    SystemEntropy.fill(&mut bytes);
+    hex::encode(&bytes)
+}
+
+/// Opens an address of this program's own in the user's browser, if that can be done; the user was told of the issuer's anyway. What stands here can be seen
+/// by whoever lists processes.
 fn open(url: &str) {
     let mut opener = Command::new("xdg-open");
     opener
@@ -119,138 +185,13 @@ fn open(url: &str) {
     }
 }
 
-/// Waits for the browser. Whatever else connects is answered, and is nothing.
-async fn come_back(listener: &TcpListener, state: &str) -> Result<Map<String, Value>> {
-    loop {
-        let (stream, _) = listener.accept().await?;
-        // Browsers open connections that they do not use.
-        let served = tokio::time::timeout(CONNECTION_TIMEOUT, serve(stream, state)).await;
-        if let Ok(Ok(Some(answer))) = served {
-            return Ok(answer);
-        }
-    }
-}
-
-/// Serves one request; gives what the browser came back with, if it is that.
-async fn serve(mut stream: TcpStream, state: &str) -> std::io::Result<Option<Map<String, Value>>> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut part = [0; 1_024];
-        let read = stream.read(&mut part).await?;
-        head.extend_from_slice(&part[..read]);
-        if read == 0 || head.len() > HEAD_BYTES_MAX {
-            return Ok(None);
-        }
-    }
-    let head = String::from_utf8_lossy(&head);
-    let mut words = head.lines().next().unwrap_or_default().split(' ');
-    let target = words.nth(1).filter(|_| head.starts_with("GET ")).unwrap_or_default();
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let answer = (path == PATH).then(|| parameters(query)).flatten();
-    let answer = answer.filter(|answer| answer.get("state").is_some_and(|told| told == state));
-    let (code, page) = match (&answer, path == PATH) {
-        (Some(_), _) => ("200 OK", COME_BACK),
-        (None, true) => ("400 Bad Request", NOT_THIS),
-        (None, false) => ("404 Not Found", NOTHING),
-    };
-    let reply = format!(
-        "HTTP/1.1 {code}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-         Content-Security-Policy: default-src 'none'\r\nReferrer-Policy: no-referrer\r\nConnection: close\r\n\r\n{page}",
-        page.len()
-    );
-    // The answer is here, whether or not the browser still listens.
-    let told = async {
-        stream.write_all(reply.as_bytes()).await?;
-        stream.shutdown().await
-    };
-    let _ = told.await;
-    Ok(answer.map(|answer| {
-        let wanted = answer.into_iter().filter(|(name, _)| TAKEN.contains(&name.as_str()));
-        wanted.map(|(name, value)| (name, value.into())).collect()
-    }))
-}
-
-/// The parameters of a query; `None` if it is malformed, or one stands in it twice.
-fn parameters(query: &str) -> Option<std::collections::BTreeMap<String, String>> {
-    let mut found = std::collections::BTreeMap::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if found.insert(decode(name)?, decode(value)?).is_some() {
-            return None;
-        }
-    }
-    Some(found)
-}
-
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            b'+' => b' ',
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
-}
-
-/// Where the browser comes back to, as Vault's program has it.
+/// Where the browser comes back to, as Vault's program has it; with the mount's own path before it, as Vault's interface has it.
 const PATH: &str = "/oidc/callback";
-/// What is handed on.
-const TAKEN: [&str; 4] = ["code", "error", "iss", "state"];
 /// As long as the state is good.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// A browser on this machine has sent its request long before.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// Codes of some issuers have several kilobytes, and so have cookies of other programs on this machine.
-const HEAD_BYTES_MAX: usize = 64 << 10;
-const COME_BACK: &str = "<!doctype html><title>Aumbry</title><p>The issuer has answered. You can close this page and go back to the terminal.</p>\n";
-const NOT_THIS: &str =
-    "<!doctype html><title>Aumbry</title><p>This is not the login that waits here. Begin again in the terminal.</p>\n";
-const NOTHING: &str = "<!doctype html><title>Aumbry</title><p>There is nothing here.</p>\n";
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// What a browser is answered, and whether that was the answer to the login.
-    async fn ask(request: &str) -> (String, bool) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut browser = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        browser.write_all(request.as_bytes()).await.unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
-        let served = serve(stream, "s1").await.unwrap();
-        let mut told = String::new();
-        browser.read_to_string(&mut told).await.unwrap();
-        (told, served.is_some())
-    }
-
-    #[tokio::test]
-    async fn only_the_answer_to_this_login_is_taken_and_none_is_repeated() {
-        let request = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        for (target, code, is_answer) in [
-            ("/oidc/callback?code=c%2Fd&state=s1", "200", true),
-            ("/oidc/callback?error=access_denied&state=s1", "200", true),
-            ("/oidc/callback?code=canary&state=s2", "400", false),
-            ("/oidc/callback?code=canary", "400", false),
-            ("/oidc/callback?code=canary&state=s1&state=s1", "400", false),
-            ("/oidc/callback?code=%zz&state=s1", "400", false),
-            ("/favicon.ico?canary", "404", false),
-            ("/?state=s1&code=canary", "404", false),
-        ] {
-            let (told, is_taken) = ask(&request(target)).await;
-            assert!(told.starts_with(&format!("HTTP/1.1 {code} ")), "{target}: {told}");
-            assert!(!told.contains("canary") && !told.contains("s1"), "{target}: {told}");
-            assert_eq!(is_taken, is_answer, "{target}");
-        }
-        let (_, is_taken) = ask("POST /oidc/callback?code=c&state=s1 HTTP/1.1\r\n\r\n").await;
-        assert!(!is_taken);
-    }
 
     #[tokio::test]
     async fn nobody_else_can_reach_it() {
@@ -273,10 +214,23 @@ mod tests {
             let error = browser(listen).bind().await.err().unwrap();
             assert_eq!(crate::failure::exit_code(&error), 2, "{listen}: {error}");
         }
-        let (listener, uri) = browser("127.0.0.1:0").bind().await.unwrap();
+        let (listener, origin) = browser("127.0.0.1:0").bind().await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert_eq!(uri, format!("http://127.0.0.1:{port}/oidc/callback"));
-        let (_, uri) = browser("localhost:0").bind().await.unwrap();
-        assert!(uri.starts_with("http://localhost:"), "{uri}");
+        assert_eq!(origin, format!("http://127.0.0.1:{port}"));
+        let (_, origin) = browser("localhost:0").bind().await.unwrap();
+        assert!(origin.starts_with("http://localhost:"), "{origin}");
+    }
+
+    #[test]
+    fn each_mount_has_a_path_of_its_own() {
+        for (namespace, mount, expected) in [
+            ("", "oidc", "/auth/oidc/oidc/callback"),
+            ("", "Corp", "/auth/corp/oidc/callback"),
+            ("team/app", "oidc", "/team/app/auth/oidc/oidc/callback"),
+            ("", "a/b c", "/auth/a/b%20c/oidc/callback"),
+            ("", "\u{e4}?#", "/auth/%C3%A4%3F%23/oidc/callback"),
+        ] {
+            assert_eq!(own_path(namespace, mount), expected);
+        }
     }
 }

@@ -24,8 +24,8 @@ pub struct Callback {
     state: SecretBytes,
     code: SecretBytes,
     client_nonce: SecretBytes,
-    /// Who says that it sent the browser (RFC 9207); empty if nobody does.
-    issuer: String,
+    /// Who says that it sent the browser (RFC 9207); empty if nobody does. `None` of a client that does not hand on who does.
+    issuer: Option<String>,
     error: Option<&'static str>,
     exchanged: OnceLock<Result<Tokens, Reason>>,
 }
@@ -49,7 +49,7 @@ impl Callback {
             state: secret("state")?.ok_or(FieldError::Missing("state"))?,
             code: code.unwrap_or_default(),
             client_nonce: secret("client_nonce")?.unwrap_or_default(),
-            issuer: body.text("iss")?.unwrap_or_default(),
+            issuer: body.text("iss")?,
             error: error.as_deref().map(known_error),
             exchanged: OnceLock::new(),
         })
@@ -145,7 +145,8 @@ fn open(txn: &mut Txn<'_>, mount: ObjectId, request: &Callback) -> Result<Opened
     };
     let asked = config.value.provider().ok_or(changed)?;
     // Two issuers that serve one client must not be taken for one another.
-    if !request.issuer.is_empty() && request.issuer.trim_end_matches('/') != asked.url.trim_end_matches('/') {
+    let told = request.issuer.as_deref().filter(|told| !told.is_empty());
+    if told.is_some_and(|told| told.trim_end_matches('/') != asked.url.trim_end_matches('/')) {
         return Err(because("issuer of the answer"));
     }
     if state.is_used(txn)? {
@@ -171,6 +172,7 @@ pub fn prepare(
     let config = &opened.config.value;
     Ok(Ok(Exchange {
         state: opened.state.id(),
+        is_nameless: request.issuer.as_deref() == Some(""),
         remote: config.provider().ok_or(DamagedRow)?,
         client_id: config.client_id.clone(),
         client_secret: config.client_secret.duplicate(),

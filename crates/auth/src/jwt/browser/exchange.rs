@@ -5,11 +5,13 @@ use aumbry_types::{ObjectId, SecretBytes, percent};
 use serde_json::Value;
 
 use super::text;
-use crate::jwt::{Challenge, Reason, Remote, Verified};
+use crate::jwt::{Challenge, Provider, Reason, Remote, Verified};
 
 /// A code, and what it is exchanged with.
 pub struct Exchange {
     pub(super) state: ObjectId,
+    /// Whether the client says that nobody said who sent the browser.
+    pub(super) is_nameless: bool,
     pub(super) remote: Remote,
     pub(super) client_id: String,
     pub(super) client_secret: SecretBytes,
@@ -59,6 +61,18 @@ impl Exchange {
     #[must_use]
     pub const fn state(&self) -> ObjectId {
         self.state
+    }
+
+    /// Whether the browser may come from this issuer: one that names itself always does. Of a client that does not hand the name on, such as Vault's, nothing
+    /// is known.
+    ///
+    /// # Errors
+    /// [`Reason`]
+    pub const fn check_sender(&self, provider: &Provider) -> Result<(), Reason> {
+        match provider.names_itself && self.is_nameless {
+            true => Err(Reason("issuer of the answer")),
+            false => Ok(()),
+        }
     }
 
     /// What is posted to it.
