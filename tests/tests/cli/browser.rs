@@ -152,7 +152,7 @@ async fn a_browser_logs_in() -> Result<()> {
 }
 
 /// Whoever lists processes sees nothing of the login: the browser is opened at this program's own address, which sends the user's own browser on, once. The
-/// browser comes back to a path of the mount's own, where the role allows that. Abuse cases: 18.
+/// browser comes back to a path of the mount's own, where the role allows that.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_opens_the_browser_is_told_nothing_of_the_login() -> Result<()> {
     let (bed, provider) = (Bed::start()?, Provider::start().await?);
