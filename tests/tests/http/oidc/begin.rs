@@ -84,7 +84,10 @@ async fn a_beginning_tells_and_leaves_nothing() -> Result<()> {
     };
     let (before, given_before) = (status().await?, given().await?);
     let body = json!({ "role": "staff", "redirect_uri": BACK });
-    let many = futures::future::try_join_all((0..200).map(|_| scene.auth_url(0, &body))).await?;
+    let mut many = Vec::new();
+    for _ in 0..2 {
+        many.extend(futures::future::try_join_all((0..100).map(|_| scene.auth_url(0, &body))).await?);
+    }
     let (good, refused): (Vec<_>, Vec<_>) = many.iter().partition(|answer| answer.code == 200);
     ensure!(
         good.iter().all(|answer| answer.json()["data"]["auth_url"] != ""),
