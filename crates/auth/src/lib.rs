@@ -17,6 +17,7 @@ mod kept;
 pub mod kubernetes;
 pub mod ldap;
 mod listing;
+pub mod lockout;
 pub mod namespace;
 mod params;
 mod places;

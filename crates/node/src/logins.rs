@@ -340,8 +340,7 @@ fn login(
     let login = match (&ask.shown, verified) {
         (Shown::AppRole(shown), _) => approle::login(txn, mount.root, shown, client_address),
         (Shown::Userpass(shown), Verified::Password(verified)) => {
-            let lockout = userpass::Lockout::default();
-            userpass::login(txn, mount.root, shown, verified, &lockout, client_address)
+            userpass::login(txn, mount.root, shown, verified, &mount.options.lockout, client_address)
         }
         (Shown::Jwt(shown), Verified::Jwt(verified)) => jwt::login(txn, mount.root, shown, verified, client_address),
         (Shown::Callback(shown), Verified::Jwt(verified)) => {

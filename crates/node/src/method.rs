@@ -5,7 +5,8 @@ use std::sync::Arc;
 use aumbry_auth::identity::mfa;
 use aumbry_auth::token::logical::RoleRequest;
 use aumbry_auth::{
-    Error, KeptRequest, Voucher, approle, cert, cubbyhole, identity, jwt, kubernetes, ldap, namespace, userpass,
+    Error, KeptRequest, Voucher, approle, cert, cubbyhole, identity, jwt, kubernetes, ldap, lockout, namespace,
+    userpass,
 };
 use aumbry_types::{MountPath, SecretBytes};
 
@@ -49,6 +50,8 @@ pub enum Asked {
     Namespace(namespace::Request),
     /// Of the keys that seal what is stored.
     Keys(keys::Request),
+    /// Of locked users.
+    Lockout(lockout::Request),
 }
 
 /// A request by path, in the form in which it is decided, recorded and planned.
@@ -79,6 +82,7 @@ impl MethodAsk {
             Asked::Quota(request) => request.is_write(),
             Asked::Namespace(request) => request.is_write(),
             Asked::Keys(request) => request.is_write(),
+            Asked::Lockout(request) => request.is_write(),
         }
     }
 
@@ -113,6 +117,8 @@ impl MethodAsk {
             (Asked::Keys(keys::Request::Retire(_)), _) => keys::RETIRE,
             (Asked::Keys(_), true) => "keys.write",
             (Asked::Keys(_), false) => "keys.read",
+            (Asked::Lockout(_), true) => "lockout.unlock",
+            (Asked::Lockout(_), false) => "lockout.list",
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Mounts, and the texts of policies.
 
 use aumbry_auth::Shelf;
+use aumbry_auth::lockout::Lockout;
+use aumbry_barrier::record::UnreadableRecord;
 use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn, record};
 use aumbry_engines::kv;
 use aumbry_types::{MountPath, ObjectId};
@@ -43,6 +45,9 @@ pub struct MountOptions {
     pub kv: kv::Config,
     /// What clients may be shown of it without a token: `unauth`, `hidden` or nothing. Kept for them, and not acted upon.
     pub listing_visibility: String,
+    /// When an auth method shuts out who guesses passwords. It is stored beside the others: replies that are kept for retries have the others alone.
+    #[serde(skip)]
+    pub lockout: Lockout,
 }
 
 /// One mount with its settings.
@@ -75,26 +80,20 @@ impl Mount {
         }
     }
 
-    /// Stores it whole.
+    /// Stores it whole; in the older layout as long as that says all.
     pub(crate) fn write(&self, txn: &mut Txn<'_>) {
-        let plain = record::encode(MOUNT_VERSION, &(&self.info, &self.options));
+        let lockout = &self.options.lockout;
+        let plain = match *lockout == Lockout::default() {
+            true => record::encode(MOUNT_VERSION, &(&self.info, &self.options)),
+            false => record::encode(MOUNT_VERSION_LOCKOUT, &(&self.info, &self.options, lockout)),
+        };
         txn.put_object(self.root, Kind::Mount, plain.expose(), ObjectOptions::default());
     }
 
     /// Reads what is stored of one, in any version.
     fn read(txn: &Txn<'_>, root: ObjectId) -> Result<Self, DamagedRow> {
         let object = txn.peek_object(root, Kind::Mount)?.ok_or(DamagedRow)?;
-        let plain = object.plain.expose();
-        let (info, options) = record::decode::<(MountInfo, MountOptions)>(MOUNT_VERSION, plain)
-            .or_else(|_| {
-                // Before there were settings, every mount was a KV engine of version 2.
-                let options = MountOptions {
-                    version: 2,
-                    ..MountOptions::default()
-                };
-                record::decode::<MountInfo>(MOUNT_VERSION_PLAIN, plain).map(|info| (info, options))
-            })
-            .map_err(|_| DamagedRow)?;
+        let (info, options) = decode(object.plain.expose()).map_err(|_| DamagedRow)?;
         let path = MountPath::parse(&info.path).map_err(|_| DamagedRow)?;
         Ok(Self {
             path,
@@ -102,6 +101,24 @@ impl Mount {
             info,
             options,
         })
+    }
+}
+
+fn decode(plain: &[u8]) -> Result<(MountInfo, MountOptions), UnreadableRecord> {
+    match plain.first() {
+        Some(&MOUNT_VERSION_LOCKOUT) => {
+            let (info, options, lockout) = record::decode(MOUNT_VERSION_LOCKOUT, plain)?;
+            Ok((info, MountOptions { lockout, ..options }))
+        }
+        Some(&MOUNT_VERSION_PLAIN) => {
+            // Before there were settings, every mount was a KV engine of version 2.
+            let options = MountOptions {
+                version: 2,
+                ..MountOptions::default()
+            };
+            Ok((record::decode(MOUNT_VERSION_PLAIN, plain)?, options))
+        }
+        _ => record::decode(MOUNT_VERSION, plain),
     }
 }
 
@@ -132,7 +149,44 @@ pub(crate) fn read_policy(txn: &mut Txn<'_>, name: &str) -> Result<Option<String
         .ok_or(DamagedRow)
 }
 
+/// With settings, and those of its lockout.
+const MOUNT_VERSION_LOCKOUT: u8 = 3;
 /// With settings.
 const MOUNT_VERSION: u8 = 2;
 /// Without.
 const MOUNT_VERSION_PLAIN: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_every_layout_are_read() {
+        let info = MountInfo {
+            path: "p".to_owned(),
+            kind: "kv".to_owned(),
+            description: String::new(),
+            accessor: "a".to_owned(),
+        };
+        let plain = record::encode(MOUNT_VERSION_PLAIN, &info);
+        let found = decode(plain.expose()).expect("is read");
+        assert_eq!((&found.0, found.1.version), (&info, 2));
+        let options = MountOptions {
+            max_lease_ttl_s: 7,
+            ..MountOptions::default()
+        };
+        let settled = record::encode(MOUNT_VERSION, &(&info, &options));
+        assert_eq!(decode(settled.expose()), Ok((info.clone(), options.clone())));
+        // Byte for byte as builds before the lockout wrote it.
+        assert_eq!(settled.expose(), b"\x02\x01p\x02kv\0\x01a\0\0\x07\0\0\0\0");
+        let lockout = Lockout {
+            threshold: 3,
+            ..Lockout::default()
+        };
+        let locking = record::encode(MOUNT_VERSION_LOCKOUT, &(&info, &options, lockout));
+        assert_eq!(
+            decode(locking.expose()),
+            Ok((info, MountOptions { lockout, ..options }))
+        );
+    }
+}

@@ -1,5 +1,6 @@
 //! Everything that can be asked.
 
+use aumbry_auth::lockout;
 use aumbry_auth::token::Create;
 use aumbry_crypto::seal::{KeyId, StaticKey};
 use aumbry_engines::kv;
@@ -49,6 +50,8 @@ pub struct MountChange {
     pub kv_cas_required: Option<bool>,
     /// After how many seconds its versions count as deleted.
     pub kv_delete_version_after_s: Option<u64>,
+    /// See [`MountOptions::lockout`].
+    pub lockout: Option<lockout::Change>,
 }
 
 /// A path that leads nowhere. Who may use it is told so, and nobody else.

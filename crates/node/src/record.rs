@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aumbry_audit::{Decision, Field, Principal, Record, redact};
 use aumbry_auth::Caller;
+use aumbry_auth::lockout::Lockout;
 use aumbry_auth::token::TokenType;
 use aumbry_crypto::seal::KeyKind;
 use aumbry_engines::kv;
@@ -224,6 +225,18 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
             if options.version != 0 {
                 clear("version", options.version.to_string());
             }
+            if options.lockout != Lockout::default() {
+                let Lockout {
+                    threshold,
+                    duration_s,
+                    reset_s,
+                    is_disabled,
+                } = options.lockout;
+                clear("lockout_threshold", threshold.to_string());
+                clear("lockout_duration_s", duration_s.to_string());
+                clear("lockout_counter_reset_s", reset_s.to_string());
+                clear("lockout_disable", is_disabled.to_string());
+            }
             fields.push(("type".to_owned(), redact(key, kind.as_bytes())));
             fields.push(("description".to_owned(), redact(key, description.as_bytes())));
         }
@@ -242,6 +255,12 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
                 "delete_version_after_s",
                 change.kv_delete_version_after_s.map(|n| n.to_string()),
             );
+            if let Some(lockout) = &change.lockout {
+                setting("lockout_threshold", lockout.threshold.map(|n| n.to_string()));
+                setting("lockout_duration_s", lockout.duration_s.map(|n| n.to_string()));
+                setting("lockout_counter_reset_s", lockout.reset_s.map(|n| n.to_string()));
+                setting("lockout_disable", lockout.is_disabled.map(|flag| flag.to_string()));
+            }
             if let Some(description) = &change.description {
                 fields.push(("description".to_owned(), redact(key, description.as_bytes())));
             }

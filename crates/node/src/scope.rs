@@ -37,6 +37,7 @@ impl Operation {
                 | Asked::Cubbyhole(_)
                 | Asked::Identity(_)
                 | Asked::Mfa(_)
+                | Asked::Lockout(_)
                 | Asked::Namespace(_) => false,
             },
             Self::Kv(_)

@@ -247,6 +247,7 @@ fn tune_parameters(change: &MountChange, say: &mut impl FnMut(&str, Value)) {
         "listing_visibility",
         change.listing_visibility.as_ref().map(|text| json!(text)),
     );
+    some("user_lockout_config", change.lockout.map(|_| json!({})));
 }
 
 fn config_parameters(change: &MountChange, say: &mut impl FnMut(&str, Value)) {

@@ -140,6 +140,94 @@ async fn a_lock_outlives_the_leader() -> Result<()> {
     Ok(())
 }
 
+/// Whoever may do so sets when users are locked, sees who is, and lets them in again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lockout_is_set_shown_and_ended() -> Result<()> {
+    let cluster = Cluster::start(3)?;
+    let root = Http::root(&cluster)?;
+    let config = json!({ "user_lockout_config": { "lockout_threshold": "2", "lockout_duration": "1h" } });
+    let enable = json!({ "type": "userpass", "config": config });
+    done(&root, "POST", "sys/auth/userpass", enable).await?;
+    done(&root, "POST", "auth/userpass/users/ann", json!({ "password": "right" })).await?;
+    let tuned = done(&root, "GET", "sys/auth/userpass/tune", Value::Null).await?["data"].clone();
+    ensure!(
+        tuned["user_lockout_threshold"] == 2
+            && tuned["user_lockout_duration"] == 3_600
+            && tuned["user_lockout_counter_reset_duration"] == 900
+            && tuned["user_lockout_disable"] == false,
+        "{tuned}"
+    );
+    let mount = done(&root, "GET", "sys/auth/userpass", Value::Null).await?["data"].clone();
+    ensure!(
+        mount["config"]["user_lockout_config"]["user_lockout_threshold"] == 2,
+        "{mount}"
+    );
+    let accessor = mount["accessor"].as_str().context("an accessor")?;
+    let login = async |node: usize, password: &str| -> Result<u16> {
+        let http = Http::on(&cluster, node, "")?;
+        let body = json!({ "password": password });
+        let answer = http.ask_with("POST", "auth/userpass/login/ann", &[], &body).await?;
+        Ok(answer.code)
+    };
+    for node in 0..2 {
+        ensure!(login(node, "wrong").await? == 400, "a wrong password is refused");
+    }
+    ensure!(login(2, "right").await? == 400, "two are enough");
+    let list = format!("sys/locked-users?mount_accessor={accessor}");
+    for path in ["sys/locked-users", &list] {
+        let locked = done(&root, "GET", path, Value::Null).await?["data"].clone();
+        let found = &locked["by_namespace"][0]["mount_accessors"][0];
+        ensure!(
+            locked["total"] == 1 && found["mount_accessor"] == accessor && found["alias_identifiers"] == json!(["ann"]),
+            "{path}: {locked}"
+        );
+    }
+    let unlock = format!("sys/locked-users/{accessor}/unlock/ann");
+    done(&root, "POST", &unlock, Value::Null).await?;
+    ensure!(login(1, "right").await? == 200, "who was unlocked gets in");
+    let off = json!({ "user_lockout_config": { "lockout_disable": true } });
+    done(&root, "POST", "sys/auth/userpass/tune", off).await?;
+    for node in 0..3 {
+        ensure!(login(node, "wrong").await? == 400, "a wrong password is refused");
+    }
+    ensure!(login(0, "right").await? == 200, "nobody is locked without a lockout");
+    let tuned = done(&root, "GET", "sys/auth/userpass/tune", Value::Null).await?["data"].clone();
+    ensure!(
+        tuned["user_lockout_disable"] == true && tuned["user_lockout_threshold"] == 2,
+        "{tuned}"
+    );
+    done(&root, "POST", "sys/auth/approle", json!({ "type": "approle" })).await?;
+    for (path, config) in [
+        ("userpass", json!({ "lockout_threshold": 0 })),
+        ("userpass", json!({ "lockout_treshold": 3 })),
+        ("approle", json!({ "lockout_threshold": 3 })),
+    ] {
+        let answer = root
+            .ask(
+                "POST",
+                &format!("sys/auth/{path}/tune"),
+                &json!({ "user_lockout_config": config }),
+            )
+            .await?;
+        ensure!(answer.code == 400, "{path} {config}: {answer:?}");
+    }
+    let recorded = records(&cluster.client()?).await?;
+    let has = |operation: &str, text: &str| {
+        recorded
+            .iter()
+            .any(|record| record.text("operation") == operation && record.event.to_string().contains(text))
+    };
+    ensure!(
+        has("lockout.unlock", "unlock/ann") && has("lockout.list", accessor),
+        "on record"
+    );
+    ensure!(
+        has("auth.tune", "lockout_disable") && has("auth.enable", "lockout_threshold"),
+        "on record"
+    );
+    Ok(())
+}
+
 /// A wrapped reply is opened once, on one of three nodes; who comes later is told nothing, and that stands out on record. Abuse cases: 43.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrapped_reply_is_opened_once() -> Result<()> {

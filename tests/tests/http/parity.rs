@@ -205,6 +205,8 @@ fn path_twins() -> Vec<Twin> {
         "policy.explain": "POST" "sys/policies/explain" json!({"path": "secret/data/p/a", "capability": "read"});
         "identity.write": "POST" "identity/entity/name/ann" json!({"policies": "default"});
         "identity.read": "LIST" "identity/entity/name" Value::Null;
+        "lockout.unlock of nothing": "POST" "sys/locked-users/none/unlock/nobody" Value::Null;
+        "lockout.list": "GET" "sys/locked-users" Value::Null;
         "quota.write of nothing": "DELETE" "sys/quotas/rate-limit/none" Value::Null;
         "quota.read": "GET" "sys/quotas/config" Value::Null;
         "namespace.write": "POST" "sys/namespaces/tenant" json!({"custom_metadata": {"a": "b"}});

@@ -9,6 +9,7 @@ use super::request::PASSWORD_BYTES_MAX;
 use super::user::Found;
 use crate::answer::LoginError;
 use crate::cidr::is_allowed;
+use crate::lockout::Lockout;
 use crate::token::Login;
 
 /// What is shown at a login.
@@ -16,17 +17,6 @@ pub struct LoginRequest {
     /// Whose it is to be: in lower case, as all names are. `None` for what is no name, and so nobody's.
     user: Option<Name>,
     password: SecretBytes,
-}
-
-/// When a user is locked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lockout {
-    /// After so many failed logins, one after the other; 0 is never.
-    pub threshold: u64,
-    /// For how many seconds.
-    pub duration_s: u64,
-    /// After how many seconds without a failed login they are forgotten.
-    pub reset_s: u64,
 }
 
 /// What is to be verified.
@@ -73,31 +63,6 @@ impl LoginRequest {
     #[must_use]
     pub const fn password(&self) -> &SecretBytes {
         &self.password
-    }
-}
-
-impl Default for Lockout {
-    /// As Vault has it.
-    fn default() -> Self {
-        Self {
-            threshold: 5,
-            duration_s: 900,
-            reset_s: 900,
-        }
-    }
-}
-
-impl Lockout {
-    /// Whether a user is locked after so many failed logins, the last one then.
-    pub(super) const fn is_locked(&self, (failures, last_ms): (u64, u64), now_ms: u64) -> bool {
-        let is_past = now_ms.saturating_sub(last_ms) >= self.duration_s.saturating_mul(1_000);
-        self.threshold > 0 && failures >= self.threshold && !is_past
-    }
-
-    /// Whether a failed login begins a new count: after a lock, or after a while.
-    const fn begins_anew(&self, (failures, last_ms): (u64, u64), now_ms: u64) -> bool {
-        let is_past = now_ms.saturating_sub(last_ms) >= self.reset_s.saturating_mul(1_000);
-        is_past || failures >= self.threshold
     }
 }
 
@@ -170,7 +135,7 @@ pub fn login(
         return Err(LoginError::Refused(REFUSED));
     }
     if !verified.is_right {
-        if lockout.threshold == 0 {
+        if lockout.is_disabled {
             return Err(LoginError::Refused(REFUSED));
         }
         let first = lockout.begins_anew(found.failures(), now_ms);

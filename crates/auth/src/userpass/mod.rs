@@ -16,6 +16,7 @@ mod plan;
 mod request;
 mod user;
 
-pub use login::{Challenge, Lockout, LoginRequest, Verified, login, prepare};
+pub use login::{Challenge, LoginRequest, Verified, login, prepare};
+pub(crate) use plan::locked;
 pub use plan::{exists, is_locked, plan, unlock};
 pub use request::{Hashed, Request};

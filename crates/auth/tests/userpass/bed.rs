@@ -1,8 +1,10 @@
 //! A store with one mount of the method.
 
+use aumbry_auth::lockout::Lockout;
 use aumbry_auth::token::{NewToken, issue};
-use aumbry_auth::userpass::{Challenge, Lockout, LoginRequest, Request, Verified, login, plan, prepare};
+use aumbry_auth::userpass::{Challenge, LoginRequest, Request, Verified, login, plan, prepare};
 use aumbry_auth::{Error, LoginError, canonical};
+use aumbry_barrier::{Kind, ObjectOptions};
 use aumbry_logical::{Body, Verb};
 use aumbry_state::{Command, Outcome};
 use aumbry_types::{ObjectId, SimulatedEntropy};
@@ -95,6 +97,18 @@ impl Method {
     /// Whether the right password of `alice` gets in.
     pub(crate) fn lets_alice_in(&mut self) -> bool {
         self.login("alice", PASSWORD).is_ok()
+    }
+
+    /// Enters so many further users, of whom nothing is ever opened: a hash for each would take a minute.
+    pub(crate) fn enter_strangers(&mut self, count: usize) {
+        for n in 0..count {
+            self.bed.run(|txn| {
+                let id = ObjectId::make(txn.entropy());
+                txn.insert(MOUNT, &format!("stranger-{n}"), Kind::User, id)
+                    .expect("has room");
+                txn.put_object(id, Kind::User, b"nothing", ObjectOptions::default());
+            });
+        }
     }
 
     /// Fails so often.

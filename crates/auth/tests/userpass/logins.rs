@@ -1,12 +1,13 @@
 //! Logins: what they give, what is told of a refusal, and when a user is locked.
 
+use aumbry_auth::lockout::{self, LockingMount, Lockout};
 use aumbry_auth::token::authenticate;
-use aumbry_auth::userpass::{Lockout, is_locked, unlock};
-use aumbry_auth::{LoginError, disable};
-use aumbry_logical::Verb;
+use aumbry_auth::userpass::{is_locked, unlock};
+use aumbry_auth::{Error, LoginError, disable};
+use aumbry_logical::{Body, Verb};
 use aumbry_state::Outcome;
 use aumbry_types::Name;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bed::{HERE, MOUNT, Method, PASSWORD, REFUSED};
 
@@ -149,15 +150,16 @@ fn failures_are_forgotten_after_a_while() {
     }
     assert!(method.lets_alice_in());
     method.lockout = Lockout {
-        threshold: 0,
+        is_disabled: true,
         ..Lockout::default()
     };
     method.fail(20);
-    assert!(method.lets_alice_in(), "no threshold, no lock");
+    assert!(method.lets_alice_in(), "no lockout, no lock");
     method.lockout = Lockout {
         threshold: 2,
         duration_s: 10,
         reset_s: 5,
+        is_disabled: false,
     };
     method.fail(1);
     method.bed.now += 5_000;
@@ -167,6 +169,82 @@ fn failures_are_forgotten_after_a_while() {
     assert!(!method.lets_alice_in());
     method.bed.now += 10_000;
     assert!(method.lets_alice_in());
+}
+
+fn locking(lockout: Lockout) -> LockingMount {
+    LockingMount {
+        id: MOUNT,
+        accessor: "auth_userpass_1".to_owned(),
+        kind: "userpass".to_owned(),
+        lockout,
+    }
+}
+
+/// Who is locked, as it is told: names with their accessor, and where to go on.
+fn told_locked(method: &Method, path: &str, body: &Value) -> Result<Value, Error> {
+    let body = Body::parse(body.to_string().as_bytes()).expect("is a body");
+    let request = lockout::Request::parse(Verb::Read, path, &body)?;
+    let mounts = [locking(method.lockout)];
+    let answer = method.bed.plan(|txn| lockout::plan(txn, &mounts, "", &request)).0?;
+    Ok(Value::Object(answer.data.expect("tells")))
+}
+
+#[test]
+fn who_is_locked_is_told_and_unlocked() {
+    let mut method = Method::with_alice();
+    let nobody = json!({ "by_namespace": [], "total": 0 });
+    let list = |method: &Method, body: Value| told_locked(method, "locked-users", &body);
+    assert_eq!(list(&method, json!({})), Ok(nobody.clone()));
+    method.fail(5);
+    let locked = json!({
+        "by_namespace": [{
+            "namespace_id": "root",
+            "namespace_path": "",
+            "counts": 1,
+            "mount_accessors": [{
+                "mount_accessor": "auth_userpass_1",
+                "counts": 1,
+                "alias_identifiers": ["alice"],
+            }],
+        }],
+        "total": 1,
+    });
+    assert_eq!(list(&method, json!({})), Ok(locked.clone()));
+    assert_eq!(
+        list(&method, json!({ "mount_accessor": "auth_userpass_1" })),
+        Ok(locked)
+    );
+    let after = json!({ "mount_accessor": "auth_userpass_1", "after": "alice" });
+    assert_eq!(list(&method, after), Ok(nobody.clone()));
+    for wrong in [json!({ "mount_accessor": "none" }), json!({ "after": "alice" })] {
+        assert!(list(&method, wrong).is_err());
+    }
+    let mut ask = |accessor: &str, name: &str| {
+        let path = format!("locked-users/{accessor}/unlock/{name}");
+        let request = lockout::Request::parse(Verb::Write, &path, &Body::default()).expect("is one");
+        let mounts = [locking(Lockout::default())];
+        method
+            .bed
+            .run(|txn| lockout::plan(txn, &mounts, "", &request))
+            .map(|_| ())
+    };
+    assert!(ask("none", "alice").is_err());
+    for name in ["nobody", "no name", "Alice"] {
+        assert_eq!(ask("auth_userpass_1", name), Ok(()));
+    }
+    assert_eq!(list(&method, json!({})), Ok(nobody));
+    assert!(method.lets_alice_in());
+}
+
+/// A look at many is cut, and says where to go on.
+#[test]
+fn a_look_at_many_users_is_cut() {
+    let mut method = Method::with_alice();
+    method.enter_strangers(2_050);
+    let first = told_locked(&method, "locked-users", &json!({})).expect("tells");
+    assert_eq!(first["next"]["mount_accessor"], "auth_userpass_1");
+    let next = told_locked(&method, "locked-users", &first["next"]).expect("tells");
+    assert_eq!(next["next"], Value::Null);
 }
 
 /// However many are verified at once, five guesses are looked at.

@@ -1,6 +1,7 @@
 //! What auth methods, roles of tokens and cubbyholes do with requests by path.
 
 use aumbry_auth::identity::{self, Mounts, mfa};
+use aumbry_auth::lockout::{self, LockingMount};
 use aumbry_auth::namespace::{self, Change};
 use aumbry_auth::{
     Answer, Caller, Error, NAMESPACE_ROOT, Shelf, approle, cert, cubbyhole, jwt, kubernetes, ldap, userpass,
@@ -41,7 +42,7 @@ pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -
             request.exists(txn, mount)
         }
         Asked::TokenRole(request) => request.exists(txn),
-        Asked::Cubbyhole(_) | Asked::Mfa(_) | Asked::Keys(_) => Ok(true),
+        Asked::Cubbyhole(_) | Asked::Mfa(_) | Asked::Keys(_) | Asked::Lockout(_) => Ok(true),
         Asked::Identity(request) => identity::exists(txn, request),
         Asked::Quota(request) => quotas::exists(txn, request),
         Asked::Namespace(request) => {
@@ -99,6 +100,17 @@ pub(super) fn plan(
         }
         Asked::Namespace(request) => namespaces(txn, auth, request),
         Asked::Keys(request) => keys::plan(txn, request),
+        Asked::Lockout(request) => {
+            let mounts = auth.auth_mounts(txn)?;
+            let locking = mounts.iter().map(|mount| LockingMount {
+                id: mount.root,
+                accessor: mount.info.accessor.clone(),
+                kind: mount.info.kind.clone(),
+                lockout: mount.options.lockout,
+            });
+            let here = auth.told_path(txn, txn.namespace())?.unwrap_or_default();
+            lockout::plan(txn, &locking.collect::<Vec<_>>(), &here, request)
+        }
         Asked::Identity(request) => {
             let mounts = auth.named_mounts(txn)?;
             if request.is_write() {

@@ -1,5 +1,6 @@
 //! Mounts of secrets engines and of auth methods.
 
+use aumbry_auth::lockout::{self, Lockout};
 use aumbry_auth::{Caller, Shelf};
 use aumbry_barrier::{Kind, Txn};
 use aumbry_engines::kv;
@@ -43,6 +44,9 @@ pub(super) fn enable(
         ..options.clone()
     };
     check_options(&options)?;
+    if options.lockout != Lockout::default() {
+        check_lockout(kind)?;
+    }
     enter(txn, table, path, (kind, description), options)?;
     txn.bump_auth_generation(txn.namespace());
     Ok(Reply::Done)
@@ -213,6 +217,10 @@ pub(super) fn tune(
     if let Some(visibility) = &change.listing_visibility {
         options.listing_visibility.clone_from(visibility);
     }
+    if let Some(change) = &change.lockout {
+        check_lockout(&mount.info.kind)?;
+        change.apply(&mut options.lockout);
+    }
     check_options(options)?;
     mount.write(txn);
     txn.bump_auth_generation(txn.namespace());
@@ -313,6 +321,16 @@ fn check_options(options: &MountOptions) -> Result<(), Failure> {
         return Err(Failure::invalid("listing_visibility is `unauth`, `hidden` or nothing"));
     }
     kv::Config::check(&options.kv).map_err(|error| Failure::invalid(error.to_string()))
+}
+
+fn check_lockout(kind: &str) -> Result<(), Failure> {
+    if lockout::is_of(kind) {
+        return Ok(());
+    }
+    let methods = lockout::METHODS.join(" and ");
+    Err(Failure::invalid(format!(
+        "user_lockout_config is for {methods}; other mounts lock nobody"
+    )))
 }
 
 fn container(txn: &Txn<'_>, table: MountTable) -> ObjectId {

@@ -1,8 +1,10 @@
 //! `sys/mounts/` and `sys/auth/`: the two tables of mounts; and what a caller may see of them.
 
+use aumbry_auth::lockout::{self, Lockout};
 use aumbry_auth::token::{TTL_S_DEFAULT, TTL_S_MAX};
 use aumbry_logical::Body;
 use aumbry_node::look::{Guard, What};
+use aumbry_node::method::failure;
 use aumbry_node::{Contents, Failure, MountChange, MountOptions, MountRow, MountTable, Operation, Reply};
 use aumbry_types::MountPath;
 use serde_json::{Map, Value, json};
@@ -133,8 +135,8 @@ fn one(table: MountTable, text: &str) -> Result<Resolved, Failure> {
 
 fn settings(table: MountTable, text: &str) -> Result<Resolved, Failure> {
     let operation = Operation::MountRead(table, path(text)?);
-    Ok(Resolved::new(operation, |_, reply| match reply {
-        Reply::MountRows(rows) => Content::data(&tuned(rows.first().ok_or_else(mismatched)?)),
+    Ok(Resolved::new(operation, move |_, reply| match reply {
+        Reply::MountRows(rows) => Content::data(&tuned(table, rows.first().ok_or_else(mismatched)?)),
         _ => Err(mismatched()),
     }))
 }
@@ -247,6 +249,11 @@ fn shown(table: MountTable, row: &MountRow) -> Value {
             Value::String(row.options.listing_visibility.clone()),
         );
     }
+    if is_locking(table, row)
+        && let Some(config) = config.as_object_mut()
+    {
+        config.insert("user_lockout_config".to_owned(), Value::Object(lockout_shown(row)));
+    }
     json!({
         "accessor": row.info.accessor,
         "config": config,
@@ -264,7 +271,7 @@ fn shown(table: MountTable, row: &MountRow) -> Value {
     })
 }
 
-fn tuned(row: &MountRow) -> Value {
+fn tuned(table: MountTable, row: &MountRow) -> Value {
     let or = |seconds: u64, default: u64| if seconds == 0 { default } else { seconds };
     let options = match row.options.version {
         0 => Value::Null,
@@ -283,11 +290,39 @@ fn tuned(row: &MountRow) -> Value {
         let visibility = Value::String(row.options.listing_visibility.clone());
         told.insert("listing_visibility".to_owned(), visibility);
     }
+    if is_locking(table, row)
+        && let Some(told) = told.as_object_mut()
+    {
+        told.append(&mut lockout_shown(row));
+    }
     told
+}
+
+fn is_locking(table: MountTable, row: &MountRow) -> bool {
+    table == MountTable::Auth && lockout::is_of(&row.info.kind)
+}
+
+/// As clients read it, under other names than they write it.
+fn lockout_shown(row: &MountRow) -> Map<String, Value> {
+    let lockout = &row.options.lockout;
+    [
+        ("user_lockout_threshold", json!(lockout.threshold)),
+        ("user_lockout_duration", json!(lockout.duration_s)),
+        ("user_lockout_counter_reset_duration", json!(lockout.reset_s)),
+        ("user_lockout_disable", json!(lockout.is_disabled)),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
 }
 
 fn options(body: &Body) -> Result<MountOptions, Failure> {
     let change = change(&nested(body, "config")?)?;
+    let mut lockout = Lockout::default();
+    // Clients send it in `config`; some people write it beside that.
+    for change in [change.lockout, lockout_change(body)?].into_iter().flatten() {
+        change.apply(&mut lockout);
+    }
     // A kv engine without a version is one of version 1, as people know it.
     let version = version(body)?.unwrap_or(1);
     Ok(MountOptions {
@@ -295,6 +330,7 @@ fn options(body: &Body) -> Result<MountOptions, Failure> {
         default_lease_ttl_s: change.default_lease_ttl_s.unwrap_or(0),
         max_lease_ttl_s: change.max_lease_ttl_s.unwrap_or(0),
         listing_visibility: change.listing_visibility.unwrap_or_default(),
+        lockout,
         ..MountOptions::default()
     })
 }
@@ -306,8 +342,15 @@ fn change(body: &Body) -> Result<MountChange, Failure> {
         default_lease_ttl_s: body.seconds("default_lease_ttl").map_err(malformed)?,
         max_lease_ttl_s: body.seconds("max_lease_ttl").map_err(malformed)?,
         listing_visibility: body.text("listing_visibility").map_err(malformed)?,
+        lockout: lockout_change(body)?,
         ..MountChange::default()
     })
+}
+
+fn lockout_change(body: &Body) -> Result<Option<lockout::Change>, Failure> {
+    let nested = body.nested("user_lockout_config").map_err(malformed)?;
+    let change = nested.map(|object| lockout::Change::parse(&Body::new(object.clone())));
+    change.transpose().map_err(failure)
 }
 
 fn version(body: &Body) -> Result<Option<u8>, Failure> {

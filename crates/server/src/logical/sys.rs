@@ -1,6 +1,6 @@
 //! `sys/`: the system, as far as it takes a token. What everybody may ask is answered before it comes here.
 
-use aumbry_auth::{canonical, namespace};
+use aumbry_auth::{canonical, lockout, namespace};
 use aumbry_node::method::{Asked as Method, Unwrapping, WrappedAsk, failure};
 use aumbry_node::{Failure, Operation, Reply, TokenName, keys, quotas};
 use aumbry_types::{NodeId, SecretBytes};
@@ -82,6 +82,13 @@ pub(super) fn namespaces(asked: &Asked<'_>, names: &[String]) -> Result<Resolved
     let request = namespace::Request::parse(asked.verb, name, asked.body.duplicate()).map_err(failure)?;
     let path = asked.path.as_str().to_owned();
     Ok(auth::method(asked, path, Method::Namespace(request)))
+}
+
+/// Who is locked for having shown wrong passwords.
+pub(super) fn locked_users(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    let below = canonical(&asked.segments[1..].join("/"));
+    let request = lockout::Request::parse(asked.verb, &below, &asked.body).map_err(failure)?;
+    Ok(auth::method(asked, format!("sys/{below}"), Method::Lockout(request)))
 }
 
 /// Rate limits.

@@ -109,6 +109,16 @@ pub(super) const SYSTEM: &[Route] = &[
         "Mounts an auth method, tells of it, or removes it with all tokens that it gave.",
     ),
     row(
+        "sys/locked-users",
+        &[(Read, By(sys::locked_users))],
+        "Who is locked for having shown wrong passwords: `mount_accessor`.",
+    ),
+    row(
+        "sys/locked-users/{mount_accessor}/unlock/{alias_identifier}",
+        &[(Write, By(sys::locked_users))],
+        "Forgets the wrong passwords of a user.",
+    ),
+    row(
         "sys/remount",
         &[(Write, By(mounts::relocate))],
         "Moves a mount with all that it holds: `from` and `to`.",
