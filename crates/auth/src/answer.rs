@@ -109,6 +109,9 @@ pub enum LoginError {
     /// As that, to the client; and a failure was counted. The plan must be applied, though it gives no login.
     #[error("{0}")]
     Counted(&'static str),
+    /// As that, with why for the audit record alone.
+    #[error("refused: {0}")]
+    CountedBecause(&'static str),
     /// A value is missing or has another type.
     #[error(transparent)]
     Field(#[from] FieldError),

@@ -160,6 +160,13 @@ impl Place {
     }
 }
 
+/// A row of the failed logins of names that nobody has a row for, of 256 that a mount can have.
+pub(crate) fn failures_of(mount: ObjectId, set: u8) -> ObjectId {
+    let mut bytes = *derive(b"failures", mount).as_bytes();
+    bytes[15] = set;
+    ObjectId::from_bytes(bytes)
+}
+
 /// The container of what a token keeps for itself.
 pub(crate) fn cubbyhole_of(token: ObjectId) -> ObjectId {
     derive(b"cubbyhol", token)
@@ -224,7 +231,7 @@ mod tests {
     fn no_two_labels_are_the_same() {
         let shelves = Shelf::ALL.iter().map(|shelf| shelf.number_and_label().1);
         let places = Place::ALL.iter().map(|place| place.label());
-        let mut labels: Vec<_> = shelves.chain(places).chain([b"cubbyhol"]).collect();
+        let mut labels: Vec<_> = shelves.chain(places).chain([b"cubbyhol", b"failures"]).collect();
         let count = labels.len();
         labels.sort_unstable();
         labels.dedup();

@@ -62,12 +62,14 @@ pub enum Kind {
     Namespace = 49,
     /// The state of a login by a browser: sealed and handed out while the login is under way, and a row of its id once it was used.
     BrowserLogin = 52,
-    /// When keys are made anew, and how far what older ones seal is sealed anew.
-    KeyCare = 62,
+    /// Failed logins of names that have no row of their own.
+    FailedLogins = 57,
     /// How an auth method is set up.
     MethodConfig = 60,
     /// A role of an auth method that has a row for each.
     MethodRole = 61,
+    /// When keys are made anew, and how far what older ones seal is sealed anew.
+    KeyCare = 62,
 }
 
 impl Kind {
@@ -104,6 +106,7 @@ impl Kind {
             48 => Self::PendingLogin,
             49 => Self::Namespace,
             52 => Self::BrowserLogin,
+            57 => Self::FailedLogins,
             60 => Self::MethodConfig,
             61 => Self::MethodRole,
             62 => Self::KeyCare,
@@ -126,6 +129,8 @@ impl Kind {
             Self::BrowserLogin => false,
             // Read when it is asked for, and by the leader's round.
             Self::KeyCare => true,
+            // What somebody typed in the place of a name can be a password.
+            Self::FailedLogins => false,
             // Clear, or read by nobody.
             Self::Cluster | Self::Work | Self::KeySeal => false,
             // It is no row.

@@ -121,7 +121,9 @@ impl Node {
                 }))
             }
             Shown::Ldap(shown) => {
-                let challenge = self.prepare(&request.namespace, ask, |txn, mount| ldap::prepare(txn, mount, shown))?;
+                let challenge = self.prepare_at(&request.namespace, ask, |txn, mount| {
+                    ldap::prepare(txn, mount.root, shown, &mount.options.lockout)
+                })?;
                 Ok(Verified::Ldap(match challenge.flatten() {
                     Some(challenge) => self.ask_directory(challenge, Asker::of(request)).await?,
                     None => ldap::Verified::unconfigured(),
@@ -146,9 +148,19 @@ impl Node {
         ask: &LoginAsk,
         prepare: impl FnOnce(&mut Txn<'_>, ObjectId) -> Result<T, DamagedRow>,
     ) -> Result<Option<T>, Failure> {
+        self.prepare_at(namespace, ask, |txn, mount| prepare(txn, mount.root))
+    }
+
+    /// As [`Self::prepare`], for what depends on the settings of the mount.
+    fn prepare_at<T>(
+        &self,
+        namespace: &NamespacePath,
+        ask: &LoginAsk,
+        prepare: impl FnOnce(&mut Txn<'_>, &Mount) -> Result<T, DamagedRow>,
+    ) -> Result<Option<T>, Failure> {
         let prepared = self.look(namespace, |txn, auth| {
             let mount = find(txn, auth, ask.mount.as_str(), ask.kind())?;
-            let prepared = mount.map(|mount| prepare(txn, mount.root)).transpose();
+            let prepared = mount.map(|mount| prepare(txn, &mount)).transpose();
             Ok(prepared?)
         });
         // Without such a namespace there is no such mount either.
@@ -349,7 +361,9 @@ fn login(
         (Shown::Kubernetes(shown), Verified::Kubernetes(verified)) => {
             kubernetes::login(txn, mount.root, shown, verified, client_address)
         }
-        (Shown::Ldap(shown), Verified::Ldap(verified)) => ldap::login(txn, mount.root, shown, verified, client_address),
+        (Shown::Ldap(shown), Verified::Ldap(verified)) => {
+            ldap::login(txn, mount.root, shown, verified, &mount.options.lockout, client_address)
+        }
         (Shown::Cert(_), Verified::Cert(verified)) => cert::login(txn, mount.root, verified, client_address),
         // The mount came meanwhile.
         (_, _) => return Ok(LoggedIn::Stale),
@@ -427,15 +441,21 @@ fn refused(ask: &LoginAsk, why: &'static str) -> LoggedIn {
     }
 }
 
+/// It was refused, and counted by the plan.
+fn counted(ask: &LoginAsk, why: &'static str) -> LoggedIn {
+    LoggedIn::Refused {
+        failure: refusal(ask),
+        is_counted: true,
+        why,
+    }
+}
+
 fn refused_by(ask: &LoginAsk, error: LoginError) -> Result<LoggedIn, Failure> {
     match error {
         LoginError::Refused(_) => Ok(refused(ask, "")),
         LoginError::Because(why) => Ok(refused(ask, why)),
-        LoginError::Counted(_) => Ok(LoggedIn::Refused {
-            failure: refusal(ask),
-            is_counted: true,
-            why: "",
-        }),
+        LoginError::Counted(_) => Ok(counted(ask, "")),
+        LoginError::CountedBecause(why) => Ok(counted(ask, why)),
         LoginError::Field(error) => Err(Failure::invalid(error.to_string())),
         LoginError::Stale => Ok(LoggedIn::Stale),
         LoginError::Damaged(damaged) => Err(damaged.into()),

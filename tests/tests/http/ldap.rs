@@ -92,6 +92,55 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
+/// Who guesses is locked on every node, and let in again by an operator; whom the directory does not know is not counted. Abuse cases: 25.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_is_locked_on_every_node() -> Result<()> {
+    let authority = Authority::make()?;
+    let slapd = Slapd::start(&authority, &entries()).await?;
+    let cluster = Cluster::start(3)?;
+    let root = Http::root(&cluster)?;
+    let nodes: Vec<Http> = (0..3).map(|node| Http::on(&cluster, node, "")).collect::<Result<_>>()?;
+    let lockout = json!({ "lockout_threshold": 3 });
+    let enable = json!({ "type": "ldap", "user_lockout_config": lockout });
+    done(&root, "POST", "sys/auth/ldap", enable).await?;
+    done(&root, "POST", "auth/ldap/config", searching(&slapd, &authority)).await?;
+    for (turn, name) in ["ann", "ANN", "Ann"].into_iter().enumerate() {
+        let answer = login(&nodes[turn], name, "wrong").await?;
+        ensure!(answer.code == 400 && answer.body == REFUSED, "{answer:?}");
+        let answer = login(&nodes[turn], "stranger", "wrong").await?;
+        ensure!(answer.code == 400 && answer.body == REFUSED, "{answer:?}");
+    }
+    for node in &nodes {
+        let answer = login(node, "ann", ANN_PASSWORD).await?;
+        ensure!(answer.code == 400 && answer.body == REFUSED, "locked: {answer:?}");
+    }
+    ensure!(
+        login(&nodes[0], "bob", "right").await?.code == 200,
+        "others are not locked"
+    );
+    let told = done(&root, "GET", "sys/locked-users", Value::Null).await?["data"].clone();
+    let found = &told["by_namespace"][0]["mount_accessors"][0];
+    ensure!(
+        told["total"] == 1 && found["alias_identifiers"] == json!(["ann"]),
+        "{told}"
+    );
+    let accessor = text(&found["mount_accessor"])?;
+    let unlock = format!("sys/locked-users/{accessor}/unlock/Ann");
+    done(&root, "POST", &unlock, Value::Null).await?;
+    ensure!(login(&nodes[1], "ann", ANN_PASSWORD).await?.code == 200, "unlocked");
+    let recorded = records(&cluster.client()?).await?;
+    let logins = recorded
+        .iter()
+        .filter(|record| record.text("operation") == "ldap.login");
+    let rules: Vec<String> = logins.map(|record| record.text("rule").to_owned()).collect();
+    let count = |rule: &str| rules.iter().filter(|found| *found == rule).count();
+    ensure!(
+        count("wrong password") == 3 && count("locked") == 3,
+        "why is on record: {rules:?}"
+    );
+    Ok(())
+}
+
 /// Whose password the directory takes gets in, with the policies of its groups, and with those of now. Abuse cases: 18, 23, 30.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_says_whose_a_password_is() -> Result<()> {

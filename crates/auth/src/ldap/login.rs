@@ -6,6 +6,7 @@ use aumbry_barrier::{DamagedRow, Txn};
 use aumbry_logical::{Body, FieldError};
 use aumbry_types::{ObjectId, SecretBytes};
 
+use super::WRONG_PASSWORD;
 use super::config::{Config, PASSWORD_BYTES_MAX};
 use super::entry::is_name;
 use super::names::{escape_dn, escape_filter};
@@ -16,6 +17,7 @@ use crate::answer::LoginError;
 use crate::cidr::is_allowed;
 use crate::fields::is_plain;
 use crate::kept;
+use crate::lockout::{Lockout, Strangers};
 use crate::token::Login;
 
 /// What is shown at a login.
@@ -94,13 +96,23 @@ impl Verified {
 ///
 /// # Errors
 /// [`DamagedRow`]
-pub fn prepare(txn: &mut Txn<'_>, mount: ObjectId, request: &LoginRequest) -> Result<Option<Challenge>, DamagedRow> {
+pub fn prepare(
+    txn: &mut Txn<'_>,
+    mount: ObjectId,
+    request: &LoginRequest,
+    lockout: &Lockout,
+) -> Result<Option<Challenge>, DamagedRow> {
     let Some(found) = kept::config::<Config>(txn, mount)? else {
         return Ok(None);
     };
+    let mut question = question(&found.value, request);
+    // A directory that locks people itself is spared the guesses.
+    if question.is_ok() && Strangers::read(txn, mount, &request.username)?.is_locked(lockout, txn.now().0) {
+        question = Err(LOCKED);
+    }
     Ok(Some(Challenge {
         basis: found.digest,
-        question: question(&found.value, request),
+        question,
     }))
 }
 
@@ -165,6 +177,7 @@ pub fn login(
     mount: ObjectId,
     request: &LoginRequest,
     verified: &Verified,
+    lockout: &Lockout,
     client_address: &str,
 ) -> Result<Login, LoginError> {
     let because = LoginError::Because;
@@ -173,9 +186,9 @@ pub fn login(
     if found.as_ref().map(|found| found.digest) != verified.basis {
         return Err(LoginError::Stale);
     }
-    let known = verified.found.as_ref().map_err(|why| because(why))?;
     let found = found.ok_or_else(|| because("not configured"))?;
     let (config, source) = (found.value, found.id);
+    let known = known(txn, mount, request, verified, (lockout, &config), client_address)?;
     let username = request.name().ok_or_else(|| because("no name"))?;
     let alias = alias(&config, &username, known).map_err(because)?;
     if !is_allowed(&config.params.bound_cidrs, client_address) {
@@ -219,6 +232,36 @@ pub fn login(
     })
 }
 
+/// Whom the directory let in, if it is not locked. A wrong password is counted though the plan is refused; for who is not where anybody can log in
+/// from it is not, as such a one could lock others.
+fn known<'a>(
+    txn: &mut Txn<'_>,
+    mount: ObjectId,
+    request: &LoginRequest,
+    verified: &'a Verified,
+    (lockout, config): (&Lockout, &Config),
+    client_address: &str,
+) -> Result<&'a Known, LoginError> {
+    let because = LoginError::Because;
+    let failures = Strangers::read(txn, mount, &request.username)?;
+    if failures.is_locked(lockout, txn.now().0) {
+        return Err(because(LOCKED));
+    }
+    match &verified.found {
+        Ok(known) => {
+            failures.forget(txn, lockout);
+            Ok(known)
+        }
+        Err(why) if *why == WRONG_PASSWORD && is_allowed(&config.params.bound_cidrs, client_address) => {
+            Err(match failures.count(txn, lockout)? {
+                true => LoginError::CountedBecause(why),
+                false => because(why),
+            })
+        }
+        Err(why) => Err(because(why)),
+    }
+}
+
 /// What somebody is known by: what the directory says, so that all spellings of a name are one person's; or what was typed.
 fn alias(config: &Config, username: &str, known: &Known) -> Result<String, &'static str> {
     if config.username_as_alias {
@@ -231,6 +274,8 @@ fn alias(config: &Config, username: &str, known: &Known) -> Result<String, &'sta
     if is_name(&name) { Ok(name) } else { Err("no alias") }
 }
 
+/// Why, for the record.
+const LOCKED: &str = "locked";
 /// As tokens of issuers name at most.
 const GROUPS_MAX: usize = 1_000;
 /// As many as a token has, beside `default`.

@@ -7,7 +7,9 @@
 //! What it guarantees: a name that is typed is data wherever it stands in a question, never a part of the question; an empty password, which
 //! directories take for nobody's, is asked about nowhere; a password goes to a directory by TLS alone, or not beyond this machine; and whatever
 //! is wrong, a client is told the same. Why is on record. The password of the service account is never told.
-//! What it does not do: ask anybody, follow referrals, or count wrong passwords, which directories do.
+//! Wrong passwords are counted by the name that was typed, see [`crate::lockout`]; about somebody who is locked the
+//! directory is not asked.
+//! What it does not do: ask anybody, or follow referrals.
 
 mod config;
 mod entry;
@@ -24,5 +26,7 @@ pub use place::Place;
 pub use question::{Challenge, Find, Groups, Known, Question, Search, Service};
 pub use request::{Request, plan};
 
+/// Why a password is refused that a directory knows to be another: this alone is counted. What else is refused tells nobody that a password is wrong.
+pub const WRONG_PASSWORD: &str = "wrong password";
 /// What a client is told of any refusal, as Vault says it.
 pub const REFUSED: &str = "ldap operation failed: failed to bind as user";

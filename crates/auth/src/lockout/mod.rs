@@ -8,11 +8,13 @@
 mod plan;
 mod request;
 mod settings;
+mod strangers;
 
 pub(crate) use plan::Looked;
 pub use plan::{LockingMount, plan};
 pub use request::Request;
 pub use settings::{Change, Lockout};
+pub(crate) use strangers::Strangers;
 
 /// Whether a method has a lockout.
 #[must_use]
@@ -21,4 +23,4 @@ pub fn is_of(kind: &str) -> bool {
 }
 
 /// The methods that have one.
-pub const METHODS: [&str; 1] = ["userpass"];
+pub const METHODS: [&str; 2] = ["ldap", "userpass"];

@@ -4,7 +4,7 @@ use aumbry_barrier::Txn;
 use aumbry_types::{Name, ObjectId};
 use serde_json::{Value, json};
 
-use super::{Lockout, Request, is_of};
+use super::{Lockout, Request, Strangers, is_of, strangers};
 use crate::answer::{Answer, Error, object};
 use crate::{NAMESPACE_ROOT, userpass};
 
@@ -52,8 +52,9 @@ pub fn plan(
         }
         Request::Unlock { accessor, name } => {
             let mount = find(mounts, accessor)?;
-            // What is no name is nobody's, who is not locked.
-            if let Ok(name) = Name::parse(&name.to_ascii_lowercase()) {
+            if mount.kind == LDAP {
+                Strangers::read(txn, mount.id, name)?.forget(txn, &mount.lockout);
+            } else if let Ok(name) = Name::parse(&name.to_ascii_lowercase()) {
                 userpass::unlock(txn, mount.id, &name)?;
             }
             Ok(Answer::done())
@@ -79,7 +80,14 @@ fn list<'a>(
     let mut total = 0;
     let mut next = None;
     for mount in mounts {
-        let looked = userpass::locked(txn, mount.id, &mount.lockout, after, left)?;
+        if left == 0 {
+            next = Some(json!({ "mount_accessor": mount.accessor, "after": "" }));
+            break;
+        }
+        let looked = match mount.kind.as_str() {
+            LDAP => strangers::locked(txn, mount.id, &mount.lockout, after)?,
+            _ => userpass::locked(txn, mount.id, &mount.lockout, after, left)?,
+        };
         left = left.saturating_sub(looked.count);
         if !looked.names.is_empty() {
             total += looked.names.len();
@@ -119,6 +127,8 @@ fn list<'a>(
     })
 }
 
+/// The method whose users have no rows here.
+const LDAP: &str = "ldap";
 const NO_MOUNT: &str = "there is no mount with this accessor that locks users; see `sys/auth` for accessors";
 const MORE: &str = "there are more users than one request looks at: ask again with what stands in `next`, and of mounts behind that one by their accessors";
 /// Every other plan waits for the look: so many rows are read in some milliseconds.

@@ -10,7 +10,7 @@ mod link;
 #[cfg(test)]
 mod tests;
 
-use aumbry_auth::ldap::{Find, Groups, Known, Question, Search, Service, first_cn};
+use aumbry_auth::ldap::{Find, Groups, Known, Question, Search, Service, WRONG_PASSWORD, first_cn};
 use aumbry_node::{DirectoryAnswer, DirectoryError};
 use aumbry_types::SecretBytes;
 use ldap3::{DerefAliases, Scope, SearchEntry, SearchOptions};
@@ -132,7 +132,7 @@ async fn bind_user(
     }
     match bind(link, dn, password).await? {
         SUCCESS => Ok(Ok(())),
-        INVALID_CREDENTIALS => Ok(Err("wrong password")),
+        INVALID_CREDENTIALS => Ok(Err(WRONG_PASSWORD)),
         // It was understood, and is not taken: an account that is locked, disabled, of no password, or not there.
         19 | 32 | 34 | 48 | 50 | 53 => Ok(Err("not taken")),
         code => Err(DirectoryError::Answer(format!(
