@@ -392,11 +392,16 @@ fn login(
     let wanted = auth.second_factors(txn, mount.root, entity_or_nobody, &whom)?;
     if !wanted.is_empty() {
         // Nobody has a second factor.
-        if login.entity.is_none() {
+        let Some(entity) = login.entity else {
             return Ok(refused(ask, "no entity for a second factor"));
+        };
+        if ask.codes.is_empty() {
+            let waits = mfa::hold(txn, &path, login, wanted);
+            return Ok(LoggedIn::Done(Box::new(Reply::LoginWaits(waits))));
         }
-        let waits = mfa::hold(txn, &path, login, wanted);
-        return Ok(LoggedIn::Done(Box::new(Reply::LoginWaits(waits))));
+        if let Err(error) = ask.codes.meet(txn, entity, &wanted) {
+            return refused_second_factor(error);
+        }
     }
     let mut made = token::issue(txn, &path, login).map_err(crate::ops::create_failure)?;
     made.info.identity_policies = identity_policies;
@@ -438,6 +443,20 @@ fn refused(ask: &LoginAsk, why: &'static str) -> LoggedIn {
         failure: refusal(ask),
         is_counted: false,
         why,
+    }
+}
+
+/// The same as for codes that come later: whoever shows none learns as well that the rest was right.
+fn refused_second_factor(error: LoginError) -> Result<LoggedIn, Failure> {
+    let is_counted = matches!(error, LoginError::Counted(_));
+    match error {
+        LoginError::Refused(text) | LoginError::Counted(text) => Ok(LoggedIn::Refused {
+            failure: Failure::new(Class::Unauthenticated, "LOGIN_REFUSED", text),
+            is_counted,
+            why: "second factor",
+        }),
+        LoginError::Damaged(damaged) => Err(damaged.into()),
+        other => Err(Failure::internal(other.to_string())),
     }
 }
 

@@ -155,9 +155,23 @@ pub struct LoginAsk {
     pub path: String,
     /// What is shown.
     pub shown: Shown,
+    /// Codes of second factors that are shown with it. Without any, a login that needs one waits for it.
+    pub codes: mfa::Codes,
 }
 
 impl LoginAsk {
+    /// A login at a mount, without a second factor.
+    #[must_use]
+    pub fn new(mount: MountPath, path: String, shown: Shown) -> Self {
+        let codes = mfa::Codes::default();
+        Self {
+            mount,
+            path,
+            shown,
+            codes,
+        }
+    }
+
     /// The codes of a login that waits for them, at whatever mount.
     ///
     /// # Errors
@@ -165,7 +179,7 @@ impl LoginAsk {
     pub fn second_factor(shown: Shown) -> Result<Self, Failure> {
         let mount = MountPath::parse("mfa").map_err(|error| Failure::internal(error.to_string()))?;
         let path = SECOND_FACTOR.to_owned();
-        Ok(Self { mount, path, shown })
+        Ok(Self::new(mount, path, shown))
     }
 
     /// Whether nothing is stored for it whatever comes of it.

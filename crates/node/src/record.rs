@@ -10,7 +10,7 @@ use aumbry_crypto::seal::KeyKind;
 use aumbry_engines::kv;
 use aumbry_types::{MountPath, Name, ObjectId, SecretKey, SecretPath, hex};
 
-use crate::method::{Said, Shown};
+use crate::method::{LoginAsk, Said, Shown};
 use crate::mounts::MountTable;
 use crate::operation::{Contents, Operation, TokenName};
 use crate::{Failure, Reply, Request, authorize, quotas};
@@ -271,68 +271,19 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
                 fields.push(said.field(key));
             }
         }
-        Operation::Login(ask) => match &ask.shown {
-            Shown::AppRole(shown) => {
-                fields.push(("role_id".to_owned(), redact(key, shown.role_id.as_bytes())));
-                fields.push(("secret_id".to_owned(), redact(key, shown.secret_id.expose())));
-            }
-            Shown::SecondFactor(shown) => {
-                if let Some(id) = shown.request_id() {
-                    clear("mfa_request_id", id);
+        Operation::Login(ask) => {
+            login_fields(key, &mut fields, ask);
+            for (id, method, code) in ask.codes.iter() {
+                // What is no id may be a code that stands in the wrong place.
+                match id {
+                    Some(id) => fields.push((format!("passcode {id}"), redact(key, code.expose()))),
+                    None => {
+                        fields.push(("mfa_method".to_owned(), redact(key, method.as_bytes())));
+                        fields.push(("passcode".to_owned(), redact(key, code.expose())));
+                    }
                 }
-                for (method, code) in shown.codes() {
-                    fields.push((format!("passcode {method}"), redact(key, code.expose())));
-                }
             }
-            Shown::Userpass(shown) => {
-                if let Some(user) = shown.user() {
-                    clear("username", user.as_str().to_owned());
-                }
-                fields.push(("password".to_owned(), redact(key, shown.password().expose())));
-            }
-            Shown::Ldap(shown) => {
-                // What is no usual name may be a password that was typed in the wrong place.
-                fields.push(match Name::parse(&shown.username().to_ascii_lowercase()) {
-                    Ok(name) => ("username".to_owned(), Field::Clear(name.as_str().to_owned())),
-                    Err(_) => ("username".to_owned(), redact(key, shown.username().as_bytes())),
-                });
-                fields.push(("password".to_owned(), redact(key, shown.password().expose())));
-            }
-            Shown::Jwt(shown) => {
-                if let Some(role) = shown.role() {
-                    clear("role", role.as_str().to_owned());
-                }
-                fields.push(("jwt".to_owned(), redact(key, shown.jwt().expose())));
-            }
-            Shown::Begin(shown) => {
-                if let Some(role) = shown.role() {
-                    clear("role", role.as_str().to_owned());
-                }
-                fields.push(("redirect_uri".to_owned(), redact(key, shown.redirect_uri().as_bytes())));
-                fields.push(("client_nonce".to_owned(), redact(key, shown.client_nonce().expose())));
-            }
-            Shown::Callback(shown) => {
-                if let Some(error) = shown.error() {
-                    clear("error", error.to_owned());
-                }
-                fields.push(("state".to_owned(), redact(key, shown.state().expose())));
-                fields.push(("code".to_owned(), redact(key, shown.code().expose())));
-                fields.push(("client_nonce".to_owned(), redact(key, shown.client_nonce().expose())));
-            }
-            Shown::Cert(shown) => {
-                if let Some(name) = shown.name() {
-                    clear("name", name.as_str().to_owned());
-                }
-                clear("certificate", hex::encode(shown.certificate()));
-            }
-            Shown::Kubernetes(shown) => {
-                if let Some(role) = shown.role() {
-                    clear("role", role.as_str().to_owned());
-                }
-                fields.push(("jwt".to_owned(), redact(key, shown.jwt().expose())));
-            }
-            Shown::Malformed(_) => {}
-        },
+        }
         Operation::Wrapped(ask) => fields.push(("token".to_owned(), redact(key, ask.token.expose()))),
         Operation::NoRoute(no_route) => clear("verb", no_route.verb.name().to_owned()),
         Operation::Capabilities { token, paths } => {
@@ -409,6 +360,73 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
         push_pairs(key, &mut fields, "custom_metadata", &changed.collect());
     }
     fields
+}
+
+/// What is shown at a login.
+fn login_fields(key: &SecretKey, fields: &mut Vec<(String, Field)>, ask: &LoginAsk) {
+    let mut clear = |name: &str, value: String| fields.push((name.to_owned(), Field::Clear(value)));
+    match &ask.shown {
+        Shown::AppRole(shown) => {
+            fields.push(("role_id".to_owned(), redact(key, shown.role_id.as_bytes())));
+            fields.push(("secret_id".to_owned(), redact(key, shown.secret_id.expose())));
+        }
+        Shown::SecondFactor(shown) => {
+            if let Some(id) = shown.request_id() {
+                clear("mfa_request_id", id);
+            }
+            for (method, code) in shown.codes() {
+                fields.push((format!("passcode {method}"), redact(key, code.expose())));
+            }
+        }
+        Shown::Userpass(shown) => {
+            if let Some(user) = shown.user() {
+                clear("username", user.as_str().to_owned());
+            }
+            fields.push(("password".to_owned(), redact(key, shown.password().expose())));
+        }
+        Shown::Ldap(shown) => {
+            // What is no usual name may be a password that was typed in the wrong place.
+            fields.push(match Name::parse(&shown.username().to_ascii_lowercase()) {
+                Ok(name) => ("username".to_owned(), Field::Clear(name.as_str().to_owned())),
+                Err(_) => ("username".to_owned(), redact(key, shown.username().as_bytes())),
+            });
+            fields.push(("password".to_owned(), redact(key, shown.password().expose())));
+        }
+        Shown::Jwt(shown) => {
+            if let Some(role) = shown.role() {
+                clear("role", role.as_str().to_owned());
+            }
+            fields.push(("jwt".to_owned(), redact(key, shown.jwt().expose())));
+        }
+        Shown::Begin(shown) => {
+            if let Some(role) = shown.role() {
+                clear("role", role.as_str().to_owned());
+            }
+            fields.push(("redirect_uri".to_owned(), redact(key, shown.redirect_uri().as_bytes())));
+            fields.push(("client_nonce".to_owned(), redact(key, shown.client_nonce().expose())));
+        }
+        Shown::Callback(shown) => {
+            if let Some(error) = shown.error() {
+                clear("error", error.to_owned());
+            }
+            fields.push(("state".to_owned(), redact(key, shown.state().expose())));
+            fields.push(("code".to_owned(), redact(key, shown.code().expose())));
+            fields.push(("client_nonce".to_owned(), redact(key, shown.client_nonce().expose())));
+        }
+        Shown::Cert(shown) => {
+            if let Some(name) = shown.name() {
+                clear("name", name.as_str().to_owned());
+            }
+            clear("certificate", hex::encode(shown.certificate()));
+        }
+        Shown::Kubernetes(shown) => {
+            if let Some(role) = shown.role() {
+                clear("role", role.as_str().to_owned());
+            }
+            fields.push(("jwt".to_owned(), redact(key, shown.jwt().expose())));
+        }
+        Shown::Malformed(_) => {}
+    }
 }
 
 impl Said {

@@ -18,6 +18,8 @@ pub struct Sent {
     pub body: Arc<SecretBytes>,
     /// The answer is to be wrapped for so many seconds; 0 if it is not.
     pub wrap_ttl_s: u64,
+    /// Codes of second factors by their methods, for a login.
+    pub codes: Arc<Vec<(String, SecretBytes)>>,
 }
 
 impl Request {

@@ -321,7 +321,7 @@ async fn a_login_under_its_key_is_made_once() -> Result<()> {
             verb: v1::Verb::Write as i32,
             path: "auth/approle/login".to_owned(),
             body: body.to_string().into(),
-            wrap_ttl_s: 0,
+            ..Default::default()
         }
     };
     let nobody = cluster.client_as(aumbry_types::SecretBytes::default(), &cluster.endpoints())?;

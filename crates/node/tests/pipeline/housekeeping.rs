@@ -186,11 +186,9 @@ async fn a_wrong_password_is_told_once() {
     let nobody = SecretBytes::from(String::new());
     for user in users.iter().cycle().take(12) {
         let shown = userpass::LoginRequest::new(user, SecretBytes::from("wrong".to_owned()));
-        let login = Operation::Login(LoginAsk {
-            mount: mount.clone(),
-            path: format!("auth/userpass/login/{user}"),
-            shown: Shown::Userpass(Arc::new(shown)),
-        });
+        let path = format!("auth/userpass/login/{user}");
+        let shown = Shown::Userpass(Arc::new(shown));
+        let login = Operation::Login(LoginAsk::new(mount.clone(), path, shown));
         assert_eq!(reason(bed.call_as(&nobody, login).await), "LOGIN_REFUSED");
     }
     // Two duties later: what the minute left would be on record.

@@ -26,6 +26,7 @@ async fn by_path(bed: &Bed, token: &SecretBytes, operation: Operation, body: &st
     request.sent = Some(Sent {
         body: Arc::new(SecretBytes::from(body.to_owned())),
         wrap_ttl_s,
+        ..Sent::default()
     });
     reason(bed.node.serve(&request).await)
 }

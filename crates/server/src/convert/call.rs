@@ -108,6 +108,7 @@ pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
             sent: Sent {
                 body: Arc::new(secret(asked.body)),
                 wrap_ttl_s: asked.wrap_ttl_s,
+                codes: Arc::new(passcodes(asked.passcodes)),
             },
         }),
         Op::MountList(_) => Operation::MountList,
@@ -156,7 +157,7 @@ fn app_role_login(login: v1::AppRoleLoginRequest) -> Result<Operation, Failure> 
     let mount = method(&login.mount, "approle")?;
     let path = format!("auth/{}/login", mount.as_str());
     let shown = Shown::AppRole(shown);
-    Ok(Operation::Login(LoginAsk { mount, path, shown }))
+    Ok(Operation::Login(LoginAsk::new(mount, path, shown)))
 }
 
 fn userpass_login(login: v1::UserpassLoginRequest) -> Result<Operation, Failure> {
@@ -166,14 +167,18 @@ fn userpass_login(login: v1::UserpassLoginRequest) -> Result<Operation, Failure>
     // As a path it is decided upon and recorded, so it must be one.
     let path = path(&format!("auth/{}/{below}", mount.as_str()))?.as_str().to_owned();
     let shown = Shown::Userpass(Arc::new(shown));
-    Ok(Operation::Login(LoginAsk { mount, path, shown }))
+    Ok(Operation::Login(LoginAsk::new(mount, path, shown)))
 }
 
 fn second_factor(codes: v1::SecondFactorRequest) -> Result<Operation, Failure> {
-    let given = codes.passcodes.into_iter();
-    let given = given.map(|given| (given.method_id, secret(given.passcode)));
+    let given = passcodes(codes.passcodes);
     let shown = mfa::Validation::new(&codes.request_id, given).map_err(failure)?;
     Ok(Operation::Login(LoginAsk::second_factor(Shown::SecondFactor(shown))?))
+}
+
+fn passcodes(given: Vec<v1::Passcode>) -> Vec<(String, SecretBytes)> {
+    let pairs = given.into_iter();
+    pairs.map(|given| (given.method_id, secret(given.passcode))).collect()
 }
 
 /// Where a method is mounted: there, if nothing is said.

@@ -79,14 +79,13 @@ fn jwt_or_browser(asked: &Asked<'_>, mount: MountPath, below: &str, full: String
         ("oidc/auth_url", Verb::Write) => {
             let shown = Begin::parse(&asked.body).map(Shown::Begin);
             let shown = shown.unwrap_or_else(|error| Shown::Malformed(error.to_string()));
-            let path = full;
-            let operation = Operation::Login(LoginAsk { mount, path, shown });
+            let operation = Operation::Login(LoginAsk::new(mount, full, shown));
             Ok(Resolved::new(operation, told))
         }
         // A browser's answer is handed on as it came: as a query.
         ("oidc/callback", Verb::Read | Verb::Write) => {
             let shown = Callback::parse(&asked.body).map(Shown::Callback);
-            Ok(logged_in(mount, full, shown))
+            Ok(logged_in(asked, mount, full, shown))
         }
         _ => kept(asked, mount, below, full, &JWT),
     }
@@ -158,13 +157,22 @@ fn login(
     if asked.verb != Verb::Write {
         return Err(unsupported());
     }
-    Ok(logged_in(mount, path, parse(&asked.body)))
+    Ok(logged_in(asked, mount, path, parse(&asked.body)))
 }
 
-fn logged_in(mount: MountPath, path: String, shown: Result<Shown, LoginError>) -> Resolved {
+fn logged_in(asked: &Asked<'_>, mount: MountPath, path: String, shown: Result<Shown, LoginError>) -> Resolved {
+    let given = asked.codes.iter();
+    let codes = mfa::Codes::new(given.map(|(method, code)| (method.clone(), code.duplicate())));
     // Who may log in holds no token, and is told what is wrong all the same.
-    let shown = shown.unwrap_or_else(|error| Shown::Malformed(error.to_string()));
-    let operation = Operation::Login(LoginAsk { mount, path, shown });
+    let ask = match (shown, codes) {
+        (Ok(shown), Ok(codes)) => LoginAsk {
+            codes,
+            ..LoginAsk::new(mount, path, shown)
+        },
+        (Err(error), _) => LoginAsk::new(mount, path, Shown::Malformed(error.to_string())),
+        (_, Err(error)) => LoginAsk::new(mount, path, Shown::Malformed(error.to_string())),
+    };
+    let operation = Operation::Login(ask);
     Resolved::new(operation, |_, reply| match reply {
         Reply::NewToken(new) => token::made(&new),
         Reply::LoginWaits(waits) => token::waits(&waits),

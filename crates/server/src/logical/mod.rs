@@ -16,7 +16,7 @@ mod token;
 
 use aumbry_logical::{Body, FieldError, Verb};
 use aumbry_node::{Class, Failure, LogicalAsk, NoRoute, Operation, Reply, Request};
-use aumbry_types::{NamespacePath, SecretPath};
+use aumbry_types::{NamespacePath, SecretBytes, SecretPath};
 
 pub(crate) use content::{Content, encode, time};
 pub(crate) use table::{NodePath, open};
@@ -75,6 +75,8 @@ struct Asked<'a> {
     /// The namespace that the path is in.
     namespace: &'a NamespacePath,
     request: &'a Request,
+    /// Codes of second factors by their methods.
+    codes: &'a [(String, SecretBytes)],
 }
 
 /// Finds the operation that a path of a namespace stands for, as the leader's next plan would see it. What leads nowhere is an operation too: one that tells so to
@@ -101,6 +103,7 @@ pub(crate) async fn resolve(
         is_wrapped: ask.sent.wrap_ttl_s > 0,
         namespace,
         request,
+        codes: &ask.sent.codes,
     };
     let resolved = match asked.segments[0] {
         "sys" | "cubbyhole" | "identity" => table::resolve(&asked),

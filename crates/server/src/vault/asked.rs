@@ -1,6 +1,6 @@
 //! A request, from its head and body to what is asked.
 
-use aumbry_api::v1::Verb;
+use aumbry_api::v1::{Passcode, Verb};
 use aumbry_auth::token::TEXT_BYTES_MAX;
 use aumbry_types::percent::{self, Plus};
 use aumbry_types::{NamespacePath, SecretBytes, parse_duration};
@@ -23,6 +23,8 @@ pub(super) struct Asked {
     pub(super) body: Vec<u8>,
     pub(super) token: SecretBytes,
     pub(super) wrap_ttl_s: u64,
+    /// Of second factors, for a login.
+    pub(super) codes: Vec<Passcode>,
 }
 
 impl Asked {
@@ -58,6 +60,7 @@ impl Asked {
             body,
             token: token(&head.headers)?,
             wrap_ttl_s: wrap_ttl(&head.headers)?,
+            codes: codes(&head.headers)?,
         })
     }
 }
@@ -151,6 +154,25 @@ fn wrap_ttl(headers: &HeaderMap) -> Result<u64, Refused> {
     Ok(ttl.as_secs())
 }
 
+/// The codes of second factors, one in each header. Names of methods have no colon.
+fn codes(headers: &HeaderMap) -> Result<Vec<Passcode>, Refused> {
+    let bad = || {
+        let text = "send X-Vault-MFA: METHOD:CODE, with the id or the name of the method, at most 16 times";
+        Refused::new(StatusCode::BAD_REQUEST, text)
+    };
+    let values = headers.get_all(&MFA).iter();
+    let codes = values.map(|value| {
+        let (method, code) = value.to_str().ok()?.split_once(':')?;
+        let (method, code) = (method.trim(), code.trim());
+        (!method.is_empty() && !code.is_empty()).then(|| Passcode {
+            method_id: method.to_owned(),
+            passcode: code.as_bytes().to_vec().into(),
+        })
+    });
+    let codes: Option<Vec<Passcode>> = codes.collect();
+    codes.filter(|codes| codes.len() <= CODES_MAX).ok_or_else(bad)
+}
+
 /// The value of a header that may stand once.
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refused> {
     let mut values = headers.get_all(name).iter();
@@ -212,6 +234,9 @@ fn of_body(headers: &HeaderMap, body: Vec<u8>) -> Result<Vec<u8>, Refused> {
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 const WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
+const MFA: HeaderName = HeaderName::from_static("x-vault-mfa");
+/// As many as a login takes.
+const CODES_MAX: usize = 16;
 /// Where help is read.
 const HELP: &str = "sys/internal/help";
 
@@ -302,6 +327,33 @@ mod tests {
         for page in [("origin", "https://example.com"), ("sec-fetch-site", "cross-site")] {
             assert_eq!(token(&[page]), Err(403));
         }
+    }
+
+    /// Abuse cases: 26.
+    #[test]
+    fn codes_of_second_factors() {
+        let codes = |headers: &[(&str, &str)]| {
+            let asked = read("POST", "/v1/auth/userpass/login/a", headers, "{}")?;
+            let told = asked.codes.into_iter();
+            Ok(told
+                .map(|code| {
+                    (
+                        code.method_id,
+                        String::from_utf8(code.passcode.to_vec()).expect("is UTF-8"),
+                    )
+                })
+                .collect::<Vec<_>>())
+        };
+        let pair = |method: &str, code: &str| (method.to_owned(), code.to_owned());
+        assert_eq!(codes(&[]), Ok(Vec::new()));
+        assert_eq!(
+            codes(&[("x-vault-mfa", "id:123"), ("x-vault-mfa", " my phone : passcode=1:2 ")]),
+            Ok(vec![pair("id", "123"), pair("my phone", "passcode=1:2")])
+        );
+        for wrong in ["id", "id:", ":123", ""] {
+            assert_eq!(codes(&[("x-vault-mfa", wrong)]), Err(400), "{wrong}");
+        }
+        assert_eq!(codes(&[("x-vault-mfa", "id:1"); 17]), Err(400));
     }
 
     #[test]

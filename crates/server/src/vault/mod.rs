@@ -61,6 +61,7 @@ impl Vault {
             path: asked.path.clone(),
             body: asked.body.into(),
             wrap_ttl_s: asked.wrap_ttl_s,
+            passcodes: asked.codes,
         };
         let answer = self.services.gateway.serve(call.into_call(), evidence, deadline).await;
         match answer.map(v1::LogicalReply::from_answer) {

@@ -164,19 +164,35 @@ pub fn validate(txn: &mut Txn<'_>, validation: &Validation) -> Result<(Login, St
         .ok_or(LoginError::Refused(REFUSED))?;
     let pending: Pending = record::decode(VERSION, object.plain.expose()).map_err(|_| aumbry_barrier::DamagedRow)?;
     let entity = pending.login.entity.ok_or(LoginError::Refused(REFUSED))?;
+    meet(txn, entity, &pending.wanted, |method, _| {
+        validation.codes.get(&method.to_string())
+    })?;
+    txn.delete_object(id);
+    Ok((pending.login, pending.mount_path))
+}
+
+/// Looks at codes for all that is wanted. They are found by the ids and names of their methods.
+pub(super) fn meet<'a>(
+    txn: &mut Txn<'_>,
+    entity: ObjectId,
+    wanted: &[Wanted],
+    code_of: impl Fn(ObjectId, &str) -> Option<&'a SecretBytes>,
+) -> Result<(), LoginError> {
     // A method that several enforcements name is shown once.
     let mut right: Vec<ObjectId> = Vec::new();
-    for wanted in &pending.wanted {
+    for wanted in wanted {
         let mut is_met = wanted.methods.iter().any(|method| right.contains(method));
         for method_id in &wanted.methods {
             if is_met {
                 break;
             }
-            let Some(code) = validation.codes.get(&method_id.to_string()) else {
+            let Some(method) = Method::read(txn, *method_id)? else {
                 continue;
             };
-            let (Some(method), Some(secret)) = (Method::read(txn, *method_id)?, Found::find(txn, *method_id, entity)?)
-            else {
+            let Some(code) = code_of(*method_id, &method.name) else {
+                continue;
+            };
+            let Some(secret) = Found::find(txn, *method_id, entity)? else {
                 continue;
             };
             match secret.try_code(txn, &method, code.expose()) {
@@ -192,15 +208,14 @@ pub fn validate(txn: &mut Txn<'_>, validation: &Validation) -> Result<(Login, St
             return Err(LoginError::Refused(REFUSED));
         }
     }
-    txn.delete_object(id);
-    Ok((pending.login, pending.mount_path))
+    Ok(())
 }
 
 /// The same whatever was wrong.
 const REFUSED: &str = "login MFA validation failed";
 const METHOD: Error = Error::Invalid("mfa_payload names its methods by their ids");
 /// More than enforcements ask of one login.
-const CODES_MAX: usize = 16;
+pub(super) const CODES_MAX: usize = 16;
 /// As long as it takes to find a telephone.
 const WAITS_MS: u64 = 300_000;
 const VERSION: u8 = 1;
