@@ -39,11 +39,13 @@ pub enum Shelf {
     MfaMethods,
     /// Who needs a second factor, by name.
     MfaEnforcements,
+    /// Policies of passwords, by name.
+    PasswordPolicies,
 }
 
 impl Shelf {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Mounts,
         Self::Policies,
         Self::Accessors,
@@ -56,6 +58,7 @@ impl Shelf {
         Self::TokenMount,
         Self::MfaMethods,
         Self::MfaEnforcements,
+        Self::PasswordPolicies,
     ];
 
     /// That of a namespace.
@@ -89,6 +92,7 @@ impl Shelf {
             Self::TokenMount => (28, b"ns-token"),
             Self::MfaMethods => (29, b"ns-mfame"),
             Self::MfaEnforcements => (30, b"ns-mfaen"),
+            Self::PasswordPolicies => (44, b"ns-pwpol"),
         }
     }
 }
@@ -205,7 +209,7 @@ mod tests {
             .iter()
             .map(|shelf| shelf.of(NAMESPACE_ROOT).as_bytes()[15])
             .collect();
-        assert_eq!(root, [2, 3, 4, 5, 16, 20, 24, 25, 26, 28, 29, 30]);
+        assert_eq!(root, [2, 3, 4, 5, 16, 20, 24, 25, 26, 28, 29, 30, 44]);
         let namespace = ObjectId::well_known(200);
         let found: Vec<String> = Shelf::ALL.iter().map(|shelf| shelf.of(namespace).to_string()).collect();
         assert_eq!(
@@ -222,7 +226,8 @@ mod tests {
                 "9328df5ec0edee9b71733975278e0dbe",
                 "83e9baa69f4fae7191052005b3af5436",
                 "bd3987c42e9d6f4bdab8bf85afa2f0c3",
-                "208c4af05931638022150806bc8b56b7"
+                "208c4af05931638022150806bc8b56b7",
+                "d22678df3fc7827e7e166de82db76d60"
             ]
         );
     }

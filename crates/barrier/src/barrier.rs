@@ -298,6 +298,7 @@ mod tests {
             Kind::MfaMethod,
             Kind::MfaEnforcement,
             Kind::Namespace,
+            Kind::PasswordPolicy,
             Kind::MethodRole,
             Kind::KeyCare,
         ];

@@ -64,6 +64,8 @@ pub enum Kind {
     BrowserLogin = 52,
     /// Failed logins of names that have no row of their own.
     FailedLogins = 57,
+    /// A policy of passwords.
+    PasswordPolicy = 58,
     /// How an auth method is set up.
     MethodConfig = 60,
     /// A role of an auth method that has a row for each.
@@ -107,6 +109,7 @@ impl Kind {
             49 => Self::Namespace,
             52 => Self::BrowserLogin,
             57 => Self::FailedLogins,
+            58 => Self::PasswordPolicy,
             60 => Self::MethodConfig,
             61 => Self::MethodRole,
             62 => Self::KeyCare,
@@ -121,7 +124,7 @@ impl Kind {
             Self::Directory | Self::Secret | Self::Token | Self::Policy | Self::Mount => true,
             Self::TokenRole | Self::AppRole | Self::RoleId | Self::SecretId => true,
             Self::Entity | Self::Alias | Self::Group | Self::Quota | Self::Namespace => true,
-            Self::MfaMethod | Self::MfaEnforcement | Self::MethodRole => true,
+            Self::MfaMethod | Self::MfaEnforcement | Self::MethodRole | Self::PasswordPolicy => true,
             // Values, keys and hashes of passwords, and replies, which can hold a token.
             Self::SecretVersion | Self::StoredReply | Self::JoinToken | Self::ClusterAuthority => false,
             Self::User | Self::Cubbyhole | Self::MfaSecret | Self::PendingLogin | Self::MethodConfig => false,

@@ -35,6 +35,7 @@ mod node;
 mod operation;
 mod ops;
 mod outside;
+pub mod passwords;
 mod pipeline;
 mod planner;
 pub mod quotas;

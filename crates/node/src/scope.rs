@@ -38,6 +38,7 @@ impl Operation {
                 | Asked::Identity(_)
                 | Asked::Mfa(_)
                 | Asked::Lockout(_)
+                | Asked::Password(_)
                 | Asked::Namespace(_) => false,
             },
             Self::Kv(_)

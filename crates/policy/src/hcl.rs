@@ -12,9 +12,45 @@ use crate::error::{ParseError, Reason};
 /// # Errors
 /// The first thing that is not a block of attributes, with its line.
 pub(crate) fn read(text: &str) -> Result<Vec<Block>, ParseError> {
-    let mut parser = Parser::new(text)?;
+    let mut parser = Parser::new(text, Dashes::No)?;
     let items = parser.items(&Token::End)?;
     items.into_iter().map(block).collect()
+}
+
+/// What stands at the top of a text of other than rules: an attribute, or a block with a label.
+pub(crate) struct Top {
+    /// The label, and what is said in the block of it; nothing for an attribute.
+    pub(crate) label: Option<String>,
+    /// An attribute, or a block as an attribute whose value is an object.
+    pub(crate) attribute: Attribute,
+}
+
+/// Reads a text that the scan has passed, in which keys can have dashes.
+///
+/// # Errors
+/// The first thing that is neither an attribute nor a block with one quoted label, with its line.
+pub(crate) fn read_tops(text: &str) -> Result<Vec<Top>, ParseError> {
+    let mut parser = Parser::new(text, Dashes::InWords)?;
+    let items = parser.items(&Token::End)?;
+    let tops = items.into_iter().map(|mut item| {
+        let label = match item.keys.len() {
+            1 => None,
+            2 if item.keys[1].is_quoted => item.keys.pop().map(|key| key.text),
+            _ => return Err(Reason::Label.at(item.line)),
+        };
+        Ok(Top {
+            label,
+            attribute: attribute(item),
+        })
+    });
+    tops.collect()
+}
+
+/// Whether a word can have dashes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dashes {
+    No,
+    InWords,
 }
 
 /// A value with one key, or an object with several.
@@ -83,9 +119,13 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a str) -> Result<Self, ParseError> {
+    fn new(text: &'a str, dashes: Dashes) -> Result<Self, ParseError> {
         let mut parser = Self {
-            lexer: Lexer { rest: text, line: 1 },
+            lexer: Lexer {
+                rest: text,
+                line: 1,
+                dashes,
+            },
             next: Token::End,
             line: 1,
         };
@@ -193,12 +233,14 @@ enum Token {
 struct Lexer<'a> {
     rest: &'a str,
     line: usize,
+    dashes: Dashes,
 }
 
 impl Lexer<'_> {
     fn token(&mut self) -> Result<Token, ParseError> {
         self.skip()?;
-        let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let has_dashes = self.dashes == Dashes::InWords;
+        let is_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || (c == '-' && has_dashes);
         let end = self.rest.find(|c| !is_of_word(c)).unwrap_or(self.rest.len());
         if end > 0 {
             let (word, rest) = self.rest.split_at(end);

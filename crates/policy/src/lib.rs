@@ -1,5 +1,5 @@
 //! Parse policies and decide: pure. Beside that, explain a decision ([`PolicySet::explain`]), look for mistakes ([`lint`]) and check expectations
-//! ([`expect`]).
+//! ([`expect`]). Policies of passwords ([`PasswordPolicy`]) share the language, and nothing else.
 //!
 //! # Semantics
 //! A policy is a list of rules; a rule gives capabilities on a [`Pattern`] of paths:
@@ -106,6 +106,7 @@ pub mod lint;
 mod moment;
 mod number;
 mod parameters;
+mod password;
 mod pattern;
 mod policy;
 mod restrictions;
@@ -122,6 +123,7 @@ pub use crate::body::with_parameters_of;
 pub use crate::error::{ParseError, Reason};
 pub use crate::explain::{Explanation, Match, UnresolvedRule};
 pub use crate::identity::Identity;
+pub use crate::password::{PasswordPolicy, PasswordPolicyError};
 pub use crate::pattern::{Pattern, PatternError};
 pub use crate::policy::{Policy, Rule};
 pub use crate::set::PolicySet;

@@ -11,6 +11,8 @@ use crate::error::{ParseError, Reason};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Language {
     Hcl,
+    /// As that, with dashes in words, as keys of password policies have them.
+    HclOfPasswords,
     Json,
 }
 
@@ -44,7 +46,7 @@ pub(crate) fn check(text: &str, language: Language) -> Result<(), ParseError> {
                 '\\' if next.is_some_and(|c| !c.is_control()) => {
                     chars.next();
                 }
-                '$' | '%' if language == Language::Hcl && next == Some('{') => {
+                '$' | '%' if language != Language::Json && next == Some('{') => {
                     return Err(Reason::NotLiteral.at(line));
                 }
                 _ => {}
@@ -67,6 +69,7 @@ pub(crate) fn check(text: &str, language: Language) -> Result<(), ParseError> {
                     place = Place::BlockComment;
                 }
                 '=' | ',' | ':' | '_' | ' ' | '\t' | '\r' | '\n' => {}
+                '-' if language == Language::HclOfPasswords => {}
                 c if c.is_ascii_alphanumeric() => {}
                 _ => return Err(Reason::NotLiteral.at(line)),
             },

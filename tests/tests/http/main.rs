@@ -16,6 +16,7 @@ mod mounts;
 mod namespaces;
 mod oidc;
 mod parity;
+mod passwords;
 mod provider;
 mod quotas;
 mod rules;

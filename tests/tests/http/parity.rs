@@ -205,6 +205,9 @@ fn path_twins() -> Vec<Twin> {
         "policy.explain": "POST" "sys/policies/explain" json!({"path": "secret/data/p/a", "capability": "read"});
         "identity.write": "POST" "identity/entity/name/ann" json!({"policies": "default"});
         "identity.read": "LIST" "identity/entity/name" Value::Null;
+        "password-policy.write": "PUT" "sys/policies/password/usual" json!({"policy": "length = 20 rule \"charset\" { charset = \"abc\" }"});
+        "password-policy.read": "GET" "sys/policies/password/usual" Value::Null;
+        "password.generate": "GET" "sys/policies/password/usual/generate" Value::Null;
         "lockout.unlock of nothing": "POST" "sys/locked-users/none/unlock/nobody" Value::Null;
         "lockout.list": "GET" "sys/locked-users" Value::Null;
         "quota.write of nothing": "DELETE" "sys/quotas/rate-limit/none" Value::Null;

@@ -12,7 +12,7 @@ use aumbry_types::{MountPath, ObjectId, SecretBytes};
 use crate::logins;
 use crate::method::{Asked, MethodAsk, failure};
 use crate::mounts::AuthCache;
-use crate::{Failure, Reply, keys, quotas};
+use crate::{Failure, Reply, keys, passwords, quotas};
 
 /// Whether what a write is about is there.
 pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -> Result<bool, Failure> {
@@ -45,6 +45,7 @@ pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -
         Asked::Cubbyhole(_) | Asked::Mfa(_) | Asked::Keys(_) | Asked::Lockout(_) => Ok(true),
         Asked::Identity(request) => identity::exists(txn, request),
         Asked::Quota(request) => quotas::exists(txn, request),
+        Asked::Password(request) => passwords::exists(txn, request),
         Asked::Namespace(request) => {
             let here = auth.path_here(txn)?;
             namespace::exists(txn, &here, request)
@@ -100,6 +101,11 @@ pub(super) fn plan(
         }
         Asked::Namespace(request) => namespaces(txn, auth, request),
         Asked::Keys(request) => keys::plan(txn, request),
+        Asked::Password(request) => match passwords::plan(txn, request) {
+            Ok(Err(wrong)) => return Err(Failure::invalid(wrong)),
+            Ok(Ok(answer)) => Ok(answer),
+            Err(error) => Err(error),
+        },
         Asked::Lockout(request) => {
             let mounts = auth.auth_mounts(txn)?;
             let locking = mounts.iter().map(|mount| LockingMount {

@@ -354,7 +354,8 @@ const CLEAR: &[&str] = &[
     "username_as_alias",
 ];
 /// Those that do.
-const HIDDEN: [&str; 18] = [
+const HIDDEN: [&str; 19] = [
+    "policy",
     "metadata",
     "meta",
     "password",

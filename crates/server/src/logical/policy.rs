@@ -1,14 +1,15 @@
 //! `sys/policy/` and `sys/policies/acl/`: policies, under their old path and their new one.
 
 use aumbry_logical::Verb;
-use aumbry_node::{ExplainAsk, Failure, Operation, Reply, TokenName, Whose};
+use aumbry_node::method::Asked as Method;
+use aumbry_node::{ExplainAsk, Failure, Operation, Reply, TokenName, Whose, passwords};
 use aumbry_types::{Capability, Name};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::content::Content;
-use super::{Asked, Resolved, malformed, mismatched, unsupported};
+use super::{Asked, Resolved, auth, malformed, mismatched, unsupported};
 
 /// The names of all policies.
 pub(super) fn list(_: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
@@ -86,8 +87,7 @@ pub(super) fn explain(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failu
 
 /// `field` is the name of the text in bodies.
 fn one(asked: &Asked<'_>, name: &str, verb: Verb, field: &'static str) -> Result<Resolved, Failure> {
-    // As in Vault, where names of policies have no case. What else is no name is refused.
-    let name = Name::parse(&name.to_ascii_lowercase()).map_err(|error| Failure::invalid(error.to_string()))?;
+    let name = parse_name(name)?;
     Ok(match verb {
         Verb::Read => {
             let told = name.as_str().to_owned();
@@ -107,6 +107,44 @@ fn one(asked: &Asked<'_>, name: &str, verb: Verb, field: &'static str) -> Result
         Verb::Delete => Resolved::silent(Operation::PolicyDelete(name)).or_absent(),
         Verb::Patch | Verb::List | Verb::Scan => return Err(unsupported()),
     })
+}
+
+/// The names of the policies of passwords.
+pub(super) fn password_policies(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    Ok(of_passwords(asked, "", passwords::Request::List))
+}
+
+/// A policy of passwords.
+pub(super) fn password_policy(asked: &Asked<'_>, names: &[String]) -> Result<Resolved, Failure> {
+    let name = parse_name(&names[0])?;
+    let below = format!("/{}", name.as_str());
+    let request = match asked.verb {
+        Verb::Read => passwords::Request::Read(name),
+        Verb::Write => {
+            let text = asked.body.required_text("policy").map_err(malformed)?;
+            passwords::Request::Write(name, decode(text))
+        }
+        Verb::Delete => passwords::Request::Delete(name),
+        Verb::Patch | Verb::List | Verb::Scan => return Err(unsupported()),
+    };
+    Ok(of_passwords(asked, &below, request))
+}
+
+/// Makes a password.
+pub(super) fn password(asked: &Asked<'_>, names: &[String]) -> Result<Resolved, Failure> {
+    let name = parse_name(&names[0])?;
+    let below = format!("/{}/generate", name.as_str());
+    Ok(of_passwords(asked, &below, passwords::Request::Generate(name)))
+}
+
+fn of_passwords(asked: &Asked<'_>, below: &str, request: passwords::Request) -> Resolved {
+    let path = format!("sys/policies/password{below}");
+    auth::method(asked, path, Method::Password(request))
+}
+
+/// As in Vault, where names of policies have no case. What else is no name is refused.
+fn parse_name(text: &str) -> Result<Name, Failure> {
+    Name::parse(&text.to_ascii_lowercase()).map_err(|error| Failure::invalid(error.to_string()))
 }
 
 /// Some clients send the text in base64, as the interface allows.

@@ -157,6 +157,25 @@ pub(super) const SYSTEM: &[Route] = &[
         "A policy, in `policy`.",
     ),
     row(
+        "sys/policies/password",
+        &[(List, By(policy::password_policies))],
+        "The names of the policies of passwords.",
+    ),
+    row(
+        "sys/policies/password/{name}",
+        &[
+            (Read, By(policy::password_policy)),
+            (Write, By(policy::password_policy)),
+            (Delete, By(policy::password_policy)),
+        ],
+        "What generated passwords are like, in `policy`.",
+    ),
+    row(
+        "sys/policies/password/{name}/generate",
+        &[(Read, By(policy::password))],
+        "Makes a password.",
+    ),
+    row(
         "sys/capabilities-self",
         &[(Write, By(sys::own_capabilities))],
         "What the caller may do on paths.",
