@@ -5,6 +5,7 @@ mod costs;
 mod housekeeping;
 mod keys;
 mod namespaces;
+mod people;
 mod replays;
 mod requests;
 mod rules;
