@@ -74,6 +74,9 @@ pub enum Error {
     /// The request is not acceptable.
     #[error("{0}")]
     Invalid(&'static str),
+    /// An operator's limit is reached.
+    #[error("{0}")]
+    Limited(&'static str),
     /// A stored row is damaged.
     #[error(transparent)]
     Damaged(#[from] DamagedRow),
@@ -83,6 +86,7 @@ impl From<InsertError> for Error {
     fn from(error: InsertError) -> Self {
         match error {
             InsertError::Full => Self::Invalid(DIRECTORY_FULL),
+            InsertError::Limited(text) => Self::Limited(text),
             InsertError::Damaged(damaged) => Self::Damaged(damaged),
         }
     }

@@ -9,6 +9,8 @@ use aumbry_types::ObjectId;
 pub const JOIN_TOKENS: ObjectId = ObjectId::well_known(6);
 /// Rate limits by name. The cluster's.
 pub const QUOTAS: ObjectId = ObjectId::well_known(27);
+/// Limits on numbers by family and name. The cluster's.
+pub const LIMITS: ObjectId = ObjectId::well_known(40);
 /// All namespaces but the root, by their full paths. The cluster's: a path is resolved with one directory.
 pub const NAMESPACES: ObjectId = ObjectId::well_known(31);
 

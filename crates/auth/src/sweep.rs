@@ -34,7 +34,11 @@ pub fn disable(txn: &mut Txn<'_>, mount: ObjectId) -> Result<(), DamagedRow> {
     Ok(())
 }
 
-pub(crate) fn revoke_container(txn: &mut Txn<'_>, id: ObjectId) -> Result<(), DamagedRow> {
+/// Takes away a container with all that it holds, which is swept.
+///
+/// # Errors
+/// [`DamagedRow`]
+pub fn revoke_container(txn: &mut Txn<'_>, id: ObjectId) -> Result<(), DamagedRow> {
     txn.fence_scan(id)?;
     let state = txn.container(id)?;
     if state.children > 0 {
@@ -105,6 +109,8 @@ fn remove_child(txn: &mut Txn<'_>, container: ObjectId, child: &Child) -> Result
         Kind::AppRole => approle::remove(txn, child.id),
         // The role itself goes by its name.
         Kind::RoleId => Ok(()),
+        // The token goes on, and is counted here no more.
+        Kind::Counted => Ok(()),
         // These three are swept with their namespace. A mount of an engine is not this crate's.
         Kind::Mount => {
             disable(txn, child.id)?;

@@ -72,6 +72,9 @@ pub enum InsertError {
     /// The container has [`CHILDREN_MAX`] children.
     #[error("{DIRECTORY_FULL}")]
     Full,
+    /// It has as many as an operator allows.
+    #[error("{0}")]
+    Limited(&'static str),
     /// A stored row is damaged.
     #[error(transparent)]
     Damaged(#[from] DamagedRow),
@@ -116,6 +119,9 @@ impl Txn<'_> {
             self.fence_scan(container)?;
             return Err(InsertError::Full);
         }
+        if is_new {
+            self.take_limited_place(container, kind)?;
+        }
         self.fence_generation(container)?;
         let entry = record::encode(
             ENTRY_VERSION,
@@ -145,6 +151,7 @@ impl Txn<'_> {
         let row_key = key::directory(container, self.barrier().hash_name(container, name));
         if self.read_row(&row_key)?.is_some() {
             self.write(Write::Delete(row_key));
+            self.free_place(container);
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ pub enum Kind {
     Group = 42,
     /// A token that is not stored.
     BatchToken = 43,
-    /// A rate limit.
+    /// A rate limit, or a limit on a number.
     Quota = 44,
     /// A method of a second factor.
     MfaMethod = 45,
@@ -72,6 +72,8 @@ pub enum Kind {
     MethodRole = 61,
     /// When keys are made anew, and how far what older ones seal is sealed anew.
     KeyCare = 62,
+    /// The name of a token where an operator's limit counts it.
+    Counted = 70,
 }
 
 impl Kind {
@@ -113,6 +115,7 @@ impl Kind {
             60 => Self::MethodConfig,
             61 => Self::MethodRole,
             62 => Self::KeyCare,
+            70 => Self::Counted,
             _ => return None,
         })
     }
@@ -135,7 +138,7 @@ impl Kind {
             // What somebody typed in the place of a name can be a password.
             Self::FailedLogins => false,
             // Clear, or read by nobody.
-            Self::Cluster | Self::Work | Self::KeySeal => false,
+            Self::Cluster | Self::Work | Self::KeySeal | Self::Counted => false,
             // It is no row.
             Self::BatchToken => false,
         }

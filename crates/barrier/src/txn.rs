@@ -7,7 +7,7 @@ use aumbry_state::{Command, ContainerState, Counters, Overlay, Precondition, Put
 use aumbry_types::{CommandId, Entropy, LogTime, ObjectId, SecretBytes};
 use bytes::Bytes;
 
-use crate::{Barrier, DamagedRow, Kind, ListCache};
+use crate::{Barrier, DamagedRow, Kind, Limits, ListCache};
 
 /// The root namespace.
 pub const NAMESPACE_ROOT: ObjectId = ObjectId::well_known(1);
@@ -67,6 +67,9 @@ pub struct Txn<'a> {
     /// Changes that stand even if the plan is abandoned: the use of a counted token.
     fence_writes: Vec<Write>,
     writes: Vec<Write>,
+    limits: Option<Arc<Limits>>,
+    /// How many children were entered, less those removed, where anything is limited.
+    noted: BTreeMap<ObjectId, i64>,
 }
 
 impl<'a> Txn<'a> {
@@ -94,6 +97,8 @@ impl<'a> Txn<'a> {
             fence: Vec::new(),
             fence_writes: Vec::new(),
             writes: Vec::new(),
+            limits: None,
+            noted: BTreeMap::new(),
         }
     }
 
@@ -106,6 +111,25 @@ impl<'a> Txn<'a> {
     /// Goes to another namespace. Gives the one before, for who comes back.
     pub const fn enter_namespace(&mut self, namespace: ObjectId) -> ObjectId {
         core::mem::replace(&mut self.namespace, namespace)
+    }
+
+    /// Sets what is limited in the namespace that the plan is in; nothing, if nothing is.
+    pub fn set_limits(&mut self, limits: Option<Arc<Limits>>) {
+        self.limits = limits;
+    }
+
+    /// What is limited.
+    #[must_use]
+    pub fn limits(&self) -> Option<&Arc<Limits>> {
+        self.limits.as_ref()
+    }
+
+    pub(crate) fn note_child(&mut self, container: ObjectId, change: i64) {
+        *self.noted.entry(container).or_default() += change;
+    }
+
+    pub(crate) fn noted_children(&self, container: ObjectId) -> i64 {
+        self.noted.get(&container).copied().unwrap_or_default()
     }
 
     /// The log time of the plan. The entry's own is the same or a little later.
@@ -144,6 +168,7 @@ impl<'a> Txn<'a> {
     /// told if that change is lost.
     pub fn abandon(&mut self) {
         self.writes.clear();
+        self.noted.clear();
     }
 
     /// Reads an object.

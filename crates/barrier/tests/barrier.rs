@@ -2,7 +2,9 @@
 
 mod common;
 
-use aumbry_barrier::{CHILDREN_MAX, Child, DamagedRow, InsertError, Kind, ObjectOptions, Txn};
+use std::sync::Arc;
+
+use aumbry_barrier::{CHILDREN_MAX, Child, DamagedRow, InsertError, Kind, Limits, ObjectOptions, Txn};
 use aumbry_state::{Command, ContainerState, Counters, Outcome, Precondition, Row, View as _, Write, key};
 use aumbry_types::{Entropy as _, ObjectId};
 use base64::Engine as _;
@@ -390,4 +392,56 @@ fn counters_are_set_or_kept() {
     check(Counters::Keep, [0, 0]);
     check(Counters::Set([3, 4]), [3, 4]);
     check(Counters::Keep, [3, 4]);
+}
+
+#[test]
+fn no_two_plans_take_the_last_place_of_a_limited_container() {
+    let mut bed = Bed::new(9);
+    let limits = {
+        let mut limits = Limits::default();
+        limits.limit(CONTAINER, 3);
+        limits.limit(CONTAINER, 2);
+        Arc::new(limits)
+    };
+    let insert = |txn: &mut Txn<'_>, name: &str| {
+        txn.set_limits(Some(Arc::clone(&limits)));
+        txn.insert(CONTAINER, name, Kind::Token, object(7))
+    };
+    bed.run(|txn| insert(txn, "a")).expect("there is room");
+    // Both see the last place.
+    let (first, second) = (bed.plan(|txn| insert(txn, "b")), bed.plan(|txn| insert(txn, "c")));
+    assert_eq!((first.0, second.0), (Ok(()), Ok(())));
+    assert_eq!(bed.apply(&first.1), Outcome::Ok);
+    assert_eq!(bed.apply(&second.1), Outcome::Conflict);
+    let (refused, refusal) = bed.plan(|txn| insert(txn, "c"));
+    assert_eq!(refused, Err(InsertError::limited(Kind::Token)));
+    assert_eq!(bed.apply(&refusal), Outcome::Ok);
+    // One that leaves in the same plan makes room; two do not find it.
+    let rename = |txn: &mut Txn<'_>, names: &[&str]| {
+        txn.set_limits(Some(Arc::clone(&limits)));
+        txn.remove(CONTAINER, "b").expect("opens");
+        names
+            .iter()
+            .try_for_each(|name| txn.insert(CONTAINER, name, Kind::Token, object(7)))
+    };
+    assert_eq!(
+        bed.plan(|txn| rename(txn, &["c", "d"])).0,
+        Err(InsertError::limited(Kind::Token))
+    );
+    assert_eq!(bed.run(|txn| rename(txn, &["c"])), Ok(()));
+    assert_eq!(bed.plan(|txn| insert(txn, "c")).0, Ok(()), "is there already");
+    // A place that is free only by what is lost is not taken.
+    let leave = bed.plan(|txn| txn.remove(CONTAINER, "c").expect("opens")).1;
+    assert_eq!(bed.fly(&leave), Outcome::Ok);
+    let (entered, entering) = bed.plan(|txn| insert(txn, "d"));
+    assert_eq!(entered, Ok(()));
+    bed.lose_flight();
+    assert_eq!(bed.apply(&entering), Outcome::Conflict);
+    // Others are not limited.
+    bed.run(|txn| {
+        txn.set_limits(Some(Arc::clone(&limits)));
+        for name in ["a", "b", "c"] {
+            txn.insert(object(1), name, Kind::Token, object(7)).expect("is new");
+        }
+    });
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aumbry_auth::identity::mfa::Enforcements;
 use aumbry_auth::identity::{Groups, Who};
 use aumbry_auth::{NAMESPACE_ROOT, Shelf};
-use aumbry_barrier::{DamagedRow, Txn};
+use aumbry_barrier::{DamagedRow, Limits, Txn};
 use aumbry_policy::{Policy, PolicySet};
 use aumbry_types::{ObjectId, SecretPath};
 
@@ -15,6 +15,7 @@ use crate::identity::WhoKey;
 use crate::mounts::{Mount, MountTable, read_policy, read_table};
 use crate::namespaces::Tree;
 use crate::quotas::Quotas;
+use crate::quotas::numbers::Placed;
 use crate::{genesis, restored};
 
 /// What authorisation needs, for each namespace that was asked for lately.
@@ -32,7 +33,7 @@ pub(crate) struct AuthCache {
 pub(crate) struct Scope {
     /// When it was entered last.
     entered: u64,
-    generation: Option<u64>,
+    pub(crate) generation: Option<u64>,
     mounts: Option<Arc<Vec<Mount>>>,
     auth_mounts: Option<Arc<Vec<Mount>>>,
     policies: BTreeMap<Vec<String>, Arc<PolicySet>>,
@@ -42,10 +43,13 @@ pub(crate) struct Scope {
     pub(crate) groups: Option<Arc<Groups>>,
     pub(crate) enforcements: Option<Arc<Enforcements>>,
     pub(crate) parsed: BTreeMap<String, Option<Arc<Policy>>>,
+    /// What is limited here, with the root's generation.
+    pub(crate) limits: Option<(Option<u64>, Arc<Limits>)>,
     /// These are the cluster's: they stand with the root namespace.
     custom_tokens: Option<bool>,
     quarantined: Option<bool>,
     quotas: Option<Arc<Quotas>>,
+    pub(crate) numbers: Option<Arc<Vec<Placed>>>,
     tree: Option<Arc<Tree>>,
 }
 
@@ -98,7 +102,7 @@ impl AuthCache {
     }
 
     /// What is known of the cluster. Every plan begins in the root namespace, and so has entered it.
-    fn cluster(&mut self) -> &mut Scope {
+    pub(crate) fn cluster(&mut self) -> &mut Scope {
         self.scopes.entry(NAMESPACE_ROOT).or_default()
     }
 

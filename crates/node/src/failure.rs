@@ -130,6 +130,12 @@ impl Failure {
         failure
     }
 
+    /// An operator's limit on a number is reached.
+    #[must_use]
+    pub fn limited(text: &'static str) -> Self {
+        Self::new(Class::ResourceExhausted, crate::quotas::EXCEEDED, text)
+    }
+
     /// The node is sealed.
     #[must_use]
     pub fn sealed() -> Self {
@@ -198,6 +204,7 @@ impl From<InsertError> for Failure {
     fn from(error: InsertError) -> Self {
         match error {
             InsertError::Full => Self::new(Class::ResourceExhausted, "DIRECTORY_FULL", error.to_string()),
+            InsertError::Limited(text) => Self::limited(text),
             InsertError::Damaged(damaged) => damaged.into(),
         }
     }

@@ -185,6 +185,7 @@ impl Node {
             _ if ask.is_dear() => Ok(()),
             _ => quotas::check(self, txn, auth, &path, ask.role(), None, address),
         };
+        let limited = limited.and_then(|()| quotas::numbers::check_wrapping(txn, request));
         if let Err(failure) = limited {
             if !self.is_single(quotas::EXCEEDED, request) {
                 return Err(failure);
@@ -222,6 +223,13 @@ impl Node {
                 // What was counted is on record by itself: it is not told once more with the many.
                 if !is_counted && self.count_refusal(request).is_err() {
                     return Err(unrecorded());
+                }
+                Err(failure)
+            }
+            // Who showed what is right is told that there is no room.
+            Err(failure) if failure.reason == quotas::EXCEEDED => {
+                if !self.is_single(quotas::EXCEEDED, request) {
+                    return Err(failure);
                 }
                 Err(failure)
             }
@@ -386,6 +394,7 @@ fn login(
             }
         }
         identity::LoggedIn::Nobody => {}
+        identity::LoggedIn::Limited(text) => return Err(Failure::limited(text)),
         identity::LoggedIn::Disabled => return Ok(refused(ask, "disabled entity")),
     }
     let path = format!("auth/{}", mount.path.as_str());

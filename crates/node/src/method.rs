@@ -312,6 +312,7 @@ pub fn failure(error: Error) -> Failure {
             "unsupported operation on this path",
         ),
         Error::Field(_) | Error::Namespace(_) | Error::Invalid(_) => Failure::invalid(error.to_string()),
+        Error::Limited(text) => Failure::limited(text),
         Error::Damaged(damaged) => damaged.into(),
     }
 }

@@ -53,6 +53,12 @@ impl Tree {
         above.join(name).is_ok_and(|path| self.by_path.contains_key(&path))
     }
 
+    /// How many namespaces there are below one, at any depth.
+    pub(crate) fn count_below(&self, above: &NamespacePath) -> u64 {
+        let is_below = |path: &&NamespacePath| path.below(above).is_some_and(|below| !below.is_empty());
+        self.by_path.keys().filter(is_below).count() as u64
+    }
+
     /// Takes the names of namespaces off the beginning of a path, as many as there are below the base. Something is left of the path: a namespace is no
     /// thing that is read or written.
     fn descend<'a>(&self, base: &NamespacePath, path: &'a str) -> (NamespacePath, &'a str) {
@@ -78,6 +84,8 @@ impl AuthCache {
         let generation = self.enter(txn)?;
         txn.fence(Precondition::AuthGen(NAMESPACE_ROOT, generation));
         if namespace.is_root() {
+            let limits = self.limits(txn)?;
+            txn.set_limits(limits);
             return Ok(Some(NAMESPACE_ROOT));
         }
         let Some(id) = self.tree(txn)?.find(namespace) else {
@@ -86,6 +94,8 @@ impl AuthCache {
         txn.enter_namespace(id);
         let generation = self.enter(txn)?;
         txn.fence(Precondition::AuthGen(id, generation));
+        let limits = self.limits(txn)?;
+        txn.set_limits(limits);
         Ok(Some(id))
     }
 

@@ -233,6 +233,9 @@ impl Node {
             let address = &request.evidence.client_address;
             let path = request.namespace.full(&need.path);
             quotas::check(self, txn, auth, &path, None, Some(caller), address)?;
+            if !path.starts_with("sys/quotas/") {
+                quotas::numbers::check_wrapping(txn, request)?;
+            }
         }
         // What was allowed then may not be allowed now: a stored reply can hold a token.
         let Allowed {

@@ -61,6 +61,16 @@ impl NamespacePath {
         Self::parse(&self.full(below))
     }
 
+    /// The path of the namespace that this one is in; nothing for the root.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        if self.is_root() {
+            return None;
+        }
+        let above = self.0.rsplit_once('/').map_or("", |(above, _)| above);
+        Some(Self(above.to_owned()))
+    }
+
     /// A path in this namespace, as the root sees it.
     #[must_use]
     pub fn full(&self, path: &str) -> String {

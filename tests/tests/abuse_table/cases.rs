@@ -13,7 +13,6 @@ const fn case(number: usize, says: &'static str, waits: &'static [&'static str])
     Case { number, says, waits }
 }
 
-const QUOTAS: &str = "quotas of numbers (issue 7)";
 const REKEY: &str = "rekey and generated root tokens (issue 8)";
 const HSM: &str = "PKCS#11 seal (issue 8)";
 const RECIPIENTS: &str = "shares encrypted to recipients (issue 8)";
@@ -33,7 +32,6 @@ const STALE_READS: &str = "reads from followers and regions (a later issue)";
 
 /// What can be waited for.
 pub(crate) const FEATURES: &[&str] = &[
-    QUOTAS,
     REKEY,
     HSM,
     RECIPIENTS,
@@ -151,7 +149,7 @@ pub(crate) const CASES: [Case; 118] = [
     case(94, "Connections that begin and say nothing", &[]),
     case(95, "Floods of HTTP/2 frames", &[]),
     case(96, "A body without a length", &[]),
-    case(97, "One client makes a million of everything", &[QUOTAS, LEASES]),
+    case(97, "One client makes a million of everything", &[LEASES]),
     case(98, "A huge directory is listed at once", &[]),
     case(99, "A pattern takes longer than it is long", &[]),
     case(100, "Passwords take all processors", &[]),

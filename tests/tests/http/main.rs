@@ -14,6 +14,7 @@ mod manual;
 mod mfa;
 mod mounts;
 mod namespaces;
+mod numbers;
 mod oidc;
 mod parity;
 mod passwords;

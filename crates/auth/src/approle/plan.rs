@@ -1,6 +1,6 @@
 //! Plans a request: reads the state, checks, and writes what follows.
 
-use aumbry_barrier::Txn;
+use aumbry_barrier::{Kind, Txn};
 use aumbry_logical::{Body, FieldError, Object};
 use aumbry_types::{Name, ObjectId, SecretBytes};
 
@@ -171,6 +171,10 @@ fn make_secret_id(txn: &mut Txn<'_>, mount: ObjectId, name: &Name, wanted: &NewS
         num_uses,
         created: txn.now().0,
     };
+    // Each role has as many of its own.
+    if let Some(max) = txn.limits().and_then(|limits| limits.of_each(mount)) {
+        txn.take_place(id, max, Kind::SecretId)?;
+    }
     secret_id.enter(txn, id, text.expose())?;
     Ok(Answer::of(object([
         ("secret_id", text.expose_str().unwrap_or_default().into()),

@@ -6,6 +6,7 @@ use aumbry_types::ObjectId;
 use super::alias::{Alias, check_name};
 use super::entity::Entity;
 use crate::Shelf;
+use crate::answer::Error;
 
 /// Whose a login is.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum LoggedIn {
     Nobody,
     /// Of an entity that is disabled.
     Disabled,
+    /// Nobody's yet, and an operator's limit allows no more entities or aliases. A login without an entity would be one that no rule about people sees.
+    Limited(&'static str),
 }
 
 /// Finds the entity of whoever logged in at a mount under a name, or makes one. Nobody's policies speak of a new entity yet, so the namespace's
@@ -54,6 +57,7 @@ pub fn log_in(txn: &mut Txn<'_>, mount: ObjectId, name: &str) -> Result<LoggedIn
             entity: id,
             is_new: true,
         }),
+        Err(Error::Limited(text)) => Ok(LoggedIn::Limited(text)),
         // There was room before, and the rest is as it must be.
         Err(_) => Err(DamagedRow),
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Caller;
 use super::batch;
+use super::counted;
 use super::lifetime::Lifetime;
 use super::record::{Alias, Info, Record, TokenType};
 use super::role::{self, Role};
@@ -79,6 +80,9 @@ pub enum CreateError {
     /// A field is out of bounds.
     #[error("{0}")]
     Invalid(&'static str),
+    /// An operator's limit is reached.
+    #[error("{0}")]
+    Limited(&'static str),
     /// A stored row is damaged.
     #[error(transparent)]
     Damaged(#[from] DamagedRow),
@@ -88,6 +92,7 @@ impl From<InsertError> for CreateError {
     fn from(error: InsertError) -> Self {
         match error {
             InsertError::Full => Self::Invalid(DIRECTORY_FULL),
+            InsertError::Limited(text) => Self::Limited(text),
             InsertError::Damaged(damaged) => Self::Damaged(damaged),
         }
     }
@@ -186,8 +191,8 @@ pub fn create(txn: &mut Txn<'_>, caller: &Caller, privileged: bool, wanted: Crea
     };
     match wanted.id {
         Some(_) if is_batch => Err(CreateError::Invalid("the text of a batch token is not chosen")),
-        Some(text) => Ok(enter(txn, text.duplicate(), &record)?),
-        None => enter_new(txn, &record),
+        Some(text) => Ok(enter(txn, text.duplicate(), &record, &record.role)?),
+        None => enter_new(txn, &record, &record.role),
     }
 }
 
@@ -205,32 +210,38 @@ pub fn make_root(txn: &mut Txn<'_>, chosen: Option<SecretBytes>) -> Result<NewTo
         ..Record::default()
     };
     match chosen {
-        Some(text) => enter(txn, text, &record),
-        None => enter_stored(txn, &record),
+        Some(text) => enter(txn, text, &record, ""),
+        None => enter_stored(txn, &record, ""),
     }
 }
 
-/// Makes a token with a text of its own, and enters it if it is one that is stored.
-pub(super) fn enter_new(txn: &mut Txn<'_>, record: &Record) -> Result<NewToken, CreateError> {
+/// Makes a token with a text of its own, and enters it if it is one that is stored. `role` is the one that limits know it by.
+pub(super) fn enter_new(txn: &mut Txn<'_>, record: &Record, role: &str) -> Result<NewToken, CreateError> {
     match record.token_type {
         TokenType::Batch => batch::make(txn, record),
-        TokenType::Service | TokenType::Wrapping => Ok(enter_stored(txn, record)?),
+        TokenType::Service | TokenType::Wrapping => Ok(enter_stored(txn, record, role)?),
     }
 }
 
-fn enter_stored(txn: &mut Txn<'_>, record: &Record) -> Result<NewToken, InsertError> {
+fn enter_stored(txn: &mut Txn<'_>, record: &Record, role: &str) -> Result<NewToken, InsertError> {
     let text = token::make(token::TokenKind::Service, txn.barrier().keyring().term(), txn.entropy());
-    enter(txn, text, record)
+    enter(txn, text, record, role)
 }
 
 /// Enters a token with this text.
-pub(super) fn enter(txn: &mut Txn<'_>, text: SecretBytes, record: &Record) -> Result<NewToken, InsertError> {
+pub(super) fn enter(
+    txn: &mut Txn<'_>,
+    text: SecretBytes,
+    record: &Record,
+    role: &str,
+) -> Result<NewToken, InsertError> {
     let id = ObjectId::from_bytes(token::digest(txn.barrier().keyring().tokens(), text.expose()));
     let accessor = record.accessor.to_string();
     let container = record.container();
     txn.read_row(&key::object(id))?;
     txn.insert(container, &accessor, Kind::Token, id)?;
     txn.insert(Shelf::Accessors.of(record.namespace), &accessor, Kind::Token, id)?;
+    let counted = counted::enter(txn, (&record.path, role), &accessor, id)?;
     let now = txn.now();
     let expires_at = if record.ttl_s == 0 {
         0
@@ -243,7 +254,7 @@ pub(super) fn enter(txn: &mut Txn<'_>, text: SecretBytes, record: &Record) -> Re
         counters: Counters::Set(counters),
         container,
     };
-    let plain = record.encode();
+    let plain = record.encode_counted(&counted);
     txn.put_object(id, Kind::Token, plain.expose(), options);
     let object = aumbry_barrier::Object {
         plain,
@@ -328,6 +339,7 @@ fn choose_alias(
             Ok((Some(entity), Some(alias)))
         }
         LoggedIn::Disabled => Err(CreateError::Invalid("the entity with this alias is disabled")),
+        LoggedIn::Limited(text) => Err(CreateError::Limited(text)),
         LoggedIn::Nobody => Err(CreateError::Invalid("entity_alias is no name that an alias can have")),
     }
 }

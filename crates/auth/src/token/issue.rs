@@ -36,6 +36,14 @@ pub struct Login {
 }
 
 impl Login {
+    /// The role that it is a login of, for limits on it; nothing where the method knows none.
+    fn role(&self) -> &str {
+        let told = ["role_name", "role", "cert_name"]
+            .iter()
+            .find_map(|key| self.metadata.get(*key));
+        told.map_or("", String::as_str)
+    }
+
     /// As whom it is, for the token and for those who ask whose it is.
     #[must_use]
     pub fn as_whom(&self) -> Alias {
@@ -54,6 +62,7 @@ impl Login {
 /// [`CreateError`]; a login is never given the policy `root`.
 pub fn issue(txn: &mut Txn<'_>, mount_path: &str, login: Login) -> Result<NewToken, CreateError> {
     let alias = login.as_whom();
+    let role = login.role().to_owned();
     let params = login.params;
     let mut wanted = Create {
         policies: params.policies,
@@ -102,7 +111,7 @@ pub fn issue(txn: &mut Txn<'_>, mount_path: &str, login: Login) -> Result<NewTok
         namespace: txn.namespace(),
         ..Record::default()
     };
-    create::enter_new(txn, &record)
+    create::enter_new(txn, &record, &role)
 }
 
 /// Such as `userpass-alice`, of a login as `alice` at `auth/userpass`.

@@ -2,6 +2,7 @@
 
 mod authenticate;
 mod batch;
+mod counted;
 mod create;
 mod issue;
 mod lease;
@@ -15,6 +16,7 @@ mod wrapping;
 
 pub use authenticate::{Caller, Refusal, authenticate};
 pub use batch::{TEXT_BYTES_MAX, batch_holder, batch_info, is_batch};
+pub use counted::is_below;
 pub use create::{Create, CreateError, NewToken, create, make_root};
 pub use issue::{Login, issue};
 pub use lease::{LeaseError, REVOKED_MAX, find_by_lease, list_leases, revoke_leases};

@@ -79,6 +79,9 @@ pub(super) struct Record {
     pub(super) source: Option<ObjectId>,
     /// Where its policies and its accessor are.
     pub(super) namespace: ObjectId,
+    /// The containers of limits that count it, by its accessor. They stand behind the rest, if there are any.
+    #[serde(skip)]
+    pub(super) counted: Vec<ObjectId>,
 }
 
 /// The first layout.
@@ -144,6 +147,7 @@ impl Default for Record {
             home: None,
             source: None,
             namespace: NAMESPACE_ROOT,
+            counted: Vec::new(),
         }
     }
 }
@@ -165,16 +169,28 @@ impl Record {
     }
 
     pub(super) fn decode(plain: &[u8]) -> Option<Self> {
-        match plain.first()? {
-            &VERSION_FIRST => record::decode(VERSION_FIRST, plain)
+        match *plain.first()? {
+            VERSION_FIRST => record::decode(VERSION_FIRST, plain)
                 .ok()
                 .map(|first: First| first.into()),
+            VERSION_COUNTED => {
+                let (record, counted): (Self, _) = record::decode(VERSION_COUNTED, plain).ok()?;
+                Some(Self { counted, ..record })
+            }
             _ => record::decode(VERSION, plain).ok(),
         }
     }
 
     pub(super) fn encode(&self) -> aumbry_types::SecretBytes {
-        record::encode(VERSION, self)
+        self.encode_counted(&self.counted)
+    }
+
+    /// The same, of one that these containers count.
+    pub(super) fn encode_counted(&self, counted: &[ObjectId]) -> aumbry_types::SecretBytes {
+        match counted {
+            [] => record::encode(VERSION, self),
+            counted => record::encode(VERSION_COUNTED, &(self, counted)),
+        }
     }
 
     /// The container where it stands by its accessor.
@@ -296,6 +312,8 @@ impl From<FirstInfo> for Info {
 
 const VERSION_FIRST: u8 = 1;
 const VERSION: u8 = 2;
+/// As that, with the containers of limits behind it.
+const VERSION_COUNTED: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -363,6 +381,23 @@ mod tests {
         assert_eq!(
             (read.entity, read.home, read.source, read.namespace),
             (now.entity, now.home, now.source, now.namespace)
+        );
+        let before = now.encode();
+        let counted = Record {
+            counted: vec![ObjectId::well_known(8)],
+            ..now
+        };
+        let plain = counted.encode();
+        let read = Record::decode(plain.expose()).expect("is readable");
+        assert_eq!((&read.counted, read.namespace), (&counted.counted, counted.namespace));
+        let behind = format!(
+            "{}0100000000000000000000000000000008",
+            &hex::encode(before.expose())[2..]
+        );
+        assert_eq!(
+            hex::encode(plain.expose()),
+            format!("03{behind}"),
+            "as before, with the containers behind"
         );
         assert!(Record::decode(&[3]).is_none() && Record::decode(&[]).is_none());
     }

@@ -22,7 +22,7 @@ pub fn revoke(txn: &mut Txn<'_>, id: ObjectId) -> Result<bool, DamagedRow> {
     };
     let accessor = record.accessor.to_string();
     txn.remove(record.container(), &accessor)?;
-    remove_rows(txn, id, &accessor, record.namespace).map(|()| true)
+    remove_rows(txn, id, &accessor, (record.namespace, &record.counted)).map(|()| true)
 }
 
 /// Why a token was not revoked by itself.
@@ -95,15 +95,18 @@ pub(crate) fn remove_child(txn: &mut Txn<'_>, container: ObjectId, child: &Child
         // It may have been discarded without its name.
         return txn.remove(Shelf::Accessors.here(txn), &child.name);
     }
-    // What cannot be read is taken for the root's, of which there is most; elsewhere a name is left that leads to nothing.
-    let record = Record::peek(txn, child.id).ok().flatten();
-    let namespace = record.as_ref().map_or(NAMESPACE_ROOT, |(record, _)| record.namespace);
-    if let Some((record, _)) = record
+    // What cannot be read is taken for the root's, of which there is most; elsewhere names are left that lead to nothing.
+    let record = Record::peek(txn, child.id).ok().flatten().map(|(record, _)| record);
+    if let Some(record) = &record
         && record.container() != container
     {
         txn.remove(record.container(), &child.name)?;
     }
-    remove_rows(txn, child.id, &child.name, namespace).inspect_err(|_| discard(txn, child.id))
+    let (namespace, counted) = match record {
+        Some(record) => (record.namespace, record.counted),
+        None => (NAMESPACE_ROOT, Vec::new()),
+    };
+    remove_rows(txn, child.id, &child.name, (namespace, &counted)).inspect_err(|_| discard(txn, child.id))
 }
 
 /// The token with this accessor, if it is of the namespace that the plan is in.
@@ -143,8 +146,17 @@ pub fn find_by_text(txn: &mut Txn<'_>, text: &[u8], custom: bool) -> Result<Opti
         .map(|_| id))
 }
 
-fn remove_rows(txn: &mut Txn<'_>, id: ObjectId, accessor: &str, namespace: ObjectId) -> Result<(), DamagedRow> {
+/// Removes a token with its accessor: among those of its namespace, and in the containers that count it.
+fn remove_rows(
+    txn: &mut Txn<'_>,
+    id: ObjectId,
+    accessor: &str,
+    (namespace, counted): (ObjectId, &[ObjectId]),
+) -> Result<(), DamagedRow> {
     txn.remove(Shelf::Accessors.of(namespace), accessor)?;
+    for container in counted {
+        txn.remove(*container, accessor)?;
+    }
     remove_object(txn, id)
 }
 

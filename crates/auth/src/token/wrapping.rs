@@ -111,7 +111,7 @@ pub fn wrap(
         txn.entropy(),
     );
     let id = ObjectId::from_bytes(token::digest(txn.barrier().keyring().tokens(), text.expose()));
-    let new = create::enter(txn, text, &record)?;
+    let new = create::enter(txn, text, &record, "")?;
     txn.put_version(id, REPLY, reply);
     Ok(Wrapped {
         token: new.token,

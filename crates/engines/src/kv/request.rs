@@ -220,6 +220,8 @@ impl From<InsertError> for Error {
     fn from(error: InsertError) -> Self {
         match error {
             InsertError::Full => Self::Invalid(DIRECTORY_FULL),
+            // Nobody limits directories of secrets.
+            InsertError::Limited(text) => Self::Invalid(text),
             InsertError::Damaged(damaged) => Self::Damaged(damaged),
         }
     }

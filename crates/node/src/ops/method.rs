@@ -97,7 +97,7 @@ pub(super) fn plan(
             if request.is_write() {
                 txn.bump_auth_generation(txn.namespace());
             }
-            quotas::plan(txn, request)
+            quotas::plan(txn, auth, request)
         }
         Asked::Namespace(request) => namespaces(txn, auth, request),
         Asked::Keys(request) => keys::plan(txn, request),
@@ -147,7 +147,10 @@ fn namespaces(txn: &mut Txn<'_>, auth: &mut AuthCache, request: &namespace::Requ
     let (answer, change) = namespace::plan(txn, &place, request)?;
     match change {
         Change::None => {}
-        Change::Made(id) => super::policy::enter_default(txn, id)?,
+        Change::Made(id) => {
+            quotas::numbers::check_namespaces(txn, auth, &here)?;
+            super::policy::enter_default(txn, id)?;
+        }
         Change::Gone(id) => crate::expiry::abandon_mounts(txn, Shelf::Mounts.of(id))?,
     }
     // With it every request that was planned until now, wherever, is planned again.

@@ -37,6 +37,7 @@ pub(crate) fn create_failure(error: CreateError) -> Failure {
         CreateError::PolicyNotAllowed => Failure::new(Class::InvalidArgument, "POLICY_NOT_ALLOWED", error.to_string()),
         CreateError::NoSuchRole => Failure::new(Class::InvalidArgument, "NO_SUCH_ROLE", error.to_string()),
         CreateError::Invalid(text) => Failure::invalid(text),
+        CreateError::Limited(text) => Failure::limited(text),
         CreateError::Damaged(damaged) => damaged.into(),
     }
 }

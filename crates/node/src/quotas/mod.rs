@@ -1,7 +1,10 @@
+//! Quotas: rate limits here, and limits on numbers in [`numbers`].
+//!
 //! Rate limits: how often a path, a mount, or everything may be asked for, by an address, by an entity, or by all together. The rules are replicated; what is
 //! counted against them is in the leader's memory, as only the leader serves. A new leader begins with full measures.
 
 mod measure;
+pub mod numbers;
 mod plan;
 mod request;
 
@@ -9,6 +12,7 @@ pub(crate) use measure::Measures;
 pub(crate) use plan::{exists, plan};
 pub use request::Request;
 
+use aumbry_auth::token::is_below;
 use aumbry_auth::{Caller, QUOTAS};
 use aumbry_barrier::{DamagedRow, Kind, Txn, record};
 use aumbry_types::ObjectId;
@@ -79,7 +83,7 @@ impl Quotas {
         }
         let holds = |quota: &Quota| {
             let for_role = quota.role.is_empty() || role == Some(quota.role.as_str());
-            for_role && matches_below(&quota.path, path)
+            for_role && is_below(&quota.path, path)
         };
         let rank = |quota: &Quota| {
             (
@@ -101,12 +105,6 @@ fn matches(pattern: &str, path: &str) -> bool {
         Some(prefix) => path.starts_with(prefix),
         None => path == pattern,
     }
-}
-
-/// The same; a mount or a directory stands for all that is below it.
-fn matches_below(pattern: &str, path: &str) -> bool {
-    let below = |pattern: &str| path.strip_prefix(pattern).is_some_and(|rest| rest.starts_with('/'));
-    pattern.is_empty() || matches(pattern, path) || below(pattern.trim_end_matches('/'))
 }
 
 /// Refuses a request that comes too often. Asked once for each request, when it is known who asks.

@@ -8,13 +8,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::request::Request;
-use super::{EXEMPT, GroupBy, Quota, Quotas, VERSION};
+use super::{EXEMPT, GroupBy, Quota, Quotas, VERSION, numbers};
+use crate::mounts::AuthCache;
 
 /// Plans a request. A change bumps the namespace's generation, which is the caller's to do.
 ///
 /// # Errors
 /// [`Error`]; what was written to the transaction until then must be abandoned.
-pub(crate) fn plan(txn: &mut Txn<'_>, request: &Request) -> Result<Answer, Error> {
+pub(crate) fn plan(txn: &mut Txn<'_>, auth: &mut AuthCache, request: &Request) -> Result<Answer, Error> {
+    if let Request::Number(request) = request {
+        return numbers::plan(txn, auth, request);
+    }
     let quotas = Quotas::read(txn)?;
     let find = |name: &str| quotas.all.iter().find(|(_, quota)| quota.name == name);
     match request {
@@ -50,6 +54,7 @@ pub(crate) fn plan(txn: &mut Txn<'_>, request: &Request) -> Result<Answer, Error
             }
             Ok(Answer::of(object(json!({ "keys": names }))))
         }
+        Request::Number(_) => Err(Error::NotFound),
         Request::WriteConfig(body) => {
             let paths = body.texts("rate_limit_exempt_paths")?.unwrap_or_default();
             if paths.len() > EXEMPT_MAX || paths.iter().any(|path| path.is_empty() || path.len() > PATH_BYTES_MAX) {
@@ -78,6 +83,7 @@ pub(crate) fn plan(txn: &mut Txn<'_>, request: &Request) -> Result<Answer, Error
 pub(crate) fn exists(txn: &mut Txn<'_>, request: &Request) -> Result<bool, Error> {
     match request {
         Request::Write(name, _) => Ok(txn.lookup(QUOTAS, name.as_str())?.is_some()),
+        Request::Number(request) => numbers::exists(txn, request),
         _ => Ok(true),
     }
 }
@@ -99,14 +105,7 @@ fn merge(name: &str, known: Option<Quota>, body: &Body) -> Result<Quota, Error> 
         None => {}
     }
     if let Some(path) = body.text("path")? {
-        let path = path.trim_start_matches('/').trim_end_matches('/');
-        if path.len() > PATH_BYTES_MAX || path.chars().any(char::is_control) || path.trim_end_matches('*').contains('*')
-        {
-            return Err(Error::Invalid(
-                "path is a mount or a path of at most 1,024 bytes, with `*` at its end only",
-            ));
-        }
-        path.clone_into(&mut quota.path);
+        quota.path = parse_path(&path)?;
     }
     if let Some(role) = body.text("role")? {
         quota.role = role.to_ascii_lowercase();
@@ -137,6 +136,17 @@ fn merge(name: &str, known: Option<Quota>, body: &Body) -> Result<Quota, Error> 
         };
     }
     Ok(quota)
+}
+
+/// The path that a quota speaks of.
+pub(super) fn parse_path(path: &str) -> Result<String, Error> {
+    let path = path.trim_start_matches('/').trim_end_matches('/');
+    if path.len() > PATH_BYTES_MAX || path.chars().any(char::is_control) || path.trim_end_matches('*').contains('*') {
+        return Err(Error::Invalid(
+            "path is a mount or a path of at most 1,024 bytes, with `*` at its end only",
+        ));
+    }
+    Ok(path.to_owned())
 }
 
 /// Requests in an interval, which may be a fraction.
@@ -207,7 +217,7 @@ fn object(value: Value) -> Object {
 const RATE: &str = "rate is required: requests in an interval, 0.001 to 1,000,000,000";
 const RATE_MAX: f64 = 1e9;
 const INTERVAL_S_MAX: u64 = 86_400;
-const PATH_BYTES_MAX: usize = 1_024;
+pub(super) const PATH_BYTES_MAX: usize = 1_024;
 /// All are looked at for each request.
 const QUOTAS_MAX: usize = 1_000;
 const EXEMPT_MAX: usize = 100;

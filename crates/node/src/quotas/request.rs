@@ -4,6 +4,8 @@ use aumbry_auth::Error;
 use aumbry_logical::{Body, Verb};
 use aumbry_types::Name;
 
+use super::numbers::{self, Family};
+
 /// A request about quotas.
 pub enum Request {
     /// Writes one: the values that the body names.
@@ -18,6 +20,8 @@ pub enum Request {
     WriteConfig(Body),
     /// Reads what is exempt.
     ReadConfig,
+    /// Of limits on numbers.
+    Number(numbers::Request),
 }
 
 impl Request {
@@ -28,6 +32,11 @@ impl Request {
     pub fn parse(verb: Verb, path: &str, body: Body) -> Result<Self, Error> {
         let path = path.strip_suffix('/').unwrap_or(path);
         let segments: Vec<&str> = path.split('/').collect();
+        if let Some((family, below)) = segments.split_first()
+            && let Some(family) = Family::parse(family)
+        {
+            return numbers::Request::parse(family, verb, below, body).map(Self::Number);
+        }
         Ok(match (&segments[..], verb) {
             (["config"], Verb::Write) => Self::WriteConfig(body),
             (["config"], Verb::Read) => Self::ReadConfig,
@@ -43,11 +52,15 @@ impl Request {
     /// Whether it changes anything.
     #[must_use]
     pub const fn is_write(&self) -> bool {
-        matches!(self, Self::Write(..) | Self::Delete(_) | Self::WriteConfig(_))
+        match self {
+            Self::Write(..) | Self::Delete(_) | Self::WriteConfig(_) => true,
+            Self::Read(_) | Self::List | Self::ReadConfig => false,
+            Self::Number(request) => request.is_write(),
+        }
     }
 }
 
-fn parse_name(text: &str) -> Result<Name, Error> {
+pub(super) fn parse_name(text: &str) -> Result<Name, Error> {
     Name::parse(text)
         .map_err(|_| Error::Invalid("the name of a quota is lower-case letters, digits, `-`, `_`, `.` and `@`"))
 }

@@ -6,6 +6,7 @@ mod housekeeping;
 mod keys;
 mod namespaces;
 mod people;
+mod numbers;
 mod replays;
 mod requests;
 mod rules;

@@ -352,6 +352,10 @@ const CLEAR: &[&str] = &[
     "userdn",
     "userfilter",
     "username_as_alias",
+    "inheritable",
+    "kind",
+    "max_leases",
+    "max_objects",
 ];
 /// Those that do.
 const HIDDEN: [&str; 19] = [
