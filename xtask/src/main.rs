@@ -67,7 +67,7 @@ cargo xtask <command>
 
   demo [--keep]  start three nodes, use them, kill the leader, check what was promised
   test [--all]   everything that must pass; with --all also `clients`
-  clients        clients that others wrote, from their registries: hvac, node-vault, go, vaultrs
+  clients        clients that others wrote, from their registries: hvac, ansible, node-vault, go, vaultrs
   bench          measure three nodes; `bench --help` tells how
   torture        real clusters under faults and load, round after round; `torture --help` tells how
   fuzz           every decoder against changed inputs, for as long as you like; `fuzz --help` tells how

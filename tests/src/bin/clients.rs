@@ -23,7 +23,7 @@ struct Client {
     run: &'static [&'static str],
 }
 
-const CLIENTS: [Client; 4] = [
+const CLIENTS: [Client; 5] = [
     Client {
         name: "hvac",
         install: &[
@@ -36,6 +36,22 @@ const CLIENTS: [Client; 4] = [
                 "-r",
                 "requirements.txt",
             ],
+        ],
+        run: &["venv/bin/python", "run.py"],
+    },
+    Client {
+        name: "ansible",
+        install: &[
+            &["python3", "-m", "venv", "venv"],
+            &[
+                "venv/bin/pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "-r",
+                "requirements.txt",
+            ],
+            &["venv/bin/python", "collection.py"],
         ],
         run: &["venv/bin/python", "run.py"],
     },
@@ -70,7 +86,7 @@ fn run() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_known = |name: &String| CLIENTS.iter().any(|client| client.name == name);
     if let Some(unknown) = wanted.iter().find(|name| !is_known(name)) {
-        bail!("there is no client {unknown}; there are hvac, node-vault, go and vaultrs");
+        bail!("there is no client {unknown}; there are hvac, ansible, node-vault, go and vaultrs");
     }
     let chosen = CLIENTS
         .iter()
