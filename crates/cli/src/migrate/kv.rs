@@ -197,7 +197,15 @@ fn listed_at(mount: &Mount) -> String {
 
 const TABLE: &str = "sys/mounts";
 /// Every server has these, and nothing in them can be moved.
-const BUILT_IN: [&str; 6] = ["system", "cubbyhole", "identity", "token", "ns_system", "ns_cubbyhole"];
+const BUILT_IN: [&str; 7] = [
+    "system",
+    "cubbyhole",
+    "identity",
+    "token",
+    "ns_system",
+    "ns_cubbyhole",
+    "ns_identity",
+];
 /// What a server of either kind answers side by side without a queue, and each holds a version of at most 1 MiB, twice.
 const IN_FLIGHT: usize = 16;
 

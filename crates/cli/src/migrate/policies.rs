@@ -1,6 +1,8 @@
 //! Policies, as they are written.
 
 use anyhow::{Context as _, Result, bail};
+use aumbry_policy::Policy;
+use aumbry_types::Name;
 use serde_json::json;
 
 use super::Run;
@@ -40,6 +42,9 @@ async fn one(run: &Run, name: &str) -> Result<Fate> {
         .get("policy")
         .and_then(|text| text.as_str())
         .context("it has no text")?;
+    // What the target would refuse is told before anything is written.
+    let _ = Name::parse(&name.to_ascii_lowercase())?;
+    let _ = Policy::parse(wanted)?;
     let there = run.target.read(&path).await?;
     let there = there.as_ref().and_then(|data| data.get("policy")?.as_str());
     match there {

@@ -235,6 +235,8 @@ fn judge(status: StatusCode, body: &[u8]) -> Result<Tried> {
 
 #[derive(Deserialize)]
 struct Keys {
+    /// OpenBao's list of nothing has none.
+    #[serde(default)]
     keys: Vec<String>,
 }
 
