@@ -1,7 +1,7 @@
 //! What requests by path are answered, and why they are not.
 
 use aumbry_barrier::{DIRECTORY_FULL, DamagedRow, InsertError};
-use aumbry_logical::{FieldError, Object};
+use aumbry_logical::{Body, FieldError, Object};
 use aumbry_types::{Name, ObjectId};
 use serde_json::Value;
 
@@ -22,6 +22,14 @@ impl Answer {
     #[must_use]
     pub fn done() -> Self {
         Self::default()
+    }
+
+    /// Nothing but that it was done, and what whoever asked should know of it.
+    pub(crate) fn warned(warning: &'static str) -> Self {
+        Self {
+            data: None,
+            warnings: vec![warning],
+        }
     }
 
     /// These values.
@@ -132,6 +140,12 @@ pub enum LoginError {
 #[must_use]
 pub fn canonical(path: &str) -> String {
     path.to_ascii_lowercase()
+}
+
+/// The names of policies that a body gives, which have no upper case either: a policy that was written as `Team` stands as `team`.
+pub(crate) fn policy_names(body: &Body, field: &'static str) -> Result<Option<Vec<String>>, Error> {
+    let names = body.texts(field)?;
+    Ok(names.map(|names| names.iter().map(|name| canonical(name)).collect()))
 }
 
 /// A name in a path.

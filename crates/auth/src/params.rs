@@ -3,7 +3,7 @@
 use aumbry_logical::{Body, FieldError, Object};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Error, texts};
+use crate::answer::{Error, policy_names, texts};
 use crate::cidr::{Cidr, parse_cidrs};
 use crate::token::{TokenType, check_policies};
 
@@ -86,7 +86,7 @@ impl TokenParams {
         if let Some(num_uses) = body.count(named("token_num_uses"))? {
             self.num_uses = check_uses(num_uses)?;
         }
-        if let Some(policies) = body.texts(named("token_policies"))? {
+        if let Some(policies) = policy_names(body, named("token_policies"))? {
             check_policies(&policies).map_err(Error::Invalid)?;
             if policies.iter().any(|policy| policy == "root") {
                 return Err(Error::Invalid("no login gives the policy `root`"));

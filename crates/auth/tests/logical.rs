@@ -115,7 +115,7 @@ fn roles_of_tokens_by_path() {
         "name": "ci", "allowed_entity_aliases": [], "allowed_policies": ["a", "b"], "allowed_policies_glob": [],
         "disallowed_policies": [], "disallowed_policies_glob": ["*-rw"], "explicit_max_ttl": 0, "orphan": true,
         "path_suffix": "x", "period": 3600, "renewable": false, "token_bound_cidrs": [], "token_explicit_max_ttl": 0,
-        "token_no_default_policy": false, "token_num_uses": 0, "token_period": 3600, "token_type": "default",
+        "token_no_default_policy": false, "token_num_uses": 0, "token_period": 3600, "token_type": "default-service",
     });
     assert_eq!(told, Some(expected));
     for name in ["b", "a"] {

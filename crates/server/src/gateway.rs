@@ -305,11 +305,11 @@ async fn serve_leading(member: &Member, request: &Request) -> Result<v1::Answer,
         return complete(member, &request.operation, request.id, answer);
     };
     Node::check_wrapping(ask.sent.wrap_ttl_s)?;
-    let (namespace, path) = member.node.find_namespace(&request.namespace, &ask.path)?;
+    let (namespace, path) = logical::place(member, &request.namespace, &ask.path)?;
     let Resolved {
         operation,
         render,
-        is_absence_done,
+        absence,
     } = logical::resolve(member, request, &namespace, &path, ask).await?;
     // To wrap is to store: whoever has no token stores nothing before a login is done.
     let is_stateless = matches!(&operation, Operation::Login(login) if login.stores_nothing());
@@ -324,8 +324,7 @@ async fn serve_leading(member: &Member, request: &Request) -> Result<v1::Answer,
             let content = render(member, reply).map_err(|failure| failure.at(position))?;
             (content, position)
         }
-        Err(failure) if is_absence_done && failure.reason == "NOT_FOUND" => (Content::default(), failure.position),
-        Err(failure) => return Err(failure),
+        Err(failure) => absence.told_of(failure)?,
     };
     let (content, position) = match ask.sent.wrap_ttl_s {
         0 => (content, position),

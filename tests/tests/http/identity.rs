@@ -328,7 +328,7 @@ async fn nobody_becomes_another_unasked() -> Result<()> {
             "POST",
             format!("identity/group/id/{}-{}", &group[..8], &group[8..]),
             json!({ "member_entity_ids": [poor] }),
-            400,
+            404,
         ),
     ] {
         let codes = house.codes(&mallory, method, &path, body.clone()).await?;

@@ -7,6 +7,7 @@ mod cert;
 mod identity;
 mod jwt;
 mod keys;
+mod known;
 mod kubernetes;
 mod ldap;
 mod logins;

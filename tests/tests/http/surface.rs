@@ -274,9 +274,9 @@ async fn codes_and_forms() -> Result<()> {
             "POST",
             "auth/token/lookup",
             json!({"token": "none"}),
-            404,
+            403,
             "/errors",
-            json!([]),
+            json!(["bad token"]),
         ),
         (
             "POST",

@@ -309,7 +309,7 @@ fn lines() -> Vec<Line> {
             "/openapi/paths/~1{secret_mount_path}~1data~1{path}/get",
             nothing(),
         ),
-        ("GET", "none?help=1", nothing(), 404, "/errors/0", nothing()),
+        ("GET", "sys/none?help=1", nothing(), 404, "/errors/0", nothing()),
     ]
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alias::Alias;
 use crate::Shelf;
-use crate::answer::Error;
+use crate::answer::{Error, policy_names};
 use crate::places::{found_here, options_here};
 use crate::token::check_policies;
 
@@ -161,7 +161,7 @@ fn decode(plain: &[u8]) -> Result<Entity, DamagedRow> {
 
 /// Policies that an entity or a group is given.
 pub(super) fn policies(body: &Body) -> Result<Option<Vec<String>>, Error> {
-    let Some(mut policies) = body.texts("policies")? else {
+    let Some(mut policies) = policy_names(body, "policies")? else {
         return Ok(None);
     };
     check_policies(&policies).map_err(Error::Invalid)?;

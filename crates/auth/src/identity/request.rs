@@ -159,9 +159,9 @@ impl Request {
     }
 }
 
-/// An id in a path, which has one spelling: rules are about paths.
+/// An id in a path, which has one spelling: rules are about paths. Nothing has any other, such as those that another server gave.
 pub(super) fn path_id(text: &str) -> Result<ObjectId, Error> {
-    text.parse().map_err(|_| Error::Invalid(ID))
+    text.parse().map_err(|_| Error::NotFound)
 }
 
 /// An id in a body, with the hyphens that clients of other systems put in or without.
@@ -207,4 +207,3 @@ fn page(by: &str, body: &Body) -> Result<Page, Error> {
 
 /// As many as a group has members.
 const IDS_MAX: usize = super::group::MEMBERS_MAX;
-const ID: &str = "an id has 32 hexadecimal digits";

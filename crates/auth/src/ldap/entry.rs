@@ -3,7 +3,7 @@
 use aumbry_logical::{Body, Object};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Error, object, texts};
+use crate::answer::{Error, object, policy_names, texts};
 use crate::fields;
 use crate::token::check_policies;
 
@@ -47,7 +47,7 @@ pub(super) struct Entry {
 impl Entry {
     /// Takes over the values that the body names.
     pub(super) fn merge(&mut self, body: &Body, is_user: bool) -> Result<(), Error> {
-        if let Some(mut policies) = body.texts("policies")? {
+        if let Some(mut policies) = policy_names(body, "policies")? {
             check_policies(&policies).map_err(Error::Invalid)?;
             if policies.iter().any(|policy| policy == "root") {
                 return Err(Error::Invalid("no login gives the policy `root`"));

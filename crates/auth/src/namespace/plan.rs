@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::request::Request;
 use super::row::Row;
-use crate::answer::{Answer, Error};
+use crate::answer::{Answer, Error, object};
 use crate::places::{NAMESPACE_ROOT, NAMESPACES, Place as MountPlace, Shelf};
 use crate::{listing, sweep};
 
@@ -76,10 +76,12 @@ pub fn plan(txn: &mut Txn<'_>, place: &Place<'_>, request: &Request) -> Result<(
             let path = child(place.here, name)?;
             // As in Vault: what is not there is gone.
             let Some(id) = find(txn, &path)? else {
-                return done(Answer::done());
+                return done(Answer::warned("requested namespace does not exist"));
             };
             delete(txn, &path, id)?;
-            Ok((Answer::done(), Change::Gone(id)))
+            // Clients expect it: the namespace is gone, and what it held is removed by and by.
+            let told = object([("status", "in-progress".into())]);
+            Ok((Answer::of(told), Change::Gone(id)))
         }
     }
 }

@@ -63,6 +63,10 @@ impl Row {
         let pairs = pairs.map(|(key, value)| (key.clone(), value.as_str().into()));
         object([
             ("id", id.to_string().into()),
+            ("uuid", id.to_string().into()),
+            // Nothing locks one, and what is going is gone.
+            ("locked", false.into()),
+            ("tainted", false.into()),
             ("path", format!("{path}/").into()),
             (FIELD, Value::Object(pairs.collect())),
         ])

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::record::Info;
 use super::{Create, NewToken, Role, check_policies, list_roles};
-use crate::answer::{Answer, Error, object, parse_name, texts, timestamp};
+use crate::answer::{Answer, Error, object, parse_name, policy_names, texts, timestamp};
 use crate::cidr::parse_cidrs;
-use crate::params::OldNames;
+use crate::params::{OldNames, WantedType};
 
 /// A request about roles.
 pub enum RoleRequest {
@@ -98,7 +98,7 @@ impl RoleRequest {
 
 fn merge(role: &mut Role, body: &Body) -> Result<(), Error> {
     let named = |field| -> Result<Option<Vec<String>>, Error> {
-        let names = body.texts(field)?;
+        let names = policy_names(body, field)?;
         if let Some(names) = &names {
             check_policies(names).map_err(Error::Invalid)?;
         }
@@ -151,6 +151,10 @@ fn render_role(name: &Name, role: &Role) -> Object {
         ("renewable", role.renewable.into()),
     ]);
     role.params.render(&mut data);
+    // As clients know it of these roles.
+    if role.params.token_type == WantedType::Default {
+        data.insert("token_type".to_owned(), "default-service".into());
+    }
     // A role has none of these: they are asked for.
     for field in ["token_policies", "token_ttl", "token_max_ttl"] {
         data.remove(field);
@@ -171,7 +175,7 @@ impl Create {
             Some(_) => return Err(Error::Invalid("type must be service or batch")),
         };
         Ok(Self {
-            policies: body.texts("policies")?.unwrap_or_default(),
+            policies: policy_names(body, "policies")?.unwrap_or_default(),
             ttl_s: match body.seconds("ttl")? {
                 Some(ttl_s) => ttl_s,
                 None => body.seconds("lease")?.unwrap_or(0),

@@ -19,5 +19,5 @@ pub use data::DataError;
 pub use metadata::{Metadata, VersionState};
 pub use plain::{PlainRequest, plain_access, plan_plain};
 pub use plan::plan;
-pub use request::{Error, Item, MetadataChange, Reply, Request, VersionInfo, access};
+pub use request::{ChangeForm, Error, Item, MetadataChange, Reply, Request, VersionInfo, access};
 pub use sweep::{SWEEP_LABEL, Swept, disable, sweep};

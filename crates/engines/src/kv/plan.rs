@@ -8,7 +8,7 @@ use aumbry_types::{ObjectId, SecretBytes, SecretPath};
 use super::config::Config;
 use super::data;
 use super::metadata::Metadata;
-use super::request::{BATCH_BYTES_MAX, BATCH_MAX, Error, Item, LIST_MAX, Reply, Request};
+use super::request::{BATCH_BYTES_MAX, BATCH_MAX, ChangeForm, Error, Item, LIST_MAX, Reply, Request};
 use super::tree;
 use super::versions::{self, Fate};
 
@@ -48,6 +48,7 @@ pub fn plan(txn: &mut Txn<'_>, root: ObjectId, config: &Config, request: &Reques
             let now = txn.now();
             let (id, mut metadata) = match tree::find(txn, root, path)? {
                 Some((_, id)) => (id, Metadata::read(txn, id)?),
+                None if change.form == ChangeForm::Patched => return Err(Error::NotFound),
                 None => (tree::enter(txn, root, path)?, Metadata::new(now)),
             };
             metadata.change(change, now)?;

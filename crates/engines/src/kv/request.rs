@@ -100,9 +100,23 @@ pub enum Request {
     },
 }
 
+/// How a change of settings is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChangeForm {
+    /// It names what it changes, of a secret that is there or not.
+    #[default]
+    Named,
+    /// It is written as a whole: without any setting it makes a secret that has none, if there is no secret.
+    Written,
+    /// It is a patch of a secret that is there.
+    Patched,
+}
+
 /// What to change in a secret's settings; `None` leaves a setting as it is.
 #[derive(Clone, Debug, Default)]
 pub struct MetadataChange {
+    /// How it is meant.
+    pub form: ChangeForm,
     /// How many versions are kept; 0 is the default of the engine.
     pub max_versions: Option<u32>,
     /// Whether every write must name the current version.
@@ -116,9 +130,10 @@ pub struct MetadataChange {
 }
 
 impl MetadataChange {
-    /// Whether it changes nothing.
+    /// Whether it should change something and does not.
     pub(super) fn is_empty(&self) -> bool {
         let Self {
+            form,
             max_versions,
             cas_required,
             delete_version_after_s,
@@ -126,7 +141,7 @@ impl MetadataChange {
             custom_patch,
         } = self;
         let has_setting = max_versions.is_some() || cas_required.is_some() || delete_version_after_s.is_some();
-        !has_setting && custom.is_none() && custom_patch.is_empty()
+        *form == ChangeForm::Named && !has_setting && custom.is_none() && custom_patch.is_empty()
     }
 }
 

@@ -192,7 +192,11 @@ fn show(quota: &Quota) -> Object {
     };
     // Exact to a thousandth, which a double holds.
     #[expect(clippy::cast_precision_loss, reason = "at most 10^12")]
-    let rate = quota.rate_milli as f64 / 1_000.0;
+    let part = quota.rate_milli as f64 / 1_000.0;
+    let rate = match quota.rate_milli % 1_000 {
+        0 => Value::from(quota.rate_milli / 1_000),
+        _ => Value::from(part),
+    };
     object(json!({
         "name": quota.name,
         "type": "rate-limit",

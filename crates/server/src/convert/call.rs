@@ -58,6 +58,7 @@ pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
         Op::KvGetMetadata(get) => Operation::Kv(kv::Request::ReadMetadata { path: path(&get.path)? }),
         Op::KvPutMetadata(put) => {
             let change = kv::MetadataChange {
+                form: kv::ChangeForm::Named,
                 max_versions: put.max_versions,
                 cas_required: put.cas_required,
                 delete_version_after_s: put.delete_version_after_s,

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use aumbry_engines::kv::{self, Item, Metadata, MetadataChange, PlainRequest, VersionInfo};
+use aumbry_engines::kv::{self, ChangeForm, Item, Metadata, MetadataChange, PlainRequest, VersionInfo};
 use aumbry_logical::Verb;
-use aumbry_node::{Failure, MountChange, MountRow, Operation, Reply};
-use aumbry_types::{MountPath, SecretBytes, SecretPath, format_duration};
+use aumbry_node::{Class, Failure, MountChange, MountRow, Operation, Reply};
+use aumbry_types::{MountPath, SecretBytes, SecretPath};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 use super::content::{Content, pairs, time};
 use super::{Asked, Resolved, malformed, mismatched, no_route, table, unsupported};
@@ -69,9 +68,12 @@ fn plain(asked: &Asked<'_>, row: &MountRow) -> Result<Resolved, Failure> {
 
 fn versioned(asked: &Asked<'_>, row: &MountRow) -> Result<Resolved, Failure> {
     let mount = MountPath::parse(&row.info.path).map_err(|error| Failure::internal(error.to_string()))?;
-    let below = asked.path.below(&mount).flatten().ok_or_else(unsupported)?;
+    let below = asked.path.below(&mount).flatten().ok_or_else(no_form)?;
     let (form, rest) = below.as_str().split_once('/').unwrap_or((below.as_str(), ""));
-    table::check("kv-v2", below.as_str(), asked.verb)?;
+    table::check("kv-v2", below.as_str(), asked.verb).map_err(|failure| match failure.reason {
+        "NO_HANDLER" => no_form(),
+        _ => failure,
+    })?;
     if form == "config" && rest.is_empty() {
         return config(asked, mount);
     }
@@ -146,6 +148,13 @@ fn versioned(asked: &Asked<'_>, row: &MountRow) -> Result<Resolved, Failure> {
     Ok(if is_removal { resolved.or_absent() } else { resolved })
 }
 
+/// The path has none of the forms of version 2: people mean a secret by it, and their client took it for one of version 1.
+fn no_form() -> Failure {
+    let message = "invalid path for a versioned kv engine: secrets are at MOUNT/data/PATH, names at MOUNT/metadata/PATH (`kv get`, `kv put` and \
+                   `kv list` put that in)";
+    Failure::new(Class::NotFound, KV_PATH, message)
+}
+
 fn render(reply: kv::Reply, is_subkeys: bool) -> Result<Content, Failure> {
     match reply {
         kv::Reply::Item(item) => render_item(&item, is_subkeys),
@@ -207,12 +216,22 @@ fn render_metadata(metadata: &Metadata) -> Value {
         "created_time": time(metadata.created),
         "current_version": metadata.current,
         "custom_metadata": pairs(&metadata.custom),
-        "delete_version_after": format_duration(Duration::from_secs(metadata.delete_version_after_s)),
+        "delete_version_after": spelled(metadata.delete_version_after_s),
         "max_versions": metadata.max_versions,
         "oldest_version": metadata.oldest,
         "updated_time": time(metadata.updated),
         "versions": versions.collect::<serde_json::Map<_, _>>(),
     })
+}
+
+/// A time as clients parse it, of which the hour is the longest unit.
+fn spelled(seconds: u64) -> String {
+    let (hours, minutes, rest) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{rest}s"),
+        (0, minutes) => format!("{minutes}m{rest}s"),
+        (hours, minutes) => format!("{hours}h{minutes}m{rest}s"),
+    }
 }
 
 fn names(reply: Reply) -> Result<Content, Failure> {
@@ -275,6 +294,10 @@ fn versions(asked: &Asked<'_>) -> Result<Vec<u64>, Failure> {
 fn change(asked: &Asked<'_>) -> Result<MetadataChange, Failure> {
     let body = &asked.body;
     let mut change = MetadataChange {
+        form: match asked.verb {
+            Verb::Patch => ChangeForm::Patched,
+            _ => ChangeForm::Written,
+        },
         max_versions: max_versions(asked)?,
         cas_required: body.flag("cas_required").map_err(malformed)?,
         delete_version_after_s: body.seconds("delete_version_after").map_err(malformed)?,
@@ -311,7 +334,7 @@ fn config(asked: &Asked<'_>, mount: MountPath) -> Result<Resolved, Failure> {
             let config = rows.first().ok_or_else(mismatched)?.options.kv;
             Content::data(&json!({
                 "cas_required": config.cas_required,
-                "delete_version_after": format_duration(Duration::from_secs(config.delete_version_after_s)),
+                "delete_version_after": spelled(config.delete_version_after_s),
                 "max_versions": config.max_versions,
             }))
         }),
@@ -337,5 +360,25 @@ pub(super) fn limit(asked: &Asked<'_>) -> Result<usize, Failure> {
 }
 
 const KV: &str = "kv";
+/// Why a path of a kv engine leads nowhere.
+pub(crate) const KV_PATH: &str = "NO_KV_PATH";
 /// The most names of one page.
 const LIST_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_spelled_as_clients_parse_them() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (600, "10m0s"),
+            (3_600, "1h0m0s"),
+            (172_861, "48h1m1s"),
+        ] {
+            assert_eq!(spelled(seconds), text);
+        }
+    }
+}

@@ -8,7 +8,7 @@ use aumbry_node::look::{Guard, What};
 use serde_json::{Map, Value, json};
 
 use super::content::Content;
-use super::table::{Route, SECTIONS, Section, described};
+use super::table::{Route, SECTIONS, Section, below, described};
 use super::tell::looked;
 use super::{Asked, Resolved, no_route};
 use crate::health::VAULT_VERSION;
@@ -26,12 +26,18 @@ pub(super) fn openapi(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failu
 
 /// What a path is for.
 pub(super) fn help(asked: &Asked<'_>, paths: &[String]) -> Result<Resolved, Failure> {
-    let found = described(&paths[0]);
+    let mut found = described(&paths[0]);
     let look = looked(asked, What::Help, Guard::Token);
-    let Some((_, first)) = found.first() else {
-        return Ok(Resolved::new(look, |_, _| Err(no_route())));
+    let mut text = match found.first() {
+        Some((_, first)) => format!("{}\n\n", first.about),
+        None => {
+            found = below(&paths[0]);
+            "The paths below. Ask with one of them for what it is for.\n\n".to_owned()
+        }
     };
-    let mut text = format!("{}\n\n", first.about);
+    if found.is_empty() {
+        return Ok(Resolved::new(look, |_, _| Err(no_route())));
+    }
     for (section, route) in &found {
         let verbs: Vec<&str> = route.verbs().map(Verb::name).collect();
         text.push_str(&format!("    {}{}: {}\n", section.place, route.path, verbs.join(", ")));

@@ -15,10 +15,11 @@ mod tell;
 mod token;
 
 use aumbry_logical::{Body, FieldError, Verb};
-use aumbry_node::{Class, Failure, LogicalAsk, NoRoute, Operation, Reply, Request};
+use aumbry_node::{Class, Failure, LogicalAsk, NoRoute, Operation, Position, Reply, Request};
 use aumbry_types::{NamespacePath, SecretBytes, SecretPath};
 
 pub(crate) use content::{Content, encode, time};
+pub(crate) use kv::KV_PATH;
 pub(crate) use table::{NodePath, open};
 
 use crate::member::Member;
@@ -32,8 +33,48 @@ pub(crate) struct Resolved {
     pub(crate) operation: Operation,
     /// What is told of its reply.
     pub(crate) render: Render,
-    /// Whether there being nothing is as good as having removed it, as clients of this interface expect. It is on record as what it is.
-    pub(crate) is_absence_done: bool,
+    /// What is told if there is nothing.
+    pub(crate) absence: Absence,
+}
+
+/// What is told if what a request is about is not there. It is on record as what it is.
+pub(crate) enum Absence {
+    /// That it is not there.
+    Told,
+    /// Nothing: it is as good as removed, as clients of this interface expect.
+    Done,
+    /// That the request is wrong, in the words by which clients know it.
+    Wrong(String),
+    /// That the token which was named is none.
+    BadToken,
+}
+
+impl Absence {
+    /// What becomes of a failure.
+    ///
+    /// # Errors
+    /// [`Failure`] as it is told.
+    pub(crate) fn told_of(self, failure: Failure) -> Result<(Content, Position), Failure> {
+        if failure.reason != "NOT_FOUND" {
+            return Err(failure);
+        }
+        match self {
+            Self::Told => Err(failure),
+            Self::Done => Ok((Content::default(), failure.position)),
+            Self::Wrong(message) => Err(Failure {
+                class: Class::InvalidArgument,
+                reason: "NOT_THERE",
+                message,
+                ..failure
+            }),
+            Self::BadToken => Err(Failure {
+                class: Class::PermissionDenied,
+                reason: "BAD_TOKEN",
+                message: "bad token".to_owned(),
+                ..failure
+            }),
+        }
+    }
 }
 
 impl Resolved {
@@ -44,13 +85,23 @@ impl Resolved {
         Self {
             operation,
             render: Box::new(render),
-            is_absence_done: false,
+            absence: Absence::Told,
         }
     }
 
     /// The same, with nothing there as good as done.
-    const fn or_absent(mut self) -> Self {
-        self.is_absence_done = true;
+    fn or_absent(self) -> Self {
+        self.or(Absence::Done)
+    }
+
+    /// The same, with nothing there as a wrong request.
+    fn or_wrong(self, message: impl Into<String>) -> Self {
+        self.or(Absence::Wrong(message.into()))
+    }
+
+    /// The same, with this told if nothing is there.
+    fn or(mut self, absence: Absence) -> Self {
+        self.absence = absence;
         self
     }
 
@@ -77,6 +128,19 @@ struct Asked<'a> {
     request: &'a Request,
     /// Codes of second factors by their methods.
     codes: &'a [(String, SecretBytes)],
+}
+
+/// The namespace that a path is in, and what of it is left behind the names. Clients ask of a whole path which mount holds it, so that names stand there too.
+///
+/// # Errors
+/// [`Failure`] if this node does not lead.
+pub(crate) fn place(member: &Member, base: &NamespacePath, path: &str) -> Result<(NamespacePath, String), Failure> {
+    let (namespace, path) = member.node.find_namespace(base, path)?;
+    let Some(asked) = path.strip_prefix(mounts::OF_PATH) else {
+        return Ok((namespace, path));
+    };
+    let (namespace, rest) = member.node.find_namespace(&namespace, asked)?;
+    Ok((namespace, format!("{}{rest}", mounts::OF_PATH)))
 }
 
 /// Finds the operation that a path of a namespace stands for, as the leader's next plan would see it. What leads nowhere is an operation too: one that tells so to

@@ -65,14 +65,23 @@ pub(super) fn enable_method(asked: &Asked<'_>, paths: &[String]) -> Result<Resol
 
 /// Removes a secrets engine with all that it holds.
 pub(super) fn disable_secrets(_: &Asked<'_>, paths: &[String]) -> Result<Resolved, Failure> {
+    if BUILT_IN.contains(&paths[0].as_str()) {
+        return Err(Failure::invalid(format!(
+            "cannot unmount \"{}/\": it is built in",
+            paths[0]
+        )));
+    }
     let disable = Operation::MountDisable(MountTable::Secrets, path(&paths[0])?, Contents::Gone);
-    Ok(Resolved::silent(disable))
+    Ok(Resolved::silent(disable).or_absent())
 }
 
 /// Removes an auth method with all that it let in.
 pub(super) fn disable_method(_: &Asked<'_>, paths: &[String]) -> Result<Resolved, Failure> {
+    if paths[0] == "token" {
+        return Err(Failure::invalid("token credential backend cannot be disabled"));
+    }
     let disable = Operation::MountDisable(MountTable::Auth, path(&paths[0])?, Contents::Gone);
-    Ok(Resolved::silent(disable))
+    Ok(Resolved::silent(disable).or_absent())
 }
 
 /// Moves a mount.
@@ -80,6 +89,7 @@ pub(super) fn relocate(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Fail
     let named = |field| asked.body.required_text(field).map_err(malformed);
     let (from, to) = (named("from")?, named("to")?);
     let (from, to) = (from.trim_matches('/'), to.trim_matches('/'));
+    let whole = from.to_owned();
     let (table, from, to) = match (from.strip_prefix("auth/"), to.strip_prefix("auth/")) {
         (Some(from), Some(to)) => (MountTable::Auth, from, to),
         (None, None) => (MountTable::Secrets, from, to),
@@ -94,10 +104,11 @@ pub(super) fn relocate(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Fail
         from: path(from)?,
         to: path(to)?,
     };
-    Ok(Resolved::new(operation, |_, reply| match reply {
+    let resolved = Resolved::new(operation, |_, reply| match reply {
         Reply::MountRows(rows) => Content::data(&json!({ "migration_id": rows.first().ok_or_else(mismatched)?.id })),
         _ => Err(mismatched()),
-    }))
+    });
+    Ok(resolved.or_wrong(format!("no matching mount at \"{whole}/\"")))
 }
 
 /// Whether a mount has moved. It has, as soon as anybody can ask: a move is one entry of the log.
@@ -127,33 +138,69 @@ fn table(table: MountTable) -> Resolved {
 
 fn one(table: MountTable, text: &str) -> Result<Resolved, Failure> {
     let operation = Operation::MountRead(table, path(text)?);
-    Ok(Resolved::new(operation, move |_, reply| match reply {
+    let resolved = Resolved::new(operation, move |_, reply| match reply {
         Reply::MountRows(rows) => Content::data(&shown(table, rows.first().ok_or_else(mismatched)?)),
         _ => Err(mismatched()),
-    }))
+    });
+    // Clients know by these words that the mount is gone.
+    let kind = match table {
+        MountTable::Secrets => "secret engine mount",
+        MountTable::Auth => "auth engine",
+    };
+    Ok(resolved.or_wrong(format!("No {kind} at {text}/")))
 }
 
 fn settings(table: MountTable, text: &str) -> Result<Resolved, Failure> {
     let operation = Operation::MountRead(table, path(text)?);
-    Ok(Resolved::new(operation, move |_, reply| match reply {
+    let resolved = Resolved::new(operation, move |_, reply| match reply {
         Reply::MountRows(rows) => Content::data(&tuned(table, rows.first().ok_or_else(mismatched)?)),
         _ => Err(mismatched()),
-    }))
+    });
+    Ok(resolved.or_wrong(format!("cannot fetch sysview for path \"{text}/\": no mount is there")))
 }
 
 fn tune(asked: &Asked<'_>, table: MountTable, text: &str) -> Result<Resolved, Failure> {
     let operation = Operation::MountTune(table, path(text)?, change(&asked.body)?);
-    Ok(Resolved::silent(operation))
+    let resolved = with_warnings(operation, ignored(asked.body.object()));
+    Ok(resolved.or_wrong(format!("tune of path \"{text}/\" failed: no mount entry found")))
 }
 
 fn enable(asked: &Asked<'_>, table: MountTable, text: &str) -> Result<Resolved, Failure> {
-    Ok(Resolved::silent(Operation::MountEnable {
+    let operation = Operation::MountEnable {
         table,
         path: path(text)?,
         kind: asked.body.required_text("type").map_err(malformed)?,
         description: asked.body.text("description").map_err(malformed)?.unwrap_or_default(),
         options: options(&asked.body)?,
-    }))
+    };
+    Ok(with_warnings(
+        operation,
+        ignored(nested(&asked.body, "config")?.object()),
+    ))
+}
+
+/// An operation of which nothing is told but that it was done, and what was not done of it.
+fn with_warnings(operation: Operation, warnings: Vec<String>) -> Resolved {
+    Resolved::new(operation, move |_, _| {
+        Ok(Content {
+            warnings,
+            ..Content::default()
+        })
+    })
+}
+
+/// What is said of settings that decide who gets in and how, and are not taken here. Nobody may believe that they hold.
+fn ignored(settings: &Map<String, Value>) -> Vec<String> {
+    let is_other_type = |value: &Value| {
+        value
+            .as_str()
+            .is_some_and(|kind| !matches!(kind, "" | "default-service"))
+    };
+    let mut warnings = Vec::new();
+    if settings.get("token_type").is_some_and(is_other_type) {
+        warnings.push("token_type of a mount is not taken: set it in the roles or users of the method".to_owned());
+    }
+    warnings
 }
 
 /// `sys/internal/ui/mounts`: the mounts on which the caller may do something.
@@ -168,15 +215,24 @@ pub(super) fn seen(_: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
 }
 
 /// What clients ask before they use a path, to learn which engine it is.
-pub(super) fn of_path(_: &Asked<'_>, paths: &[String]) -> Result<Resolved, Failure> {
-    Ok(Resolved::new(Operation::MountOf(paths[0].clone()), |_, reply| {
+pub(super) fn of_path(asked: &Asked<'_>, paths: &[String]) -> Result<Resolved, Failure> {
+    // Names of namespaces that stood in the path that was asked for stand in the answer's too.
+    let names = match &asked.request.operation {
+        Operation::Logical(ask) if ask.path.starts_with(OF_PATH) => asked.namespace.below(&asked.request.namespace),
+        _ => None,
+    };
+    let names = names
+        .filter(|names| !names.is_empty())
+        .map(|names| format!("{names}/"))
+        .unwrap_or_default();
+    Ok(Resolved::new(Operation::MountOf(paths[0].clone()), move |_, reply| {
         let Reply::MountRows(rows) = reply else {
             return Err(mismatched());
         };
         let row = rows.first().ok_or_else(mismatched)?;
         let mut told = shown(MountTable::Secrets, row);
         if let Some(told) = told.as_object_mut() {
-            told.insert("path".to_owned(), Value::String(with_slash(row)));
+            told.insert("path".to_owned(), Value::String(format!("{names}{}", with_slash(row))));
         }
         Content::data(&told)
     }))
@@ -189,11 +245,15 @@ fn with_slash(row: &MountRow) -> String {
 fn shown_table(table: MountTable, rows: &[MountRow]) -> Value {
     let mut told: Map<String, Value> = rows.iter().map(|row| (with_slash(row), shown(table, row))).collect();
     let own: &[(&str, &str, &str)] = match table {
-        MountTable::Secrets => &[(
-            "sys/",
-            "system",
-            "system endpoints used for control, policy and debugging",
-        )],
+        MountTable::Secrets => &[
+            ("cubbyhole/", "cubbyhole", "per-token private secret storage"),
+            ("identity/", "identity", "identity store"),
+            (
+                "sys/",
+                "system",
+                "system endpoints used for control, policy and debugging",
+            ),
+        ],
         MountTable::Auth => &[("token/", "token", "token based credentials")],
     };
     for (path, kind, description) in own {
@@ -284,6 +344,7 @@ fn tuned(table: MountTable, row: &MountRow) -> Value {
         "max_lease_ttl": or(row.options.max_lease_ttl_s, TTL_S_MAX),
         "options": options,
     });
+    add_token_type(table, &mut told);
     if !row.options.listing_visibility.is_empty()
         && let Some(told) = told.as_object_mut()
     {
@@ -339,8 +400,8 @@ fn change(body: &Body) -> Result<MountChange, Failure> {
     Ok(MountChange {
         description: body.text("description").map_err(malformed)?,
         version: version(body)?,
-        default_lease_ttl_s: body.seconds("default_lease_ttl").map_err(malformed)?,
-        max_lease_ttl_s: body.seconds("max_lease_ttl").map_err(malformed)?,
+        default_lease_ttl_s: lease_s(body, "default_lease_ttl")?,
+        max_lease_ttl_s: lease_s(body, "max_lease_ttl")?,
         listing_visibility: body.text("listing_visibility").map_err(malformed)?,
         lockout: lockout_change(body)?,
         ..MountChange::default()
@@ -353,6 +414,14 @@ fn lockout_change(body: &Body) -> Result<Option<lockout::Change>, Failure> {
     change.transpose().map_err(failure)
 }
 
+/// A time of leases; `system` is that of the system, as clients say it who take theirs back.
+fn lease_s(body: &Body, field: &'static str) -> Result<Option<u64>, Failure> {
+    match body.get(field) {
+        Some(Value::String(text)) if text == "system" => Ok(Some(0)),
+        _ => body.seconds(field).map_err(malformed),
+    }
+}
+
 fn version(body: &Body) -> Result<Option<u8>, Failure> {
     let version = nested(body, "options")?.count("version").map_err(malformed)?;
     Ok(version.map(|version| u8::try_from(version).unwrap_or(u8::MAX)))
@@ -362,3 +431,8 @@ fn nested(body: &Body, field: &'static str) -> Result<Body, Failure> {
     let nested = body.nested(field).map_err(malformed)?;
     Ok(Body::new(nested.cloned().unwrap_or_default()))
 }
+
+/// Where clients ask which mount holds a path.
+pub(super) const OF_PATH: &str = "sys/internal/ui/mounts/";
+/// What is there by itself.
+const BUILT_IN: [&str; 3] = ["cubbyhole", "identity", "sys"];

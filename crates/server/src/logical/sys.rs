@@ -7,6 +7,7 @@ use aumbry_types::{NodeId, SecretBytes};
 use serde_json::{Map, Value, json};
 
 use super::content::{Content, encode};
+use super::token::ACCESSOR;
 use super::{Asked, Resolved, auth, malformed, mismatched};
 
 /// What the caller may do.
@@ -17,13 +18,13 @@ pub(super) fn own_capabilities(asked: &Asked<'_>, _: &[String]) -> Result<Resolv
 /// What the holder of a token may do.
 pub(super) fn capabilities_of_token(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
     let token = asked.body.required_text("token").map_err(malformed)?;
-    capabilities(asked, TokenName::Text(SecretBytes::from(token)))
+    Ok(capabilities(asked, TokenName::Text(SecretBytes::from(token)))?.or_wrong("invalid token"))
 }
 
 /// What the holder of the token with an accessor may do.
 pub(super) fn capabilities_by_accessor(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
     let accessor = asked.body.required_text("accessor").map_err(malformed)?;
-    capabilities(asked, TokenName::Accessor(accessor))
+    Ok(capabilities(asked, TokenName::Accessor(accessor))?.or_wrong(ACCESSOR))
 }
 
 /// Wraps what is sent.
@@ -145,9 +146,9 @@ fn capabilities(asked: &Asked<'_>, token: TokenName) -> Result<Resolved, Failure
             .cloned()
             .zip(lists.iter().map(|list| json!(list)))
             .collect();
-        // For one path clients read it here.
-        if let Some(first) = lists.first() {
-            told.insert("capabilities".to_owned(), json!(first));
+        // For one path clients read it here; for several they take every name for a path.
+        if let [one] = &lists[..] {
+            told.insert("capabilities".to_owned(), json!(one));
         }
         Content::data(&told)
     }))

@@ -231,6 +231,26 @@ pub(super) fn described(path: &str) -> Vec<(&'static Section, &'static Route)> {
     found
 }
 
+/// The paths below one that is none itself: those of the system, of tokens and of identities, and of all that can be mounted where a mount may be. What is
+/// mounted is not told.
+pub(super) fn below(path: &str) -> Vec<(&'static Section, &'static Route)> {
+    let path = path.trim_end_matches('/');
+    let is_of = |section: &Section, route: &Route| match path.split('/').collect::<Vec<_>>()[..] {
+        ["sys" | "identity"] | ["auth", "token"] => {
+            section.place.is_empty() && route.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+        }
+        ["auth", _] => section.place.starts_with("auth/"),
+        ["auth" | "cubbyhole"] => false,
+        [_] => !section.place.is_empty() && !section.place.starts_with("auth/"),
+        _ => false,
+    };
+    let all = SECTIONS
+        .iter()
+        .flat_map(|section| section.routes.iter().map(move |route| (section, route)));
+    all.filter(|(section, route)| is_of(section, route) && !route.is_refused())
+        .collect()
+}
+
 /// What stands in the place of the parameters, if the path is of this form.
 fn matched(form: &str, segments: &[&str]) -> Option<Vec<String>> {
     let form: Vec<&str> = form.split('/').collect();

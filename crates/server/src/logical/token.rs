@@ -10,7 +10,7 @@ use aumbry_types::{Name, SecretBytes};
 use serde_json::json;
 
 use super::content::{Content, encode};
-use super::{Asked, Resolved, malformed, mismatched};
+use super::{Absence, Asked, Resolved, malformed, mismatched};
 use crate::logical::kv::limit;
 
 /// Makes a token below the caller's.
@@ -48,7 +48,7 @@ pub(super) fn lookup(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failur
     Ok(match asked.body.secret("token").map_err(malformed)? {
         Some(token) => {
             let text = token.expose_str().map(str::to_owned);
-            told(TokenName::Text(token), text.unwrap_or_default())
+            told(TokenName::Text(token), text.unwrap_or_default()).or(Absence::BadToken)
         }
         None => told(TokenName::Own, own_text(asked)),
     })
@@ -56,13 +56,14 @@ pub(super) fn lookup(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failur
 
 /// Tells of the token with an accessor.
 pub(super) fn lookup_accessor(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
-    Ok(told(accessor(asked)?, String::new()))
+    Ok(told(accessor(asked)?, String::new()).or_wrong(ACCESSOR))
 }
 
 /// Renews a token.
 pub(super) fn renew(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
     let token = asked.body.required_text("token").map_err(malformed)?;
-    renewed(asked, TokenName::Text(SecretBytes::from(token.clone())), token)
+    let name = TokenName::Text(SecretBytes::from(token.clone()));
+    Ok(renewed(asked, name, token)?.or_wrong("token not found"))
 }
 
 /// Renews the caller's.
@@ -72,12 +73,12 @@ pub(super) fn renew_self(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Fa
 
 /// Renews that with an accessor.
 pub(super) fn renew_accessor(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
-    renewed(asked, accessor(asked)?, String::new())
+    Ok(renewed(asked, accessor(asked)?, String::new())?.or_wrong(ACCESSOR))
 }
 
-/// Revokes a token with all below it.
+/// Revokes a token with all below it. One that is not there is revoked.
 pub(super) fn revoke(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
-    Ok(Resolved::silent(Operation::TokenRevoke(named(asked)?)))
+    Ok(Resolved::silent(Operation::TokenRevoke(named(asked)?)).or_absent())
 }
 
 /// Revokes the caller's.
@@ -87,12 +88,12 @@ pub(super) fn revoke_self(_: &Asked<'_>, _: &[String]) -> Result<Resolved, Failu
 
 /// Revokes that with an accessor.
 pub(super) fn revoke_accessor(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
-    Ok(Resolved::silent(Operation::TokenRevoke(accessor(asked)?)))
+    Ok(Resolved::silent(Operation::TokenRevoke(accessor(asked)?)).or_absent())
 }
 
 /// Revokes a token alone.
 pub(super) fn revoke_orphan(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
-    Ok(Resolved::silent(Operation::TokenOrphan(named(asked)?)))
+    Ok(Resolved::silent(Operation::TokenOrphan(named(asked)?)).or_wrong("token to revoke not found"))
 }
 
 /// Nothing has to be asked for.
@@ -198,3 +199,6 @@ fn renewed(asked: &Asked<'_>, name: TokenName, text: String) -> Result<Resolved,
         },
     ))
 }
+
+/// As clients know it.
+pub(super) const ACCESSOR: &str = "invalid accessor";

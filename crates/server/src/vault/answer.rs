@@ -15,6 +15,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 
+use crate::logical::KV_PATH;
+
 /// What is answered.
 pub(super) type Answer = Response<Body>;
 /// Bytes that are there, or a stream of them.
@@ -141,10 +143,16 @@ fn index_header(cluster: Option<&str>, index: u64) -> Option<HeaderValue> {
 pub(super) fn of_failure(failure: &v1::Failure) -> Answer {
     let status = status(failure);
     let mut answer = match (status, failure.message.as_str()) {
+        // It is said of another token than the caller's, to who may look tokens up.
+        (StatusCode::FORBIDDEN, message) if failure.reason == "BAD_TOKEN" => error(status, message),
         (StatusCode::FORBIDDEN, _) => error(status, "permission denied"),
         (StatusCode::SERVICE_UNAVAILABLE, _) if failure.reason == "SEALED" => error(status, "Vault is sealed"),
         // Nothing there is no error that needs words.
         (StatusCode::NOT_FOUND, _) if failure.reason == "NOT_FOUND" => nothing(),
+        // Clients take what is not found for nothing, and show its warnings alone.
+        (StatusCode::NOT_FOUND, message) if failure.reason == KV_PATH => {
+            bare(status, &json!({ "errors": [message], "warnings": [message] }))
+        }
         (_, "") => nothing_with(status),
         (_, message) => error(status, message),
     };

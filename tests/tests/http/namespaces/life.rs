@@ -42,7 +42,9 @@ async fn names_and_ids_are_those_of_a_namespace() -> Result<()> {
                 body.clone(),
             )
             .await?;
-            ensure!(looked.code == expected(200), "{namespace} of {whose}: {looked:?}");
+            let is_own = whose == namespace;
+            let told = if is_own { 200 } else { 400 };
+            ensure!(looked.code == told, "{namespace} of {whose}: {looked:?}");
             let renewed = ask(
                 &cluster,
                 1,
@@ -52,11 +54,11 @@ async fn names_and_ids_are_those_of_a_namespace() -> Result<()> {
                 body,
             )
             .await?;
-            ensure!(renewed.code == expected(200), "{namespace} of {whose}: {renewed:?}");
+            ensure!(renewed.code == told, "{namespace} of {whose}: {renewed:?}");
             let path = format!("identity/entity/id/{entity}");
             let read = ask(&cluster, 2, token, namespace, ("GET", &path), Value::Null).await?;
             ensure!(read.code == expected(200), "{namespace} of {whose}: {read:?}");
-            if whose != namespace {
+            if !is_own {
                 let body = json!({ "accessor": accessor });
                 let revoked = ask(
                     &cluster,
@@ -67,7 +69,8 @@ async fn names_and_ids_are_those_of_a_namespace() -> Result<()> {
                     body,
                 )
                 .await?;
-                ensure!(revoked.code == 404, "{namespace} of {whose}: {revoked:?}");
+                // There is none with this accessor here, which is as good as done. It goes on to be looked up and renewed where it is.
+                ensure!(revoked.code == 204, "{namespace} of {whose}: {revoked:?}");
                 let changed = ask(
                     &cluster,
                     0,
@@ -273,7 +276,7 @@ async fn a_namespace_goes_with_what_is_in_it() -> Result<()> {
         )
         .await?
         .code
-            == 204
+            == 200
     );
     let gone = ask(
         &cluster,
@@ -296,7 +299,7 @@ async fn a_namespace_goes_with_what_is_in_it() -> Result<()> {
         )
         .await?
         .code
-            == 204
+            == 200
     );
     cluster.kill(leader)?;
     for token in children.iter().step_by(40).chain([&team]) {

@@ -54,6 +54,27 @@ pub(super) const SYSTEM: &[Route] = &[
         &[(Write, Not(GENERATE_ROOT))],
         "Makes a root token with shares.",
     ),
+    // As OpenBao's clients ask for the same.
+    root_row(
+        "sys/generate-root-token/attempt",
+        &[
+            (Read, ByNode(GenerateRoot)),
+            (Write, Not(GENERATE_ROOT)),
+            (Delete, Not(GENERATE_ROOT)),
+        ],
+        "Whether a root token is being made with shares, which it is not.",
+    ),
+    root_row(
+        "sys/generate-root-token/update",
+        &[(Write, Not(GENERATE_ROOT))],
+        "Makes a root token with shares.",
+    ),
+    root_row(
+        "sys/rotate/root/init",
+        &[(Read, ByNode(Rekey)), (Write, Not(REKEY)), (Delete, Not(REKEY))],
+        "Whether new shares are being made, which they are not.",
+    ),
+    root_row("sys/rotate/root/update", &[(Write, Not(REKEY))], "Makes new shares."),
     root_row(
         "sys/rekey/init",
         &[(Read, ByNode(Rekey)), (Write, Not(REKEY)), (Delete, Not(REKEY))],
@@ -74,6 +95,17 @@ pub(super) const SYSTEM: &[Route] = &[
         "sys/mounts",
         &[(Read, By(mounts::secrets)), (List, By(mounts::secrets))],
         "The secrets engines that are mounted.",
+    ),
+    // Clients tune an auth method here.
+    row(
+        "sys/mounts/auth/{path...}/tune",
+        &[(Read, By(mounts::method_tuned)), (Write, By(mounts::tune_method))],
+        "The settings of an auth method; so is sys/auth/PATH/tune, by which policies know it.",
+    ),
+    row(
+        "sys/mounts/auth/{path...}",
+        &[(Read, By(mounts::method))],
+        "An auth method; so is sys/auth/PATH, by which policies know it.",
     ),
     row(
         "sys/mounts/{path...}/tune",
@@ -203,7 +235,7 @@ pub(super) const SYSTEM: &[Route] = &[
     ),
     row(
         "sys/wrapping/lookup",
-        &[(Write, By(sys::lookup_wrapped))],
+        &[(Read, By(sys::lookup_wrapped)), (Write, By(sys::lookup_wrapped))],
         "Tells of what was wrapped.",
     ),
     root_row("sys/seal", &[(Write, By(sys::seal))], "Seals the node."),
