@@ -3,10 +3,10 @@
 mod support;
 
 use aumbry_checker::invariants::{
-    Acceptance, Answer, AuditHead, Breach, Commit, Effect, Ended, Heal, Judged, Leader, Limits, Observed, Progress,
-    Recorded, Sealed, StateAt, all,
+    Acceptance, Answer, AuditHead, Breach, Commit, Crossing, Effect, Ended, Heal, Judged, Leader, Limits, Observed,
+    Progress, Recorded, Remnant, Sealed, StateAt, all,
 };
-use aumbry_checker::{Budget, Event, Reply};
+use aumbry_checker::{Budget, Event, Operation, Reply};
 use support::*;
 
 const LIMITS: Limits = Limits {
@@ -136,8 +136,40 @@ fn good() -> (Vec<Event>, Observed) {
             served: Progress::At(60),
             converged: Progress::At(120),
         }],
+        crossings: vec![
+            crossing("red/low", "red", false),
+            crossing("red", "", false),
+            crossing("red", "blue", false),
+            // From above it is no crossing.
+            crossing("", "red", true),
+            crossing("red", "red/low", true),
+        ],
+        remnants: vec![
+            remnant(Some(20), 21, false),
+            remnant(Some(20), 19, true),
+            remnant(None, 30, true),
+        ],
     };
     (events, observed)
+}
+
+fn crossing(of: &str, shown_in: &str, is_told: bool) -> Crossing {
+    Crossing {
+        of: of.to_owned(),
+        shown_in: shown_in.to_owned(),
+        what: "a secret".to_owned(),
+        is_told,
+    }
+}
+
+fn remnant(deleted_at: Option<u64>, asked_at: u64, is_told: bool) -> Remnant {
+    Remnant {
+        namespace: "passing#1".to_owned(),
+        deleted_at,
+        asked_at,
+        what: "a secret".to_owned(),
+        is_told,
+    }
 }
 
 fn judged(events: &[Event], observed: &Observed) -> Vec<Judged> {
@@ -356,6 +388,64 @@ fn nodes() {
     check("never agreed", &["progress_after_heal"], |_, observed| {
         observed.heals[0].converged = Progress::NotUntil(300)
     });
+}
+
+#[test]
+fn namespaces() {
+    for (of, above) in [("red/low", "red"), ("red/low", ""), ("red", "")] {
+        check(
+            "a child reaches its parent",
+            &["child_reaches_no_parent"],
+            |_, observed| {
+                observed.crossings.push(crossing(of, above, true));
+            },
+        );
+    }
+    for (of, beside) in [
+        ("red", "blue"),
+        ("red", "redder"),
+        ("redder", "red"),
+        ("blue", "red/low"),
+    ] {
+        check("a sibling is told", &["sibling_sees_no_rows"], |_, observed| {
+            observed.crossings.push(crossing(of, beside, true));
+        });
+    }
+    check("a remnant", &["deleted_namespace_is_gone"], |_, observed| {
+        observed.remnants.push(remnant(Some(20), 21, true));
+    });
+}
+
+#[test]
+fn rows_of_a_sibling() {
+    let seen = |name: &str, events: &[Event]| {
+        let all = all(&history(events), &Observed::default(), LIMITS);
+        let judged = all.into_iter().find(|judged| judged.name == "sibling_sees_no_rows");
+        let judged = judged.expect("it is one of them");
+        assert!(judged.facts > 0, "{name}");
+        judged.breaches.len()
+    };
+    let list = |directory: &str| Operation::List {
+        directory: directory.to_owned(),
+    };
+    let names = || Reply::Names(vec!["k".to_owned()]);
+    let (red, blue) = (
+        told(1, 2, put("red/k", 1), written(1)),
+        told(3, 4, put("blue/j", 2), written(1)),
+    );
+    let own = [
+        red.clone(),
+        blue.clone(),
+        told(5, 6, get("red/k"), item(1, 1)),
+        told(7, 8, list("red/"), names()),
+    ];
+    assert_eq!(seen("its own", &own), 0);
+    let value = [red.clone(), blue.clone(), told(5, 6, get("blue/k"), item(1, 1))];
+    assert_eq!(seen("a value of a sibling", &value), 1);
+    assert_eq!(
+        seen("a name of a sibling", &[red, blue, told(5, 6, list("blue/"), names())]),
+        1
+    );
 }
 
 #[test]

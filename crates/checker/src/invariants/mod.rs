@@ -5,7 +5,9 @@
 
 mod audit_chain_gapless;
 mod audit_equal_at_equal_index;
+mod child_reaches_no_parent;
 mod committed_on_quorum;
+mod deleted_namespace_is_gone;
 mod destroyed_versions_unreadable;
 mod ended_tokens_refused;
 mod every_answer_recorded;
@@ -15,6 +17,7 @@ mod none_applied_twice;
 mod one_leader_per_term;
 mod progress_after_heal;
 mod sealed_node_answers_nothing;
+mod sibling_sees_no_rows;
 mod state_equal_at_equal_index;
 
 use core::fmt;
@@ -25,7 +28,9 @@ use crate::{Budget, History};
 
 pub use audit_chain_gapless::audit_chain_gapless;
 pub use audit_equal_at_equal_index::{AuditHead, audit_equal_at_equal_index};
+pub use child_reaches_no_parent::{Crossing, child_reaches_no_parent};
 pub use committed_on_quorum::{Commit, committed_on_quorum};
+pub use deleted_namespace_is_gone::{Remnant, deleted_namespace_is_gone};
 pub use destroyed_versions_unreadable::destroyed_versions_unreadable;
 pub use ended_tokens_refused::{Acceptance, Ended, ended_tokens_refused};
 pub use every_answer_recorded::every_answer_recorded;
@@ -35,6 +40,7 @@ pub use none_applied_twice::none_applied_twice;
 pub use one_leader_per_term::{Leader, one_leader_per_term};
 pub use progress_after_heal::{Heal, Progress, progress_after_heal};
 pub use sealed_node_answers_nothing::{Answer, Sealed, sealed_node_answers_nothing};
+pub use sibling_sees_no_rows::sibling_sees_no_rows;
 pub use state_equal_at_equal_index::{StateAt, state_equal_at_equal_index};
 
 /// What was seen of the nodes in a run, beside what clients saw.
@@ -61,6 +67,10 @@ pub struct Observed {
     pub acceptances: Vec<Acceptance>,
     /// When the last fault ended, and what came after.
     pub heals: Vec<Heal>,
+    /// What tokens of one namespace asked in another.
+    pub crossings: Vec<Crossing>,
+    /// What was looked for of namespaces that were deleted.
+    pub remnants: Vec<Remnant>,
 }
 
 /// One audit record on one node.
@@ -191,6 +201,9 @@ pub fn all(history: &History, observed: &Observed, limits: Limits) -> Vec<Judged
         destroyed_versions_unreadable(history),
         committed_on_quorum(&observed.commits),
         one_leader_per_term(&observed.leaders),
+        child_reaches_no_parent(&observed.crossings),
+        sibling_sees_no_rows(history, &observed.crossings),
+        deleted_namespace_is_gone(&observed.remnants),
         progress_after_heal(&observed.heals, limits.heal_bound),
     ]
 }
