@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use aumbry_auth::namespace;
 use aumbry_auth::token::Create;
 use aumbry_checker::{Content, Fate, Operation as Recorded, Reply as Told};
 use aumbry_engines::kv;
-use aumbry_node::{Failure, JoinRequest, Operation, OutcomeClass, Reply, TokenName};
+use aumbry_logical::{Body, Verb};
+use aumbry_node::method::{Asked, MethodAsk};
+use aumbry_node::{
+    Failure, JoinRequest, MountOptions, MountTable, Operation, OutcomeClass, Reply, TokenName,
+};
 use aumbry_sim_tokio::net::address_of;
 use aumbry_sim_world::HostId;
-use aumbry_types::{Name, NodeId, SecretBytes, SecretPath};
+use aumbry_types::{MountPath, Name, NamespacePath, NodeId, SecretBytes, SecretPath};
 
 /// Something to ask.
 #[derive(Clone, Debug)]
@@ -27,6 +32,11 @@ pub(crate) enum Ask {
     Remove(NodeId),
     Transfer(Option<NodeId>),
     AuditRead { from: u64 },
+    /// Makes a namespace right below the one that it is asked in.
+    NamespaceMake(String),
+    NamespaceDelete(String),
+    /// An engine, where secrets are.
+    Mount,
 }
 
 impl Ask {
@@ -61,12 +71,60 @@ impl Ask {
                 limit: 1_000,
                 wait_size: 0,
             },
+            Self::NamespaceMake(name) => namespace_ask(Verb::Write, name),
+            Self::NamespaceDelete(name) => namespace_ask(Verb::Delete, name),
+            Self::Mount => Operation::MountEnable {
+                table: MountTable::Secrets,
+                path: MountPath::parse(MOUNT).expect("is a path"),
+                kind: "kv".to_owned(),
+                description: String::new(),
+                options: MountOptions {
+                    version: 2,
+                    ..MountOptions::default()
+                },
+            },
         }
+    }
+
+    /// Where it is asked: a secret's namespace is the directory that the history has for it.
+    pub(crate) fn namespace(&self) -> NamespacePath {
+        let Self::Kv(recorded) = self else {
+            return NamespacePath::root();
+        };
+        let text = match recorded {
+            Recorded::List { directory } => directory,
+            other => other.key().unwrap_or_default(),
+        };
+        let directory = text.split_once('/').map_or(ROOT, |(directory, _)| directory);
+        if directory == ROOT {
+            return NamespacePath::root();
+        }
+        NamespacePath::parse(&directory.replace(BELOW, "/")).expect("the history names namespaces")
     }
 }
 
+/// The directory that the history has for a namespace: one beside the other, as a list in one tells nothing of those below.
+pub(crate) fn directory(namespace: &str) -> String {
+    match namespace {
+        "" => format!("{ROOT}/"),
+        namespace => format!("{}/", namespace.replace('/', BELOW)),
+    }
+}
+
+fn namespace_ask(verb: Verb, name: &str) -> Operation {
+    let body = Body::parse(b"").expect("nothing is an empty object");
+    let request = namespace::Request::parse(verb, Some(name), body).expect("is a request");
+    Operation::Method(MethodAsk {
+        path: format!("sys/namespaces/{name}"),
+        verb,
+        asked: Asked::Namespace(request),
+        said: Vec::new(),
+    })
+}
+
 fn path(key: &str) -> SecretPath {
-    SecretPath::parse(&format!("{MOUNT}/{key}")).expect("is a path")
+    let below = key.split_once('/').map_or(key, |(_, below)| below);
+    SecretPath::parse(&format!("{MOUNT}/{below}")).expect("is a path")
 }
 
 fn kv_request(recorded: &Recorded) -> kv::Request {
@@ -101,9 +159,9 @@ fn kv_request(recorded: &Recorded) -> kv::Request {
         Recorded::ReadMetadata { key } => kv::Request::ReadMetadata { path: path(key) },
         Recorded::DeleteMetadata { key } => kv::Request::DeleteMetadata { path: path(key) },
         Recorded::List { directory } => kv::Request::List {
-            path: Some(match directory.trim_end_matches('/') {
-                "" => SecretPath::parse(MOUNT).expect("is a path"),
-                directory => path(directory),
+            path: Some(match directory.split_once('/') {
+                None | Some((_, "")) => SecretPath::parse(MOUNT).expect("is a path"),
+                Some(_) => path(directory.trim_end_matches('/')),
             }),
             after: String::new(),
             limit: 1_000,
@@ -194,6 +252,10 @@ pub(crate) const POLICY: &str = "work";
 pub(crate) const POLICY_TEXT: &str = r#"path "secret/*" { capabilities = ["create", "read", "update", "delete", "list", "patch"] }
 path "auth/token/lookup-self" { capabilities = ["read"] }"#;
 const MOUNT: &str = "secret";
+/// No namespace has this name.
+const ROOT: &str = "root";
+/// Stands for a slash in the directory of a namespace; no name has one.
+const BELOW: &str = "+";
 
 /// The parts of a reply that the operator needs.
 pub(crate) fn join_secret(reply: &Reply) -> Option<Vec<u8>> {

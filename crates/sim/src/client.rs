@@ -11,10 +11,11 @@ use aumbry_sim_world::{HostId, seed, strikes, trace};
 use aumbry_types::hex;
 use tokio::time::{Instant, sleep};
 
-use crate::ask::{Ask, is_unknown, told, told_by};
+use crate::ask::{Ask, directory, is_unknown, told, told_by};
 use crate::gateway::{Call, Served, serve_as_leader};
 use crate::operator::{Asked, ask, call, root_call};
 use crate::process::door;
+use crate::tenants::{Tenant, Tenants};
 
 /// What all clients share.
 pub(crate) struct Work {
@@ -31,6 +32,7 @@ pub(crate) struct Work {
     nodes: Mutex<Vec<HostId>>,
     /// Answers that a node gave while it was sealed.
     pub(crate) slips: Mutex<Vec<String>>,
+    tenants: Mutex<Tenants>,
 }
 
 #[derive(Clone)]
@@ -53,11 +55,22 @@ impl Work {
             unknown: AtomicU64::new(0),
             nodes: Mutex::default(),
             slips: Mutex::default(),
+            tenants: Mutex::default(),
         })
     }
 
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The namespaces beside the root, and what was seen of them.
+    pub(crate) fn tenants(&self) -> MutexGuard<'_, Tenants> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that nothing else has.
+    pub(crate) fn a_value(&self) -> u64 {
+        self.value.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// All that was asked and told.
@@ -84,7 +97,7 @@ impl Work {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn a_node(&self, rng: &mut Rng) -> HostId {
+    pub(crate) fn a_node(&self, rng: &mut Rng) -> HostId {
         *rng.pick(&self.nodes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -137,8 +150,11 @@ pub(crate) async fn run(client: HostId, work: Arc<Work>) {
 }
 
 async fn secret(client: HostId, work: &Arc<Work>, rng: &mut Rng) {
-    let key = format!("k{}", rng.below(KEYS));
-    let value = work.value.fetch_add(1, Ordering::Relaxed) + 1;
+    let tenant = work.tenants().pick(rng);
+    let place = tenant.as_ref().map_or_else(|| directory(""), Tenant::directory);
+    let keys = tenant.as_ref().map_or(KEYS, |_| TENANT_KEYS);
+    let key = format!("{place}k{}", rng.below(keys));
+    let value = work.a_value();
     let some = |rng: &mut Rng| 1 + rng.below(VERSIONS);
     let operation = match rng.below(100) {
         0..30 => Operation::Put {
@@ -172,17 +188,20 @@ async fn secret(client: HostId, work: &Arc<Work>, rng: &mut Rng) {
             versions: vec![some(rng)],
         },
         84..90 => Operation::ReadMetadata { key },
-        90..98 => Operation::List {
-            directory: String::new(),
-        },
+        90..98 => Operation::List { directory: place },
         _ => Operation::DeleteMetadata { key },
     };
     let is_write = operation.is_write();
     let key = if is_write && rng.percent(50) { format!("once-{value}-{client}") } else { String::new() };
     let is_repeatable = !key.is_empty();
-    let request = Call {
-        idempotency_key: key,
-        ..root_call(Ask::Kv(operation.clone()))
+    let ask = Ask::Kv(operation.clone());
+    let request = match tenant {
+        // From inside, or from above.
+        Some(tenant) if rng.percent(50) => call(ask, tenant.token, key),
+        _ => Call {
+            idempotency_key: key,
+            ..root_call(ask)
+        },
     };
     let position = work.begin(client, Some(&request), operation);
     let end = try_for_long(client, work, rng, request, is_write).await;
@@ -420,8 +439,11 @@ async fn revoke_token(client: HostId, work: &Arc<Work>, rng: &mut Rng) {
 /// Reads everything at the end, over nodes in turn. Whether all of it was answered.
 pub(crate) async fn read_all(client: HostId, work: Arc<Work>, done: Arc<AtomicBool>) {
     let mut rng = Rng::new(seed());
-    for number in 0..KEYS {
-        let key = format!("k{number}");
+    let mut keys: Vec<String> = (0..KEYS).map(|number| format!("{}k{number}", directory(""))).collect();
+    for directory in work.tenants().directories() {
+        keys.extend((0..TENANT_KEYS).map(|number| format!("{directory}k{number}")));
+    }
+    for key in keys {
         for operation in [
             Operation::Get {
                 key: key.clone(),
@@ -459,6 +481,8 @@ fn seq_of(failure: &Failure) -> Option<u64> {
 }
 
 const KEYS: u64 = 4;
+/// The same paths as in the root, and fewer of them: what is seen of few is seen often.
+const TENANT_KEYS: u64 = 2;
 /// Versions that are named: most are there now and then.
 const VERSIONS: u64 = 8;
 const PAUSE_MS: u64 = 60;

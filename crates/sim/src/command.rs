@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aumbry_sim_world::machine::real_ms;
 
-use crate::faults::{BY_ITSELF, Kind};
+use crate::faults::{BY_ITSELF, Kind, NAMESPACE_DELETED};
 use crate::run::{Mutation, Options, Report, run};
 use crate::schedule::Schedule;
 
@@ -55,6 +55,7 @@ impl Given {
                 "--one" => given.one = Some(number()?),
                 "--show" => given.options.shown = true,
                 "--trace" => given.options.traced = true,
+                "--no-namespaces" => given.options.no_namespaces = true,
                 "--nodes" => given.options.nodes = Some(number()?),
                 "--only" => {
                     let kinds: Option<Vec<Kind>> = words.next().map_or("", |names| names).split(',').map(Kind::named).collect();
@@ -84,6 +85,9 @@ impl Options {
         let mut words = Vec::new();
         if let Some(nodes) = self.nodes {
             words.extend(["--nodes".to_owned(), nodes.to_string()]);
+        }
+        if self.no_namespaces {
+            words.push("--no-namespaces".to_owned());
         }
         if !self.only.is_empty() {
             let names: Vec<&str> = self.only.iter().map(|kind| kind.name()).collect();
@@ -223,6 +227,7 @@ fn summary(given: &Given, sums: &Sums, took: Duration, print: &mut dyn FnMut(&st
     let number = |name: &str| sums.numbers.get(name).copied().unwrap_or(0);
     let mut kinds: Vec<&str> = Kind::all().into_iter().map(Kind::name).collect();
     kinds.extend(BY_ITSELF);
+    kinds.retain(|kind| *kind != NAMESPACE_DELETED || !given.options.no_namespaces);
     kinds.sort_unstable();
     kinds.dedup();
     print(&format!("{:<36} {:>8} {:>8}", "fault", "runs", "times"));
@@ -273,6 +278,8 @@ cargo xtask sim [--seeds N] [--from SEED] [--jobs N] [--show]
   --nodes N    so many nodes at first, instead of 3 or 5
   --only FAULT,FAULT
                these faults alone, instead of some
+  --no-namespaces
+               the root namespace alone
   --leads-again
                no faults by chance: a leader is cut off, let back, and leads again
   --overtakes  no faults by chance: a follower has more on its disk than the leader

@@ -256,7 +256,7 @@ pub(crate) const INSTALL: &str = "install:";
 pub(crate) const TRUNCATION: &str = "log: after a truncation";
 
 /// What strikes by itself, in the course of other faults or of the work.
-pub(crate) const BY_ITSELF: [&str; 8] = [
+pub(crate) const BY_ITSELF: [&str; 9] = [
     "torn-write",
     "lost-unsynced-writes",
     "packet-loss",
@@ -265,4 +265,7 @@ pub(crate) const BY_ITSELF: [&str; 8] = [
     "log-purged",
     "damaged-node-replaced",
     "sealed-node-asked",
+    NAMESPACE_DELETED,
 ];
+/// A namespace went with all that it held, while other faults were at work.
+pub(crate) const NAMESPACE_DELETED: &str = "namespace-deleted";

@@ -22,6 +22,8 @@ use crate::process::Member;
 pub(crate) struct Call {
     pub(crate) id: RequestId,
     pub(crate) ask: Ask,
+    /// Where it is asked.
+    pub(crate) namespace: NamespacePath,
     pub(crate) token: Arc<Vec<u8>>,
     pub(crate) idempotency_key: String,
 }
@@ -165,7 +167,7 @@ async fn forward(member: &Member, call: &Call, request: &Request, deadline: Inst
 fn request(call: &Call, deadline: Instant) -> Request {
     Request {
         id: call.id,
-        namespace: NamespacePath::root(),
+        namespace: call.namespace.clone(),
         operation: call.ask.operation(),
         evidence: Evidence {
             token: SecretBytes::new(call.token.to_vec()),

@@ -15,6 +15,7 @@ mod operator;
 mod process;
 mod run;
 mod schedule;
+mod tenants;
 
 pub use command::command;
 pub use run::{Mutation, Options, Report, run};

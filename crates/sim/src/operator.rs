@@ -12,6 +12,8 @@ use aumbry_types::{NodeId, RequestId};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::client::Work;
+use crate::tenants;
 use crate::ask::{Ask, POLICY, POLICY_TEXT, join_secret};
 use crate::cluster::OPERATOR;
 use crate::gateway::{self, Call, Served};
@@ -133,21 +135,27 @@ pub(crate) fn call(ask: Ask, token: Arc<Vec<u8>>, idempotency_key: String) -> Ca
     id[8..].copy_from_slice(&seed().to_be_bytes());
     Call {
         id: RequestId::from_bytes(id),
+        namespace: ask.namespace(),
         ask,
         token,
         idempotency_key,
     }
 }
 
-/// Asks one node after the other until one answers.
+/// Asks one node after the other until one answers, with the root token.
 pub(crate) async fn insist(ask_for: Ask, limit: Duration) -> Option<Result<Answer, Failure>> {
+    insist_on(|| root_call(ask_for.clone()), limit).await
+}
+
+/// Asks one node after the other until one answers; each try is a call of its own.
+pub(crate) async fn insist_on(call: impl Fn() -> Call, limit: Duration) -> Option<Result<Answer, Failure>> {
     let until = Instant::now() + limit;
     let mut turn = 0;
     while Instant::now() < until {
         let hosts: Vec<HostId> = STATE.with_borrow(|state| state.ids.keys().copied().collect());
         let host = *hosts.get(turn % hosts.len().max(1))?;
         turn += 1;
-        match ask(OPERATOR, host, root_call(ask_for.clone()), TRY).await {
+        match ask(OPERATOR, host, call(), TRY).await {
             Asked::Served(Served { answer: Ok(answer), .. }) => return Some(Ok(answer)),
             Asked::Served(Served { answer: Err(failure), .. }) if !is_passing(&failure) => return Some(Err(failure)),
             _ => sleep(PAUSE).await,
@@ -165,7 +173,7 @@ fn is_passing(failure: &Failure) -> bool {
 }
 
 /// Sets a cluster of these hosts up, of which the first one is started already.
-pub(crate) async fn set_up(hosts: Vec<HostId>) {
+pub(crate) async fn set_up(hosts: Vec<HostId>, work: Option<Arc<Work>>) {
     while secrets(|_| ()).is_none() {
         sleep(PAUSE).await;
     }
@@ -181,6 +189,9 @@ pub(crate) async fn set_up(hosts: Vec<HostId>) {
     }
     while !are_all_voters(hosts.len()) {
         sleep(PAUSE).await;
+    }
+    if let Some(work) = work {
+        tenants::set_up(&work).await;
     }
     trace::tell("the cluster is set up");
     STATE.with_borrow_mut(|state| state.is_ready = true);

@@ -20,7 +20,7 @@ use crate::nemesis::Nemesis;
 use crate::observe::{self, Observer};
 use crate::process::{self, Setting, Start, door};
 use crate::schedule::Schedule;
-use crate::{audit, gateway, operator};
+use crate::{audit, gateway, operator, tenants};
 
 /// How a run is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +35,8 @@ pub struct Options {
     pub schedule: Option<Schedule>,
     /// How many nodes there are at first, instead of some number.
     pub nodes: Option<u64>,
+    /// Whether there is the root namespace alone.
+    pub no_namespaces: bool,
     /// The only kinds of faults that strike, instead of some.
     pub(crate) only: &'static [Kind],
 }
@@ -119,6 +121,8 @@ struct Run {
     rng: Rng,
     nemesis: Nemesis,
     schedule: Option<Schedule>,
+    /// Whether there are other namespaces beside the root. Schedules have no use for them.
+    has_tenants: bool,
     nodes: u64,
     undecided: Vec<String>,
     facts: BTreeMap<&'static str, u64>,
@@ -148,6 +152,7 @@ impl Run {
             rng,
             nemesis,
             schedule: options.schedule,
+            has_tenants: !options.no_namespaces && options.schedule.is_none(),
             nodes,
             undecided: Vec::new(),
             facts: BTreeMap::new(),
@@ -174,6 +179,10 @@ impl Run {
     fn harm(&mut self) {
         for client in &CLIENT_HOSTS[1..] {
             self.cluster.spawn(client::run(*client, Arc::clone(&self.work)));
+        }
+        if self.has_tenants {
+            self.cluster.spawn(tenants::come_and_go(Arc::clone(&self.work)));
+            self.cluster.spawn(tenants::look_across(Arc::clone(&self.work)));
         }
         let until = now_ms() + self.rng.between(CHAOS_MS_MIN, CHAOS_MS_MAX);
         self.nemesis.begin();
@@ -225,7 +234,8 @@ impl Run {
         let hosts: Vec<HostId> = (1..=self.nodes).collect();
         self.cluster.start(1, Start::First);
         self.cluster.spawn(operator::unseal_all());
-        self.cluster.spawn(operator::set_up(hosts));
+        let work = self.has_tenants.then(|| Arc::clone(&self.work));
+        self.cluster.spawn(operator::set_up(hosts, work));
         let is_up = self.wait(SET_UP_MS, |_| operator::is_ready());
         if !is_up {
             self.cluster.violations.push("the cluster was not set up in time".to_owned());
@@ -352,6 +362,7 @@ impl Run {
         let history = self.work.whole_history();
         let mut observed = std::mem::take(&mut self.observer.observed);
         observed.records = audit::records(&rows);
+        (observed.crossings, observed.remnants) = self.work.tenants().take_observed();
         (observed.sealed, observed.answers) = observe::sealed_and_answers();
         observed.ended = Ended::in_history(&history);
         observed.acceptances = Acceptance::in_history(&history);

@@ -148,7 +148,8 @@ fn applied(host: HostId) -> u64 {
     member.map_or(0, |member| member.raft.status().applied.0)
 }
 
-const KEY: &str = "k0";
+/// In the root, as the last reads have it.
+const KEY: &str = "root/k0";
 const PAUSE: Duration = Duration::from_millis(10);
 /// Long enough for a look at what was called committed.
 const SLOW_SYNC_MS: u64 = 1_500;
