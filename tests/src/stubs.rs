@@ -124,7 +124,7 @@ async fn serve(acceptor: TlsAcceptor, tcp: TcpStream, asked: &Asked, gate: &Gate
         };
         // Who logs in has no token, but a secret id.
         let token = header("X-Vault-Token:")
-            .or(body["secret_id"].as_str())
+            .or_else(|| body["secret_id"].as_str())
             .unwrap_or_default();
         let line = head.lines().next().context("there is a first line")?;
         let line = line.trim_end_matches(" HTTP/1.1");

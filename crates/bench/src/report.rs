@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use crate::{Loop, Mix, Plan};
+use crate::{Loop, Plan};
 
 /// What a run found.
 #[derive(Debug)]

@@ -117,8 +117,8 @@ impl House {
     async fn care_for_keys(&mut self, node: &Node) -> Result<(), Failure> {
         if self.count.is_multiple_of(ASK_EVERY) {
             match node.look_at_keys()? {
-                Some(Due::Rotation) => settle(node.plan_internal(keys::ROTATE, |txn| keys::rotate_now(txn))?).await,
-                Some(Due::Retirement) => settle(node.plan_internal(keys::RETIRE, |txn| keys::retire_now(txn))?).await,
+                Some(Due::Rotation) => settle(node.plan_internal(keys::ROTATE, keys::rotate_now)?).await,
+                Some(Due::Retirement) => settle(node.plan_internal(keys::RETIRE, keys::retire_now)?).await,
                 None => None,
             };
         }

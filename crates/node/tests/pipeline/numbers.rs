@@ -1,5 +1,6 @@
 //! Limits on numbers: exact, whatever is under way, and right again after all that ends.
 
+use aumbry_auth::identity::mfa;
 use aumbry_auth::{Error, approle, identity, namespace};
 use aumbry_logical::{Body, Verb};
 use aumbry_node::method::{Asked, LoginAsk, MethodAsk, Shown};
@@ -127,6 +128,7 @@ async fn login(bed: &Bed, namespace: &str, at_mount: &str, role_id: &str) -> Res
             role_id: role_id.to_owned(),
             secret_id: SecretBytes::default(),
         }),
+        codes: mfa::Codes::default(),
     });
     match at(bed, &SecretBytes::default(), namespace, operation).await? {
         Reply::NewToken(new) => Ok(new.token),

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::content::{Content, time};
+use super::content::Content;
 use super::{Asked, Resolved, malformed, mismatched};
 use crate::health::VAULT_VERSION;
 use crate::lifecycle::VERSION;
