@@ -341,6 +341,7 @@ async fn namespaces_as_clients_ask_for_them() -> Result<()> {
 async fn help_and_reasons() -> Result<()> {
     let cluster = Cluster::start(1)?;
     let root = Http::root(&cluster)?;
+    done(&root, "POST", "sys/namespaces/team", json!({})).await?;
     all(
         &root,
         vec![
@@ -350,6 +351,8 @@ async fn help_and_reasons() -> Result<()> {
             ("GET", "sys?help=1", Value::Null, 200, "sys/mounts"),
             ("GET", "identity?help=1", Value::Null, 200, "identity/entity"),
             ("GET", "sys/none?help=1", Value::Null, 404, "errors"),
+            ("GET", "team/auth/token?help=1", Value::Null, 200, "auth/token/lookup-self"),
+            ("GET", "team/sys/none?help=1", Value::Null, 404, "errors"),
             (
                 "GET",
                 "sys/generate-root-token/attempt",

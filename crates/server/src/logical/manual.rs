@@ -24,6 +24,9 @@ pub(super) fn openapi(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failu
     }))
 }
 
+/// What stands before a path that is asked about.
+pub(super) const OF_PATH: &str = "sys/internal/help/";
+
 /// What a path is for.
 pub(super) fn help(asked: &Asked<'_>, paths: &[String]) -> Result<Resolved, Failure> {
     let mut found = described(&paths[0]);

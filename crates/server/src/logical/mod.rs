@@ -130,17 +130,18 @@ struct Asked<'a> {
     codes: &'a [(String, SecretBytes)],
 }
 
-/// The namespace that a path is in, and what of it is left behind the names. Clients ask of a whole path which mount holds it, so that names stand there too.
+/// The namespace that a path is in, and what of it is left behind the names. Clients ask of a whole path which mount holds it, and what it is for, so that names stand there too.
 ///
 /// # Errors
 /// [`Failure`] if this node does not lead.
 pub(crate) fn place(member: &Member, base: &NamespacePath, path: &str) -> Result<(NamespacePath, String), Failure> {
     let (namespace, path) = member.node.find_namespace(base, path)?;
-    let Some(asked) = path.strip_prefix(mounts::OF_PATH) else {
+    let mut about = [mounts::OF_PATH, manual::OF_PATH].into_iter();
+    let Some((front, asked)) = about.find_map(|front| Some((front, path.strip_prefix(front)?))) else {
         return Ok((namespace, path));
     };
     let (namespace, rest) = member.node.find_namespace(&namespace, asked)?;
-    Ok((namespace, format!("{}{rest}", mounts::OF_PATH)))
+    Ok((namespace, format!("{front}{rest}")))
 }
 
 /// Finds the operation that a path of a namespace stands for, as the leader's next plan would see it. What leads nowhere is an operation too: one that tells so to

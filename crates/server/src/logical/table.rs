@@ -2,6 +2,7 @@
 
 mod methods;
 mod people;
+mod quotas;
 mod system;
 
 use aumbry_logical::Verb;
@@ -123,8 +124,9 @@ pub(crate) struct Section {
 }
 
 /// Everything.
-pub(crate) const SECTIONS: [Section; 12] = [
+pub(crate) const SECTIONS: [Section; 13] = [
     section("system", "", system::SYSTEM),
+    section("quotas", "", quotas::QUOTAS),
     section("token", "", people::TOKENS),
     section("identity", "", people::PEOPLE),
     section("kv-v2", "{secret_mount_path}/", methods::VERSIONED),
