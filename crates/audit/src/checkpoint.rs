@@ -10,7 +10,7 @@ use aumbry_types::StorageId;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::{Frontier, text};
+use crate::{Frontier, hex, text};
 
 /// Why a checkpoint could not be signed or verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +55,13 @@ impl Checkpoint {
     #[must_use]
     pub fn origin_of(storage_id: &StorageId) -> String {
         format!("aumbry/audit/{storage_id}")
+    }
+
+    /// The store that the log is of, if the origin names one.
+    #[must_use]
+    pub fn storage_id(&self) -> Option<StorageId> {
+        let id = self.origin.strip_prefix("aumbry/audit/")?.parse().ok()?;
+        (Self::origin_of(&id) == self.origin).then_some(id)
     }
 
     /// The signed note: the checkpoint's three lines, an empty line, and the signature.
@@ -119,6 +126,23 @@ impl Checkpoint {
     }
 }
 
+/// Reads a public key as people hand it on: 64 hex digits, or a verifier key of C2SP `signed-note`, which is
+/// `<name>+<id>+<base64 of the algorithm and the key>`. White space around it counts for nothing.
+#[must_use]
+pub fn public_key(text: &str) -> Option<VerifyingKey> {
+    let text = text.trim();
+    if let Some(bytes) = hex::decode(text) {
+        return Some(VerifyingKey::from_bytes(bytes));
+    }
+    let (name, rest) = text.split_once('+')?;
+    let (id, bytes) = rest.split_once('+')?;
+    let bytes: [u8; 33] = STANDARD.decode(bytes).ok()?.try_into().ok()?;
+    let (algorithm, key) = bytes.split_first_chunk::<1>()?;
+    let key = VerifyingKey::from_bytes(key.try_into().ok()?);
+    (is_key_name(name) && algorithm == &[ALGORITHM_ED25519] && hex::decode(id) == Some(key_id(name, &key)))
+        .then_some(key)
+}
+
 /// Splits a note into its text, which ends in a newline, and the lines of signatures.
 fn parts(note: &str) -> Option<(&str, &str)> {
     if note.len() > NOTE_BYTES_MAX || note.contains(|c: char| c < ' ' && c != '\n') || !note.ends_with('\n') {
@@ -153,8 +177,8 @@ const ALGORITHM_ED25519: u8 = 0x01;
 /// What the note format asks verifiers to accept at least.
 const SIGNATURES_MAX: usize = 16;
 
-/// Sixteen signatures of five kilobytes, the largest of post-quantum ones, and the text.
-const NOTE_BYTES_MAX: usize = 128 << 10;
+/// The longest note: sixteen signatures of five kilobytes, the largest of post-quantum ones, and the text.
+pub const NOTE_BYTES_MAX: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -176,6 +200,29 @@ mod tests {
         let frozen = "aumbry/audit/01010101010101010101010101010101\n1\nCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\n\n— aumbry/audit/01010101010101010101010101010101 SRf7mbSL+nXRyCT8AJfS8zixPOvKNZbezeshKDYihLEuCrEUhWFYpPYX8cb8i9Ds1+kT8BHqwxdkjzY8jKXdkGJHawQ=\n";
         assert_eq!(note, frozen);
         assert_eq!(Checkpoint::verify(&note, key().verifying_key()), Ok(checkpoint()));
+    }
+
+    #[test]
+    fn a_public_key_has_two_forms() {
+        let key = *key().verifying_key();
+        let hex = hex::encode(key.as_bytes());
+        assert_eq!(public_key(&format!(" {hex}\n")), Some(key));
+        let origin = checkpoint().origin;
+        let id = hex::encode(&key_id(&origin, &key));
+        let bytes = STANDARD.encode([&[ALGORITHM_ED25519][..], key.as_bytes()].concat());
+        assert_eq!(public_key(&format!("{origin}+{id}+{bytes}\n")), Some(key));
+        let cosigner = STANDARD.encode([&[4][..], key.as_bytes()].concat());
+        for bad in [
+            String::new(),
+            hex[1..].to_owned(),
+            format!("{origin}+00000000+{bytes}"),
+            format!("another+{id}+{bytes}"),
+            format!("{origin}+{id}+{cosigner}"),
+            format!("{origin}+{id}"),
+        ] {
+            assert_eq!(public_key(&bad), None, "{bad}");
+        }
+        assert_eq!(checkpoint().storage_id(), Some(StorageId::from_bytes([1; 16])));
     }
 
     #[test]

@@ -17,7 +17,8 @@
 //! # What it does not do
 //!
 //! A change that keeps its own line consistent (a record with a new salt and commitment) is seen at the next checkpoint,
-//! which names the range of records it covers, not the one. A file cut right after a checkpoint is a whole, shorter
+//! which names the range of records it covers, not the one. A record that is missing is looked for further on in the
+//! file, by its number alone, to tell one that was moved from one that was taken out. A file cut right after a checkpoint is a whole, shorter
 //! export: compare its size with what you expected. Whoever controls the checkpoint key can write another
 //! history: compare the root with a checkpoint kept elsewhere.
 
@@ -26,10 +27,13 @@ use aumbry_types::StorageId;
 use crate::Frontier;
 
 mod line;
+mod reason;
+mod report;
 mod verify;
 mod writer;
 
-pub use verify::{Reason, Verified, VerifyError, verify};
+pub use reason::{Fault, Reason, VerifyError};
+pub use verify::{Line, Seen, Verified, disclosed, noted, read_line, verify, verify_each};
 pub use writer::{WriteError, Writer, checkpoint_line, header_line, leaf_line};
 
 /// What an export is about.
@@ -71,7 +75,7 @@ pub struct Unverified {
 }
 
 /// Longer than a line of the longest record with every character escaped. A file with a longer one is not an export.
-const LINE_BYTES_MAX: usize = 4 << 20;
+pub const LINE_BYTES_MAX: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -41,7 +41,7 @@ mod record;
 mod shown;
 
 pub use body::Body;
-pub use checkpoint::{Checkpoint, CheckpointError};
+pub use checkpoint::{Checkpoint, CheckpointError, NOTE_BYTES_MAX, public_key};
 pub use commitment::{clear_commitment, commitment, redact};
 pub use leaf::{Leaf, Outcome};
 pub use merkle::Frontier;

@@ -7,6 +7,10 @@
 use crate::Frontier;
 use crate::merkle::node_hash;
 
+mod form;
+
+pub use form::{FORM_BYTES_MAX, Proof};
+
 /// That a leaf is at a position of a tree (RFC 9162 section 2.1.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inclusion {

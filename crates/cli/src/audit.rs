@@ -81,29 +81,17 @@ pub(crate) fn verify(arguments: &Verify, format: Format) -> Result<()> {
         }) => return Err(error).with_context(|| format!("cannot read {}", arguments.file.display())),
         Err(error) => {
             if format == Format::Json {
-                line_json(&damaged(&error))?;
+                line_json(&error.to_json())?;
             }
-            return Err(Refused::NotIntact(format!("the log is not intact: {error}: {}", error.reason)).into());
+            let (fault, reason) = (error.fault().name(), &error.reason);
+            return Err(Refused::NotIntact(format!("the log is not intact ({fault}): {error}: {reason}")).into());
         }
     };
-    let shown = json!({
-        "intact": true,
-        "records": verified.records,
-        "withheld": verified.withheld,
-        "size": verified.size,
-        "root": hex::encode(&verified.root),
-        "checkpoint_fingerprint": hex::encode(&verified.key_fingerprint),
-        "storage_id": verified.storage_id.to_string(),
-    });
-    document(format, &shown)?;
+    document(format, &verified.to_json())?;
     if pinned.is_none() && format == Format::Table {
         line("The signing key is the file's own: pass --fingerprint to check that it is the cluster's.")?;
     }
     Ok(())
-}
-
-fn damaged(error: &VerifyError) -> Value {
-    json!({ "intact": false, "line": error.line, "record": error.seq, "reason": error.reason.to_string() })
 }
 
 async fn log(client: &Caller, format: Format, from: Option<u64>, limit: Option<u64>, follow: bool) -> Result<()> {
@@ -351,7 +339,7 @@ mod tests {
         assert!(error.to_string().contains("line 1"), "{error}");
         let error = aumbry_audit::export::verify(&b"nonsense\n"[..], None).err().unwrap();
         assert_eq!(
-            (damaged(&error)["intact"].clone(), damaged(&error)["line"].clone()),
+            (error.to_json()["intact"].clone(), error.to_json()["line"].clone()),
             (json!(false), json!(1))
         );
         let nowhere = Verify {

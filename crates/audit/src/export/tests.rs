@@ -220,8 +220,7 @@ fn a_record_deleted_repeated_or_moved_is_named() {
 
         let mut moved = lines();
         moved.swap(at, at + 1);
-        let reason = if is_last_before_checkpoint { "Size" } else { "Missing" };
-        check("swap with the next line", &moved, number, Some(seq), reason);
+        check("swap with the next line", &moved, number, Some(seq), "Moved");
 
         let mut spliced = lines();
         let other: Vec<String> = export(&store(2), History::Main, Frontier::new())
@@ -382,6 +381,14 @@ fn a_cut_or_spliced_file_is_refused() {
         10,
         None,
         "Root",
+    );
+
+    check(
+        "the checkpoint of a fork after the right one",
+        &[&all[..], &fork[9..]].concat(),
+        11,
+        None,
+        "Forked { size: 7",
     );
 
     let other: Vec<String> = export(&store(2), History::Main, Frontier::new())
