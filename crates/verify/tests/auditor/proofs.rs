@@ -12,6 +12,7 @@ fn one_read_is_proved_with_three_small_files() {
     desk.put("all", export("main", 9, &[3, 9]).concat());
     let (code, made) = desk.run(&["prove", "inclusion", "all", "--seq", "5", "--out", "five"]);
     assert_eq!((code, &made["size"]), (0, &json!(9)), "{made}");
+    assert!(made.get("verified").is_none(), "no key was pinned: {made}");
     let asked = ["five/record.json", "five/proof.json", "five/checkpoint.json"];
     let run = |files: [&str; 3]| desk.run(&["inclusion", files[0], files[1], files[2], "--fingerprint", &pin]);
     let (code, verdict) = run(asked);
