@@ -351,7 +351,13 @@ async fn help_and_reasons() -> Result<()> {
             ("GET", "sys?help=1", Value::Null, 200, "sys/mounts"),
             ("GET", "identity?help=1", Value::Null, 200, "identity/entity"),
             ("GET", "sys/none?help=1", Value::Null, 404, "errors"),
-            ("GET", "team/auth/token?help=1", Value::Null, 200, "auth/token/lookup-self"),
+            (
+                "GET",
+                "team/auth/token?help=1",
+                Value::Null,
+                200,
+                "auth/token/lookup-self",
+            ),
             ("GET", "team/sys/none?help=1", Value::Null, 404, "errors"),
             (
                 "GET",
