@@ -15,6 +15,8 @@ mod coverage;
 mod engine;
 mod mutate;
 mod random;
+#[path = "../../barrier/tests/common/mod.rs"]
+mod store;
 mod targets;
 
 use std::time::Duration;

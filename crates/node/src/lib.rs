@@ -22,6 +22,7 @@ mod dedup;
 mod duties;
 mod expiry;
 mod failure;
+pub mod fuzzing;
 mod genesis;
 mod identity;
 pub mod keys;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aumbry_auth::{Caller, NAMESPACE_ROOT, NAMESPACES};
-use aumbry_barrier::{DamagedRow, Txn};
+use aumbry_barrier::{Child, DamagedRow, Txn};
 use aumbry_policy::Access;
 use aumbry_state::Precondition;
 use aumbry_types::{Capability, NamespacePath, ObjectId};
@@ -23,13 +23,20 @@ pub(crate) struct Tree {
 impl Tree {
     /// Reads their names.
     pub(crate) fn read(txn: &mut Txn<'_>) -> Result<Self, DamagedRow> {
+        let children = txn.list(NAMESPACES)?;
+        let named = |child: &Child| Ok((NamespacePath::parse(&child.name).map_err(|_| DamagedRow)?, child.id));
+        let named: Vec<_> = children.iter().map(named).collect::<Result<_, DamagedRow>>()?;
+        Ok(Self::of(named))
+    }
+
+    /// That of these.
+    pub(crate) fn of(namespaces: impl IntoIterator<Item = (NamespacePath, ObjectId)>) -> Self {
         let mut tree = Self::default();
-        for child in txn.list(NAMESPACES)?.iter() {
-            let path = NamespacePath::parse(&child.name).map_err(|_| DamagedRow)?;
-            tree.by_path.insert(path.clone(), child.id);
-            tree.by_id.insert(child.id, path);
+        for (path, id) in namespaces {
+            tree.by_path.insert(path.clone(), id);
+            tree.by_id.insert(id, path);
         }
-        Ok(tree)
+        tree
     }
 
     /// The namespace with this path.
@@ -61,7 +68,7 @@ impl Tree {
 
     /// Takes the names of namespaces off the beginning of a path, as many as there are below the base. Something is left of the path: a namespace is no
     /// thing that is read or written.
-    fn descend<'a>(&self, base: &NamespacePath, path: &'a str) -> (NamespacePath, &'a str) {
+    pub(crate) fn descend<'a>(&self, base: &NamespacePath, path: &'a str) -> (NamespacePath, &'a str) {
         let (mut found, mut rest) = (base.clone(), path);
         while let Some((name, below)) = rest.split_once('/') {
             match found.join(name) {
@@ -210,12 +217,8 @@ mod tests {
     #[test]
     fn paths_lead_down_alone() {
         let path = |text: &str| NamespacePath::parse(text).expect("is one");
-        let mut tree = Tree::default();
-        for (number, name) in ["team", "team/app", "other", "team/app/deep"].into_iter().enumerate() {
-            let id = ObjectId::well_known(u8::try_from(number).expect("is small") + 100);
-            tree.by_path.insert(path(name), id);
-            tree.by_id.insert(id, path(name));
-        }
+        let names = ["team", "team/app", "other", "team/app/deep"];
+        let tree = Tree::of(names.map(path).into_iter().zip((100..).map(ObjectId::well_known)));
         let check = |base: &str, asked: &str, namespace: &str, rest: &str| {
             assert_eq!(
                 tree.descend(&path(base), asked),

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use aumbry_api::v1::Call;
 use aumbry_auth::cidr::Cidr;
-use aumbry_logical::Body;
+use aumbry_logical::{Body, Verb};
+use aumbry_types::NamespacePath;
 use prost::Message as _;
 
 use crate::config::{Config, Misread};
 use crate::ticket::Ticket;
-use crate::{convert, services, vault};
+use crate::{convert, directory, logical, services, vault};
 
 /// Reads a configuration: whether it is one, what is wrong with its text, and what with its values.
 #[must_use]
@@ -65,4 +66,21 @@ pub fn cidr(text: &str) -> Option<String> {
 pub fn body(bytes: &[u8]) -> Option<Vec<u8>> {
     let body = Body::parse(bytes).ok()?;
     Some(body.encode().expose().to_vec())
+}
+
+/// Turns a path with a body into an operation, as far as that is decided without a mount: gives its name in audit records, and whether it writes.
+///
+/// # Errors
+/// What is told of one that comes to none.
+pub fn logical(verb: Verb, namespace: &NamespacePath, path: &str, body: &[u8]) -> Result<(&'static str, bool), String> {
+    let operation = logical::fuzzing(verb, namespace, path, body).map_err(|failure| format!("{failure:?}"))?;
+    Ok((operation.name(), operation.is_write()))
+}
+
+/// The length of the first message of a directory, once all of it is there.
+///
+/// # Errors
+/// What is told of one that is let through to nobody.
+pub fn directory(bytes: &[u8]) -> Result<Option<usize>, String> {
+    directory::fuzzing(bytes)
 }

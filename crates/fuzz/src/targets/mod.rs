@@ -3,10 +3,14 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use aumbry_types::{SecretKey, StorageId};
+use aumbry_auth::jwt as method;
+use aumbry_logical::{Body, Verb};
+use aumbry_types::{ObjectId, SecretKey, StorageId};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::Target;
+use crate::store::Bed;
 
 mod acknowledged;
 mod apply;
@@ -16,13 +20,18 @@ mod audit_frontier;
 mod audit_record;
 mod audit_segments;
 mod backup;
+mod batch_token;
 mod body;
+mod browser_state;
 mod call;
 mod checkpoint;
 mod cidr;
+mod client_certificate;
 mod command;
 mod config;
 mod container;
+mod crl;
+mod directory_answer;
 mod duration;
 mod entry;
 mod envelope;
@@ -30,12 +39,19 @@ mod floor;
 mod http_answer;
 mod http_request;
 mod id;
+mod identity_template;
+mod jwks;
+mod jwt;
+mod jwt_claims;
 mod key_seal;
 mod keyring;
 mod kv_data;
 mod log_entry;
+mod logical;
 mod machine_row;
 mod messages;
+mod method_config;
+mod namespace_path;
 mod path;
 mod pattern;
 mod peer_messages;
@@ -52,11 +68,12 @@ mod stored_record;
 mod ticket;
 mod timeout;
 mod token;
+mod token_review;
 mod wal_damage;
 mod wal_segment;
 
 /// All of them.
-pub static TARGETS: [&Target; 46] = [
+pub static TARGETS: [&Target; 59] = [
     &acknowledged::TARGET,
     &apply::TARGET,
     &audit_body::TARGET,
@@ -65,13 +82,18 @@ pub static TARGETS: [&Target; 46] = [
     &audit_record::TARGET,
     &audit_segments::TARGET,
     &backup::TARGET,
+    &batch_token::TARGET,
     &body::TARGET,
+    &browser_state::TARGET,
     &call::TARGET,
     &checkpoint::TARGET,
     &cidr::TARGET,
+    &client_certificate::TARGET,
     &command::TARGET,
     &config::TARGET,
     &container::TARGET,
+    &crl::TARGET,
+    &directory_answer::TARGET,
     &duration::TARGET,
     &entry::TARGET,
     &envelope::TARGET,
@@ -79,12 +101,19 @@ pub static TARGETS: [&Target; 46] = [
     &http_answer::TARGET,
     &http_request::TARGET,
     &id::TARGET,
+    &identity_template::TARGET,
+    &jwks::TARGET,
+    &jwt::TARGET,
+    &jwt_claims::TARGET,
     &key_seal::TARGET,
     &keyring::TARGET,
     &kv_data::TARGET,
     &log_entry::TARGET,
+    &logical::TARGET,
     &machine_row::TARGET,
     &messages::TARGET,
+    &method_config::TARGET,
+    &namespace_path::TARGET,
     &path::TARGET,
     &pattern::TARGET,
     &peer_messages::TARGET,
@@ -101,6 +130,7 @@ pub static TARGETS: [&Target; 46] = [
     &ticket::TARGET,
     &timeout::TARGET,
     &token::TARGET,
+    &token_review::TARGET,
     &wal_damage::TARGET,
     &wal_segment::TARGET,
 ];
@@ -182,6 +212,28 @@ pub(crate) fn key(fill: u8) -> SecretKey {
 
 /// The storage of all inputs.
 pub(crate) const STORAGE: StorageId = StorageId::from_bytes([5; 16]);
+
+/// Where requests of the methods' targets come from.
+pub(crate) const HERE: &str = "10.0.0.1:1";
+/// Their mount.
+pub(crate) const MOUNT: ObjectId = ObjectId::from_bytes([0x78; 16]);
+
+/// A body of a request by path.
+pub(crate) fn object(value: &Value) -> Body {
+    Body::parse(value.to_string().as_bytes()).expect("is an object")
+}
+
+/// A body, unless it is longer than any may be.
+pub(crate) fn sendable(value: &Value) -> Option<Body> {
+    Body::parse(value.to_string().as_bytes()).ok()
+}
+
+/// Asks of the jwt method at [`MOUNT`], and wants it done.
+pub(crate) fn jwt_write(bed: &mut Bed, path: &str, value: &Value) {
+    let request = method::parse(Verb::Write, path, object(value)).expect("is a request");
+    bed.run(|txn| method::plan(txn, MOUNT, &request).map(drop))
+        .expect("is done");
+}
 
 /// Calls with an empty directory of this thread, in memory where there is a place for that.
 pub(crate) fn in_directory<T>(run: impl FnOnce(&Path) -> T) -> T {

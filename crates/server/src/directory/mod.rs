@@ -31,6 +31,11 @@ pub(crate) async fn ask(question: Question) -> Result<DirectoryAnswer, Directory
     }
 }
 
+/// The length of the first message, once all of it is there.
+pub(crate) fn fuzzing(bytes: &[u8]) -> Result<Option<usize>, String> {
+    frame::message(bytes).map_err(|unfit| format!("{unfit:?}"))
+}
+
 /// Asks the first server that can be reached.
 async fn ask_in_turn(question: Question) -> Result<DirectoryAnswer, DirectoryError> {
     // One that hangs leaves the others their part of the time.

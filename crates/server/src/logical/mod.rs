@@ -186,6 +186,38 @@ pub(crate) async fn resolve(
     }
 }
 
+/// As [`resolve`], for what the table alone decides: nothing below a mount.
+///
+/// # Errors
+/// [`Failure`] if it comes to no operation.
+pub(crate) fn fuzzing(verb: Verb, namespace: &NamespacePath, path: &str, body: &[u8]) -> Result<Operation, Failure> {
+    let text = path.strip_suffix('/').unwrap_or(path);
+    let path = SecretPath::parse(text).map_err(|error| Failure::invalid(error.to_string()))?;
+    let request = Request {
+        id: aumbry_types::RequestId::from_bytes([0; 16]),
+        namespace: namespace.clone(),
+        operation: Operation::Status,
+        evidence: aumbry_node::Evidence::default(),
+        idempotency_key: String::new(),
+        consistency: aumbry_node::Consistency::Linearizable,
+        min_index: 0,
+        deadline: tokio::time::Instant::now(),
+        sent: None,
+    };
+    let asked = Asked {
+        verb,
+        segments: path.as_str().split('/').collect(),
+        path: &path,
+        raw: body,
+        body: Body::parse(body).map_err(|error| Failure::invalid(error.to_string()))?,
+        is_wrapped: false,
+        codes: &[],
+        namespace,
+        request: &request,
+    };
+    table::resolve(&asked).map(|resolved| resolved.operation)
+}
+
 /// Nothing serves the path.
 fn no_route() -> Failure {
     Failure::new(
