@@ -148,12 +148,16 @@ fn roles_of_tokens_by_path() {
         "only the canonical form is parsed"
     );
     assert!(ask(Verb::Write, "roles/ci", json!({"path_suffix": "a b"})).is_err());
-    assert!(ask(Verb::Write, "roles/ci", json!({"allowed_policies": ["A"]})).is_err());
+    assert!(ask(Verb::Write, "roles/ci", json!({"allowed_policies": ["a b"]})).is_err());
     assert_eq!(
         ask(Verb::Read, "roles/ci", json!({})),
         Err(Error::NotFound),
         "nothing was written"
     );
+    // Names of policies are taken in lower case, as those of roles.
+    assert!(ask(Verb::Write, "roles/ci", json!({"allowed_policies": ["A"]})).is_ok());
+    let told = ask(Verb::Read, "roles/ci", json!({})).expect("is there");
+    assert_eq!(told.expect("is told")["allowed_policies"], json!(["a"]));
 }
 
 #[test]
