@@ -1,7 +1,6 @@
 //! The keys of an issuer, as somebody on the way or the issuer itself may send them: bounded, of public keys alone, and a token is verified by none but its own.
 
 use aumbry_auth::jwt::{KeySet, Token, parse_discovery};
-use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -34,7 +33,7 @@ pub(super) static TARGET: Target = Target {
 };
 
 fn own() -> String {
-    URL_SAFE_NO_PAD.encode(signer().public_key().as_ref())
+    URL_SAFE_NO_PAD.encode(signer().verifying_key().as_bytes())
 }
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -2,7 +2,8 @@
 
 use aumbry_auth::jwt::{self, KeySource, Token};
 use aumbry_auth::{LoginError, Voucher};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use aumbry_crypto::signature::SigningKey;
+use aumbry_types::SecretKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -39,7 +40,7 @@ thread_local! {
 pub(super) fn bed(role: &Value) -> Bed {
     let mut bed = Bed::new(8);
     // The public key (RFC 8410): what stands before it is the same for all of its kind.
-    let der = [&ED25519[..], signer().public_key().as_ref()].concat();
+    let der = [&ED25519[..], signer().verifying_key().as_bytes()].concat();
     let pem = format!(
         "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
         STANDARD.encode(der)
@@ -50,8 +51,8 @@ pub(super) fn bed(role: &Value) -> Bed {
 }
 
 /// The issuer.
-pub(super) fn signer() -> Ed25519KeyPair {
-    Ed25519KeyPair::from_seed_unchecked(&[9; 32]).expect("any 32 bytes are a key")
+pub(super) fn signer() -> SigningKey {
+    SigningKey::from_seed(&SecretKey::take(&mut [9; 32]))
 }
 
 /// A token with these claims, which need not be any.
