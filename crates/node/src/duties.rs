@@ -127,7 +127,7 @@ impl House {
             let after = self.rewrapped.as_ref();
             let planned = node.plan_internal(keys::REWRAP, |txn| {
                 found = keys::rewrap(txn, after)?;
-                Ok(found.rows > 0)
+                Ok(found.is_written)
             })?;
             // What was not applied is looked at once more, from the beginning that is kept.
             let is_lost = planned.is_some() && settle(planned).await != Some(true);

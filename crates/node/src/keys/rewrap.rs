@@ -17,6 +17,8 @@ pub(crate) struct Rewrapped {
     pub(crate) rows: u64,
     /// Whether there may be more.
     pub(crate) is_more: bool,
+    /// Whether it writes anything: a piece that found nothing is not worth an entry.
+    pub(crate) is_written: bool,
 }
 
 /// Seals rows anew, behind the last one that was looked at. What the next piece begins with is kept in the row of the keys whenever something is written,
@@ -31,12 +33,13 @@ pub(crate) fn rewrap(txn: &mut Txn<'_>, after: Option<&Bytes>) -> Result<Rewrapp
         return Ok(Rewrapped::default());
     }
     let now = txn.now().0;
-    let (mut pass, after) = match care.pass.take() {
+    // The beginning is written whatever it finds: the next piece goes on from there.
+    let (mut pass, after, is_begun) = match care.pass.take() {
         Some(pass) if pass.term == term => {
             let after = after.cloned().unwrap_or_else(|| Bytes::copy_from_slice(&pass.after));
-            (pass, after)
+            (pass, after, true)
         }
-        _ => (Pass::begin(term, now), Bytes::new()),
+        _ => (Pass::begin(term, now), Bytes::new(), false),
     };
     let mut piece = Piece::take(txn, after)?;
     pass.rows += piece.rewrapped.rows;
@@ -44,9 +47,10 @@ pub(crate) fn rewrap(txn: &mut Txn<'_>, after: Option<&Bytes>) -> Result<Rewrapp
     if !piece.rewrapped.is_more {
         pass.ended_ms = now.max(1);
     }
-    // A piece without anything to do is not worth an entry.
-    if piece.rewrapped.rows > 0 || !piece.rewrapped.is_more {
-        piece.rewrapped.rows = piece.rewrapped.rows.max(1);
+    // Damage is written too: a term that a damaged row has must not go.
+    let is_found = piece.rewrapped.rows > 0 || piece.damaged > 0;
+    piece.rewrapped.is_written = is_found || !is_begun || !piece.rewrapped.is_more;
+    if piece.rewrapped.is_written {
         pass.after = piece.rewrapped.after.as_deref().unwrap_or_default().to_vec();
         care.pass = Some(pass);
         care.write(txn);
@@ -80,6 +84,7 @@ impl Piece {
                 after: Some(after),
                 rows: 0,
                 is_more: true,
+                is_written: false,
             },
             damaged: 0,
         };

@@ -45,6 +45,26 @@ impl Bed {
         data(served.map(|answer| answer.reply))
     }
 
+    /// Writes rows past every plan.
+    async fn propose(&self, writes: Vec<Write>) {
+        let entry = Entry {
+            header: EntryHeader {
+                log_time: 0,
+                wall_time: 0,
+            },
+            commands: vec![Command {
+                id: CommandId::make(&*self.entropy),
+                preconditions: vec![],
+                writes,
+                commitment: [0; 32],
+            }],
+            audit: Bytes::new(),
+        };
+        let leader = self.consensus.leadership().expect("leads");
+        let proposed = self.consensus.propose(leader, entry.encode()).await;
+        proposed.expect("is applied");
+    }
+
     async fn rewrapped(&self) {
         until(async || self.read("rotate/progress").await["state"] == "done").await;
     }
@@ -222,25 +242,37 @@ async fn a_damaged_row_keeps_its_term() {
         container: row.container,
         body: body.into(),
     });
-    let entry = Entry {
-        header: EntryHeader {
-            log_time: 0,
-            wall_time: 0,
-        },
-        commands: vec![Command {
-            id: CommandId::make(&*bed.entropy),
-            preconditions: vec![],
-            writes: vec![damaged],
-            commitment: [0; 32],
-        }],
-        audit: Bytes::new(),
-    };
-    let leader = bed.consensus.leadership().expect("leads");
-    bed.consensus.propose(leader, entry.encode()).await.expect("is applied");
+    bed.propose(vec![damaged]).await;
     assert_eq!(bed.write("rotate", "{}").await, "OK");
     bed.rewrapped().await;
     assert_eq!(bed.read("rotate/progress").await["damaged"], 1);
     assert_eq!(bed.terms(), [1, 2]);
+    assert_eq!(bed.write("rotate/retire", "{\"force\":true}").await, "INVALID_REQUEST");
+}
+
+/// More damage than one piece looks at, with nothing beside it that could be sealed anew.
+#[tokio::test]
+async fn damage_alone_is_counted() {
+    let bed = Bed::open().await;
+    let damaged = (0..1_500_u32).map(|n| {
+        let mut id = [0; 16];
+        // Beside those that are well known.
+        id[4] = 1;
+        id[12..].copy_from_slice(&n.to_be_bytes());
+        Write::Put(Put {
+            key: key::object(aumbry_types::ObjectId::from_bytes(id)),
+            kind: Kind::Cubbyhole as u8,
+            expires_at: 0,
+            counters: Counters::Set([0, 0]),
+            key_term: 1,
+            container: aumbry_types::ObjectId::well_known(5),
+            body: Bytes::from_static(b"no ciphertext"),
+        })
+    });
+    bed.propose(damaged.collect()).await;
+    assert_eq!(bed.write("rotate", "{}").await, "OK");
+    bed.rewrapped().await;
+    assert_eq!(bed.read("rotate/progress").await["damaged"], 1_500);
     assert_eq!(bed.write("rotate/retire", "{\"force\":true}").await, "INVALID_REQUEST");
 }
 
