@@ -72,6 +72,8 @@ pub enum Kind {
     MethodRole = 61,
     /// When keys are made anew, and how far what older ones seal is sealed anew.
     KeyCare = 62,
+    /// A rekey under way, with the shares that were shown.
+    Rekey = 63,
     /// The name of a token where an operator's limit counts it.
     Counted = 70,
 }
@@ -115,6 +117,7 @@ impl Kind {
             60 => Self::MethodConfig,
             61 => Self::MethodRole,
             62 => Self::KeyCare,
+            63 => Self::Rekey,
             70 => Self::Counted,
             _ => return None,
         })
@@ -133,6 +136,8 @@ impl Kind {
             Self::User | Self::Cubbyhole | Self::MfaSecret | Self::PendingLogin | Self::MethodConfig => false,
             // Each is read once.
             Self::BrowserLogin => false,
+            // Shares together are the root key.
+            Self::Rekey => false,
             // Read when it is asked for, and by the leader's round.
             Self::KeyCare => true,
             // What somebody typed in the place of a name can be a password.

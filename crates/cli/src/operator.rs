@@ -4,6 +4,7 @@ mod check;
 mod init;
 mod keys;
 mod recover;
+mod rekey;
 mod repair;
 mod seal;
 mod seals;
@@ -61,6 +62,15 @@ pub(crate) enum Command {
     /// The keys that seal what is stored: status, rotate, progress, config, retire
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Make new key shares, which take the place of the old ones once they were tried
+    #[command(after_help = "Examples:
+  aumbry operator rekey --shares 5 --threshold 3 --share old/share-1 --share old/share-2 --share old/share-3 --out-dir new
+  aumbry operator rekey --status
+  aumbry operator rekey --verify --share share-1 --share share-2 --share share-3
+
+Without --share, the shares are asked for, or read from standard input, one a line. With --out-dir, the new shares are tried from
+their files; without it they are printed, and asked for.")]
+    Rekey(rekey::Rekey),
     /// Tell of the first endpoint: index, state digest, audit root, members
     #[command(after_help = "Example:
   aumbry operator status")]
@@ -157,6 +167,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::SealStatus => seal::status(context).await,
         Command::Seals(command) => seals::run(command, context).await,
         Command::Keys(command) => keys::run(command, context).await,
+        Command::Rekey(asked) => rekey::run(asked, context).await,
         Command::Seal { all } => seal::seal(context, all).await,
         Command::Status => {
             let client = context.client()?;

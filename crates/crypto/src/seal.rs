@@ -137,8 +137,9 @@ fn root_aad(storage_id: StorageId, epoch: u32, threshold: u8, shares: u8) -> Vec
     .concat()
 }
 
-/// One share of several would be a root password with copies, so that 1 goes with 1 only.
-const fn is_threshold(threshold: u8, shares: u8) -> bool {
+/// Whether a seal can be made of so many shares. One share of several would be a root password with copies, so that 1 goes with 1 only.
+#[must_use]
+pub const fn is_threshold(threshold: u8, shares: u8) -> bool {
     match threshold {
         0 => false,
         1 => shares == 1,

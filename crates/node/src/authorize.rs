@@ -238,7 +238,11 @@ fn method_needs(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -> Res
     let mut all = vec![Need {
         path: ask.path.clone(),
         capability,
-        sudo: matches!(&ask.asked, Asked::Keys(request) if request.takes_sudo()),
+        sudo: match &ask.asked {
+            Asked::Keys(request) => request.takes_sudo(),
+            Asked::Rekey(_) => true,
+            _ => false,
+        },
     }];
     // Who gives an alias to an entity, or makes two one, gives somebody what the entity may do. What is malformed changes nothing.
     if let Asked::Identity(request) = &ask.asked {

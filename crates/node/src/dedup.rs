@@ -9,8 +9,9 @@ use aumbry_types::{ObjectId, SecretBytes, exposed};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::method::Asked;
 use crate::record::fingerprint;
-use crate::{Failure, Joined, Reply, Request};
+use crate::{Failure, Joined, Operation, Reply, Request};
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -119,13 +120,18 @@ fn encode(fingerprint: [u8; 16], reply: &Reply) -> SecretBytes {
 }
 
 fn row_key(txn: &Txn<'_>, request: &Request, owner: ObjectId) -> Option<Bytes> {
-    if request.idempotency_key.is_empty() || !request.operation.is_write() {
+    if request.idempotency_key.is_empty() || !request.operation.is_write() || tells_once(&request.operation) {
         return None;
     }
     let digest = txn
         .barrier()
         .hash_idempotency_key(owner.as_bytes(), &request.idempotency_key);
     Some(key::dedup(digest))
+}
+
+/// Whether its reply is stored nowhere, not even for a retry: it can hold all the key shares. A retry finds the share counted already.
+const fn tells_once(operation: &Operation) -> bool {
+    matches!(operation, Operation::Method(ask) if matches!(ask.asked, Asked::Rekey(_)))
 }
 
 const VERSION_FIRST: u8 = 1;

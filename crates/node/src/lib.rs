@@ -43,6 +43,7 @@ pub mod quotas;
 mod record;
 mod recovered;
 mod refusals;
+pub mod rekey;
 mod reply;
 mod request;
 mod restored;

@@ -10,7 +10,7 @@ use aumbry_auth::{
 };
 use aumbry_types::{MountPath, SecretBytes};
 
-use crate::{Class, Failure, keys, passwords, quotas};
+use crate::{Class, Failure, keys, passwords, quotas, rekey};
 
 /// One named value of a request, for its record.
 pub struct Said {
@@ -50,6 +50,8 @@ pub enum Asked {
     Namespace(namespace::Request),
     /// Of the keys that seal what is stored.
     Keys(keys::Request),
+    /// Of new key shares.
+    Rekey(rekey::Request),
     /// Of policies of passwords.
     Password(passwords::Request),
     /// Of locked users.
@@ -84,6 +86,7 @@ impl MethodAsk {
             Asked::Quota(request) => request.is_write(),
             Asked::Namespace(request) => request.is_write(),
             Asked::Keys(request) => request.is_write(),
+            Asked::Rekey(request) => request.is_write(),
             Asked::Password(request) => request.is_write(),
             Asked::Lockout(request) => request.is_write(),
         }
@@ -120,6 +123,7 @@ impl MethodAsk {
             (Asked::Keys(keys::Request::Retire(_)), _) => "keys.retire",
             (Asked::Keys(_), true) => "keys.write",
             (Asked::Keys(_), false) => "keys.read",
+            (Asked::Rekey(request), _) => request.name(),
             (Asked::Password(passwords::Request::Generate(_)), _) => "password.generate",
             (Asked::Password(_), true) => "password-policy.write",
             (Asked::Password(_), false) => "password-policy.read",

@@ -342,7 +342,7 @@ const LOGINS: [&str; 5] = [
     "/sys/mfa/validate",
 ];
 /// What takes no token.
-const OPEN: [&str; 23] = [
+const OPEN: [&str; 21] = [
     "/auth/{approle_mount_path}/login",
     "/auth/{cert_mount_path}/login",
     "/auth/{jwt_mount_path}/login",
@@ -360,10 +360,8 @@ const OPEN: [&str; 23] = [
     "/sys/init",
     "/sys/leader",
     "/sys/mfa/validate",
-    "/sys/rekey/init",
     "/sys/replication/status",
     "/sys/replication/{mode}/status",
-    "/sys/rotate/root/init",
     "/sys/seal-status",
     "/sys/unseal",
 ];

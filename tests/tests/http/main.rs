@@ -21,6 +21,7 @@ mod parity;
 mod passwords;
 mod provider;
 mod quotas;
+mod rekey;
 mod rules;
 #[path = "../../../crates/auth/tests/jwt/signer.rs"]
 mod signer;

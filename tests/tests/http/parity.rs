@@ -190,6 +190,12 @@ fn path_twins() -> Vec<Twin> {
         "keys.write": "POST" "sys/rotate/config" json!({"enabled": true});
         "keys.rotate": "PUT" "sys/rotate" Value::Null;
         "keys.retire of nothing": "PUT" "sys/rotate/retire" json!({});
+        "rekey.start of a second": "PUT" "sys/rekey/init" json!({"secret_shares": 3, "secret_threshold": 2});
+        "rekey.read": "GET" "sys/rekey/init" Value::Null;
+        "rekey.share of nothing": "PUT" "sys/rekey/update" json!({"key": "x", "nonce": "y"});
+        "rekey.verify of nothing": "PUT" "sys/rekey/verify" json!({"key": "x", "nonce": "y"});
+        "rekey.verify-reset of nothing": "DELETE" "sys/rekey/verify" Value::Null;
+        "rekey.cancel": "DELETE" "sys/rekey/init" Value::Null;
         "sys.tools.random": "POST" "sys/tools/random" json!({"bytes": 8});
         "sys.tools.hash": "POST" "sys/tools/hash" json!({"input": "YQ=="});
         "sys.cors": "GET" "sys/config/cors" Value::Null;
@@ -244,7 +250,7 @@ fn twins() -> Vec<Twin> {
             twin.callers = Callers::Two;
         }
         // Of whoever may, once is enough, and behind it the leader seals anew what there is: `keys.rs`.
-        if twin.name == "keys.rotate" {
+        if matches!(twin.name.as_str(), "keys.rotate" | "rekey.cancel") {
             twin.callers = Callers::Refused;
         }
     }
@@ -289,10 +295,11 @@ const ONE_WAY: [(&str, &str); 19] = [
 const AUDIT: [&str; 2] = ["audit.read", "audit.checkpoint"];
 
 /// The sources in which operations have their names.
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     include_str!("../../../crates/node/src/operation.rs"),
     include_str!("../../../crates/node/src/method.rs"),
     include_str!("../../../crates/node/src/look.rs"),
+    include_str!("../../../crates/node/src/rekey/request.rs"),
     include_str!("../../../crates/engines/src/kv/request.rs"),
     include_str!("../../../crates/engines/src/kv/plain.rs"),
 ];
@@ -461,6 +468,7 @@ async fn prepare(root: &Http) -> Result<()> {
         ("sys/auth/cert", json!({"type": "cert"})),
         ("auth/token/roles/r", json!({"orphan": true})),
         ("sys/namespaces/tenant", json!({})),
+        ("sys/rekey/init", json!({"secret_shares": 3, "secret_threshold": 2})),
         ("identity/entity/name/ann", json!({"policies": "default"})),
     ] {
         let answer = root.ask("POST", path, &body).await?;

@@ -350,7 +350,6 @@ async fn the_system_tells_nobody_who_may_not_know() -> Result<()> {
         "sys/health",
         "sys/replication",
         "sys/generate-root/attempt",
-        "sys/rekey/init",
         "sys/internal/ui/resultant-acl",
     ];
     for (method, path, body, code, ..) in lines() {

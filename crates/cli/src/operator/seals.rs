@@ -58,7 +58,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     match command {
         Command::Key { file } => {
             let key = StaticKey::make(&SystemEntropy);
-            write_key(&file, &key)?;
+            write_new(&file, &key.expose_text())?;
             document(
                 format,
                 &json!({ "key_id": key.id().to_string(), "file": file.to_string_lossy() }),
@@ -112,7 +112,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
 }
 
 /// The shares in these files; else those that are typed, as many as open the cluster; else the lines of standard input.
-async fn read_shares(context: &Context, files: &[PathBuf]) -> Result<Vec<SecretBytes>> {
+pub(super) async fn read_shares(context: &Context, files: &[PathBuf]) -> Result<Vec<SecretBytes>> {
     if !files.is_empty() {
         return files.iter().map(|file| seal::read(file)).collect();
     }
@@ -127,9 +127,9 @@ async fn read_shares(context: &Context, files: &[PathBuf]) -> Result<Vec<SecretB
     Ok(shares.map(|line| SecretBytes::new(line.to_vec())).collect())
 }
 
-/// Writes the key into a file that is not there yet, durably: a key that is lost after it was added is merely of no use, but one that
-/// is cut off is told only at the next start.
-fn write_key(path: &Path, key: &StaticKey) -> Result<()> {
+/// Writes a key or a share into a file that is not there yet, durably: a key that is lost after it was added is merely of no use, but one
+/// that is cut off is told only at the next start.
+pub(super) fn write_new(path: &Path, text: &SecretBytes) -> Result<()> {
     let mut options = OpenOptions::new();
     let made = options.write(true).create_new(true).mode(0o600).open(path);
     let mut file = match made {
@@ -138,7 +138,6 @@ fn write_key(path: &Path, key: &StaticKey) -> Result<()> {
         }
         made => made.with_context(|| format!("cannot make {}", path.display()))?,
     };
-    let text = key.expose_text();
     let written = file.write_all(text.expose()).and_then(|()| file.write_all(b"\n"));
     let synced = written.and_then(|()| file.sync_all()).and_then(|()| {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -178,11 +177,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         let key = StaticKey::make(&SystemEntropy);
-        write_key(&path, &key).unwrap();
+        write_new(&path, &key.expose_text()).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(read_key_file(&path).unwrap().id(), key.id());
-        assert!(write_key(&path, &StaticKey::make(&SystemEntropy)).is_err());
+        assert!(write_new(&path, &StaticKey::make(&SystemEntropy).expose_text()).is_err());
         assert_eq!(read_key_file(&path).unwrap().id(), key.id(), "it is never overwritten");
-        assert!(write_key(&directory.path().join("none/key"), &key).is_err());
+        assert!(write_new(&directory.path().join("none/key"), &key.expose_text()).is_err());
     }
 }

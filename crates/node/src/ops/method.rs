@@ -12,7 +12,7 @@ use aumbry_types::{MountPath, ObjectId, SecretBytes};
 use crate::logins;
 use crate::method::{Asked, MethodAsk, failure};
 use crate::mounts::AuthCache;
-use crate::{Failure, Reply, keys, passwords, quotas};
+use crate::{Failure, Reply, keys, passwords, quotas, rekey};
 
 /// Whether what a write is about is there.
 pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -> Result<bool, Failure> {
@@ -42,7 +42,7 @@ pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -
             request.exists(txn, mount)
         }
         Asked::TokenRole(request) => request.exists(txn),
-        Asked::Cubbyhole(_) | Asked::Mfa(_) | Asked::Keys(_) | Asked::Lockout(_) => Ok(true),
+        Asked::Cubbyhole(_) | Asked::Mfa(_) | Asked::Keys(_) | Asked::Rekey(_) | Asked::Lockout(_) => Ok(true),
         Asked::Identity(request) => identity::exists(txn, request),
         Asked::Quota(request) => quotas::exists(txn, request),
         Asked::Password(request) => passwords::exists(txn, request),
@@ -101,6 +101,7 @@ pub(super) fn plan(
         }
         Asked::Namespace(request) => namespaces(txn, auth, request),
         Asked::Keys(request) => keys::plan(txn, request),
+        Asked::Rekey(request) => Ok(rekey::plan(txn, caller, request)?),
         Asked::Password(request) => match passwords::plan(txn, request) {
             Ok(Err(wrong)) => return Err(Failure::invalid(wrong)),
             Ok(Ok(answer)) => Ok(answer),

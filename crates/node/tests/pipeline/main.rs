@@ -7,6 +7,7 @@ mod keys;
 mod namespaces;
 mod numbers;
 mod people;
+mod rekey;
 mod replays;
 mod requests;
 mod rules;

@@ -356,6 +356,9 @@ const CLEAR: &[&str] = &[
     "kind",
     "max_leases",
     "max_objects",
+    "require_verification",
+    "secret_shares",
+    "secret_threshold",
 ];
 /// Those that do.
 const HIDDEN: [&str; 19] = [

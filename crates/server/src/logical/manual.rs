@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(ids.len(), distinct.len());
         assert!(paths.contains_key("/auth/{approle_mount_path}/role/{role_name}"));
         assert!(
-            !paths.contains_key("/sys/rekey/update"),
+            !paths.contains_key("/sys/rekey/backup"),
             "what is not offered is not told of"
         );
     }

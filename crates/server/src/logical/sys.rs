@@ -2,7 +2,7 @@
 
 use aumbry_auth::{canonical, lockout, namespace};
 use aumbry_node::method::{Asked as Method, Unwrapping, WrappedAsk, failure};
-use aumbry_node::{Failure, Operation, Reply, TokenName, keys, quotas};
+use aumbry_node::{Failure, Operation, Reply, TokenName, keys, quotas, rekey as new_shares};
 use aumbry_types::{NodeId, SecretBytes};
 use serde_json::{Map, Value, json};
 
@@ -108,6 +108,13 @@ pub(super) fn keys(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure>
     let below = asked.segments[1..].join("/");
     let request = keys::Request::parse(asked.verb, &below, asked.body.duplicate()).map_err(failure)?;
     Ok(auth::method(asked, format!("sys/{below}"), Method::Keys(request)))
+}
+
+/// New key shares.
+pub(super) fn rekey(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    let below = asked.segments[1..].join("/");
+    let request = new_shares::Request::parse(asked.verb, &below, &asked.body).map_err(failure)?;
+    Ok(auth::method(asked, format!("sys/{below}"), Method::Rekey(request)))
 }
 
 /// What is done with a wrapping token: the one that is named, or the one that the caller shows as its own.

@@ -1,5 +1,6 @@
 //! The one table of paths: what the router knows, what `?help=1` tells and what the OpenAPI document lists.
 
+mod keys;
 mod methods;
 mod people;
 mod quotas;
@@ -45,8 +46,6 @@ pub(crate) enum NodePath {
     Replication,
     /// Making a root token anew.
     GenerateRoot,
-    /// Making new shares.
-    Rekey,
 }
 
 /// One path with what can be done there.
@@ -127,6 +126,7 @@ pub(crate) struct Section {
 pub(crate) const SECTIONS: [Section; 13] = [
     section("system", "", system::SYSTEM),
     section("quotas", "", quotas::QUOTAS),
+    section("system", "", keys::KEYS),
     section("token", "", people::TOKENS),
     section("identity", "", people::PEOPLE),
     section("kv-v2", "{secret_mount_path}/", methods::VERSIONED),

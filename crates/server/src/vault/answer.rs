@@ -71,7 +71,7 @@ struct Envelope<'a> {
 pub(super) fn of_reply(path: &str, reply: v1::LogicalReply, is_write: bool, cluster: Option<&str>) -> Answer {
     let header = reply.header.unwrap_or_default();
     let is_empty = reply.data.is_empty() && reply.auth.is_empty() && reply.wrap_info.is_empty();
-    let mut answer = if reply.wrap_info.is_empty() && is_bare(path) {
+    let mut answer = if reply.wrap_info.is_empty() && !reply.data.is_empty() && is_bare(path) {
         json_answer(StatusCode::OK, reply.data.to_vec())
     } else if is_empty && reply.warnings.is_empty() {
         empty(StatusCode::NO_CONTENT)
@@ -252,7 +252,12 @@ fn of_kind(status: StatusCode, kind: &'static str, body: Body) -> Answer {
 const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
 const REASON: HeaderName = HeaderName::from_static("x-aumbry-reason");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-aumbry-request-id");
-const BARE: [&str; 2] = ["sys/internal/help/", "sys/internal/specs/openapi"];
+const BARE: [&str; 4] = [
+    "sys/internal/help/",
+    "sys/internal/specs/openapi",
+    "sys/rekey/",
+    "sys/rotate/root/",
+];
 const DOUBLED: [&str; 14] = [
     "sys/audit",
     "sys/audit-hash",

@@ -38,7 +38,7 @@ pub(super) async fn answer(services: &Services, asked: &Asked) -> Option<Answer>
         NodePath::Init => shown(init(services, asked).await),
         NodePath::Unseal => shown(unseal(services, asked).await),
         NodePath::Replication => replication(),
-        NodePath::GenerateRoot | NodePath::Rekey => shown(ceremony(services).await),
+        NodePath::GenerateRoot => shown(ceremony(services).await),
     })
 }
 
@@ -207,27 +207,10 @@ async fn unseal(services: &Services, asked: &Asked) -> Result<Value, Refused> {
     } else if unseal.key.is_empty() {
         return Err(Refused::Text(UNSEAL));
     } else {
-        let share = Bytes::from(share(&unseal.key));
+        let share = Bytes::copy_from_slice(aumbry_node::rekey::read_share(unseal.key.as_bytes()).expose());
         services.unseal(Request::new(v1::UnsealRequest { share })).await?
     };
     Ok(told(services, &status.into_inner()))
-}
-
-/// A share, which clients send as they were given it: in hexadecimal digits, in base64, or as it is.
-fn share(text: &str) -> Vec<u8> {
-    let text = text.trim();
-    let is_share = |bytes: &Vec<u8>| bytes.is_ascii() && bytes.len() >= 8;
-    let hex = (0..text.len() / 2)
-        .map(|at| {
-            text.get(2 * at..2 * at + 2)
-                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
-        })
-        .collect::<Option<Vec<u8>>>()
-        .filter(|_| text.len().is_multiple_of(2));
-    let base64 = || STANDARD.decode(text).ok();
-    hex.filter(is_share)
-        .or_else(|| base64().filter(is_share))
-        .unwrap_or_else(|| text.as_bytes().to_vec())
 }
 
 fn leader(services: &Services) -> Answer {

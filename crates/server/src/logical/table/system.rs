@@ -2,7 +2,7 @@
 
 use aumbry_logical::Verb::{Delete, List, Patch, Read, Write};
 
-use super::NodePath::{GenerateRoot, Health, Init, Leader, Rekey, Replication, SealStatus, Unseal};
+use super::NodePath::{GenerateRoot, Health, Init, Leader, Replication, SealStatus, Unseal};
 use super::Served::{By, ByHttp, ByNode, Not};
 use super::{Route, root_row, row};
 use crate::logical::{leases, manual, mounts, policy, sys, tell};
@@ -68,28 +68,6 @@ pub(super) const SYSTEM: &[Route] = &[
         "sys/generate-root-token/update",
         &[(Write, Not(GENERATE_ROOT))],
         "Makes a root token with shares.",
-    ),
-    root_row(
-        "sys/rotate/root/init",
-        &[(Read, ByNode(Rekey)), (Write, Not(REKEY)), (Delete, Not(REKEY))],
-        "Whether new shares are being made, which they are not.",
-    ),
-    root_row("sys/rotate/root/update", &[(Write, Not(REKEY))], "Makes new shares."),
-    root_row(
-        "sys/rekey/init",
-        &[(Read, ByNode(Rekey)), (Write, Not(REKEY)), (Delete, Not(REKEY))],
-        "Whether new shares are being made, which they are not.",
-    ),
-    root_row("sys/rekey/update", &[(Write, Not(REKEY))], "Makes new shares."),
-    root_row(
-        "sys/rekey/verify",
-        &[(Read, Not(REKEY)), (Write, Not(REKEY)), (Delete, Not(REKEY))],
-        "Tries new shares.",
-    ),
-    root_row(
-        "sys/rekey/backup",
-        &[(Read, Not(REKEY)), (Delete, Not(REKEY))],
-        "New shares, encrypted.",
     ),
     row(
         "sys/mounts",
@@ -379,41 +357,6 @@ pub(super) const SYSTEM: &[Route] = &[
         "Headers that the audit log shows.",
     ),
     root_row(
-        "sys/key-status",
-        &[(Read, By(sys::keys))],
-        "The key that seals what is written, and how often it was used.",
-    ),
-    root_row(
-        "sys/rotate",
-        &[(Write, By(sys::keys))],
-        "Makes a new key for what is written.",
-    ),
-    root_row(
-        "sys/rotate/keyring",
-        &[(Write, By(sys::keys))],
-        "Makes a new key for what is written.",
-    ),
-    root_row(
-        "sys/rotate/config",
-        &[(Read, By(sys::keys)), (Write, By(sys::keys))],
-        "When a new key is made by itself: `enabled`, `max_operations`, `interval`.",
-    ),
-    root_row(
-        "sys/rotate/keyring/config",
-        &[(Read, By(sys::keys)), (Write, By(sys::keys))],
-        "When a new key is made by itself: `enabled`, `max_operations`, `interval`.",
-    ),
-    root_row(
-        "sys/rotate/progress",
-        &[(Read, By(sys::keys))],
-        "How far what older keys seal is sealed by the new one.",
-    ),
-    root_row(
-        "sys/rotate/retire",
-        &[(Write, By(sys::keys))],
-        "Takes out older keys that nothing uses; `force` ends batch tokens of theirs.",
-    ),
-    root_row(
         "sys/ha-status",
         &[(Read, By(tell::ha_status))],
         "The nodes of the cluster.",
@@ -557,7 +500,6 @@ pub(super) const SYSTEM: &[Route] = &[
 
 const GENERATE_ROOT: &str =
     "root tokens are not made with shares; a holder of one makes others, with auth/token/create";
-const REKEY: &str = "new shares cannot be made yet; a further seal can be added (`aumbry operator seals add`)";
 const AUTOPILOT: &str =
     "this cannot be set: learners become voters once they have caught up, and members are removed by people alone";
 const RESTORE: &str =

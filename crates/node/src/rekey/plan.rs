@@ -1,0 +1,253 @@
+//! Plans requests about new shares.
+
+use aumbry_auth::{Answer, Caller};
+use aumbry_barrier::{DamagedRow, Txn};
+use aumbry_crypto::seal::{SealConfig, ShareError, make_seal, unwrap_keyring};
+use aumbry_logical::Object;
+use aumbry_state::key;
+use aumbry_types::SecretKey;
+use serde_json::{Value, json};
+
+use super::request::{Request, Shown, Start};
+use super::session::{Given, Pending, Session, is_nonce, make_nonce};
+use super::text;
+use crate::genesis::clear_row;
+use crate::{Class, Failure};
+
+/// Plans a request.
+///
+/// # Errors
+/// [`Failure`]; what was written to the transaction until then must be abandoned.
+pub(crate) fn plan(txn: &mut Txn<'_>, caller: &Caller, request: &Request) -> Result<Answer, Failure> {
+    let config = read_config(txn)?;
+    let session = Session::read(txn, &config)?;
+    match request {
+        Request::Status => Ok(told(status(&config, session.as_ref()))),
+        Request::Start(asked) => start(txn, caller, &config, session.as_ref(), asked),
+        Request::Cancel(nonce) => {
+            // Without one there is nothing left to end.
+            let Some(session) = session else {
+                return Ok(Answer::done());
+            };
+            if !nonce.is_empty() {
+                check(&session.nonce, nonce)?;
+            }
+            Session::remove(txn);
+            Ok(Answer::done())
+        }
+        Request::Update(shown) => update(txn, config, session.ok_or_else(no_session)?, shown),
+        Request::VerifyStatus => trial(&session.ok_or_else(no_session)?),
+        Request::Verify(shown) => verify(txn, session.ok_or_else(no_session)?, shown),
+        Request::VerifyReset(nonce) => {
+            let mut session = session.ok_or_else(no_session)?;
+            let pending = session.pending.as_mut().ok_or_else(not_made)?;
+            if !nonce.is_empty() {
+                check(&pending.nonce, nonce)?;
+            }
+            pending.nonce = make_nonce(txn.entropy());
+            pending.given = Given::default();
+            session.write(txn);
+            trial(&session)
+        }
+    }
+}
+
+fn start(
+    txn: &mut Txn<'_>,
+    caller: &Caller,
+    config: &SealConfig,
+    before: Option<&Session>,
+    asked: &Start,
+) -> Result<Answer, Failure> {
+    if before.is_some() {
+        return Err(refused(
+            "REKEY_IN_PROGRESS",
+            "a rekey is under way; end it first with DELETE sys/rekey/init or `aumbry operator rekey --cancel`",
+        ));
+    }
+    let session = Session {
+        nonce: make_nonce(txn.entropy()),
+        began_by: caller.accessor.to_string(),
+        began_ms: txn.now().0,
+        epoch: config.epoch,
+        shares: asked.shares,
+        threshold: asked.threshold,
+        verifies: asked.verifies,
+        given: Given::default(),
+        pending: None,
+    };
+    session.write(txn);
+    Ok(told(status(config, Some(&session))))
+}
+
+/// Takes an old share. With the last one the new ones are made.
+fn update(txn: &mut Txn<'_>, config: SealConfig, mut session: Session, shown: &Shown) -> Result<Answer, Failure> {
+    check(&session.nonce, &shown.nonce)?;
+    if session.pending.is_some() {
+        return Err(refused(
+            "REKEY_SHARES_MADE",
+            "the new shares were made and told; try them with sys/rekey/verify, or begin again if they were lost",
+        ));
+    }
+    let root = session.given.take(config.clone(), &shown.share).map_err(wrong_share)?;
+    let Some(root) = root else {
+        session.write(txn);
+        return Ok(told(status(&config, Some(&session))));
+    };
+    check_root(txn, &root)?;
+    let epoch = config.epoch.checked_add(1).ok_or_else(damaged)?;
+    let entropy = txn.entropy();
+    let made = make_seal(
+        config.storage_id,
+        epoch,
+        session.shares,
+        session.threshold,
+        &root,
+        entropy,
+    );
+    let (made, shares) = made.map_err(|error| Failure::invalid(error.to_string()))?;
+    let texts = shares.iter().map(|share| text::write(&share.expose_text()));
+    let (keys, keys_base64): (Vec<_>, Vec<_>) = texts.unzip();
+    let mut answer = json!({
+        "nonce": session.nonce,
+        "complete": true,
+        "keys": keys,
+        "keys_base64": keys_base64,
+        "pgp_fingerprints": null,
+        "backup": false,
+        "verification_required": session.verifies,
+    });
+    if session.verifies {
+        let pending = Pending::new(&made, entropy);
+        answer["verification_nonce"] = json!(pending.nonce);
+        session.pending = Some(pending);
+        session.write(txn);
+    } else {
+        replace(txn, made);
+    }
+    Ok(told(answer))
+}
+
+/// Takes a new share. With the last one they replace the old ones.
+fn verify(txn: &mut Txn<'_>, mut session: Session, shown: &Shown) -> Result<Answer, Failure> {
+    let pending = session.pending.as_mut().ok_or_else(not_made)?;
+    check(&pending.nonce, &shown.nonce)?;
+    let made = pending.config()?;
+    let root = pending.given.take(made.clone(), &shown.share).map_err(wrong_share)?;
+    let Some(root) = root else {
+        session.write(txn);
+        return trial(&session);
+    };
+    check_root(txn, &root)?;
+    let nonce = pending.nonce.clone();
+    replace(txn, made);
+    Ok(told(json!({ "nonce": nonce, "complete": true })))
+}
+
+/// The one entry in which the new shares take the place of the old ones.
+fn replace(txn: &mut Txn<'_>, mut made: SealConfig) {
+    made.confirmed = true;
+    txn.write(clear_row(key::seal_config(), made.encode().into(), [0, 0]));
+    Session::remove(txn);
+}
+
+/// The committed configuration, recorded: shares that are replaced meanwhile are a conflict.
+fn read_config(txn: &mut Txn<'_>) -> Result<SealConfig, Failure> {
+    let row = txn.read_row(&key::seal_config())?.ok_or_else(Failure::uninitialised)?;
+    let config = SealConfig::decode(&row.body).map_err(|_| DamagedRow)?;
+    if config.storage_id != txn.barrier().storage_id() {
+        // Initialised again since this node was unsealed: its keys open nothing any more.
+        return Err(Failure::sealed());
+    }
+    Ok(config)
+}
+
+/// Shares that open another key than that of the stored keys must never be the ones that count.
+fn check_root(txn: &mut Txn<'_>, root: &SecretKey) -> Result<(), Failure> {
+    let keyring = txn.read_row(&key::keyring())?.ok_or(DamagedRow)?;
+    let opened = unwrap_keyring(root, txn.barrier().storage_id(), &keyring.body);
+    opened.map(drop).map_err(|_| damaged())
+}
+
+fn status(config: &SealConfig, session: Option<&Session>) -> Value {
+    let pending = session.and_then(|session| session.pending.as_ref());
+    let mut told = json!({
+        "started": session.is_some(),
+        "nonce": session.map_or("", |session| session.nonce.as_str()),
+        "t": session.map_or(0, |session| session.threshold),
+        "n": session.map_or(0, |session| session.shares),
+        "progress": session.map_or(0, |session| session.given.count()),
+        "required": config.threshold,
+        "pgp_fingerprints": null,
+        "backup": false,
+        "verification_required": session.is_some_and(|session| session.verifies),
+    });
+    if let Some(session) = session {
+        told["started_by"] = json!(session.began_by);
+        told["started_at"] = json!(aumbry_auth::timestamp(session.began_ms));
+    }
+    if let Some(pending) = pending {
+        told["verification_nonce"] = json!(pending.nonce);
+    }
+    told
+}
+
+/// How far the new shares are tried.
+fn trial(session: &Session) -> Result<Answer, Failure> {
+    let pending = session.pending.as_ref().ok_or_else(not_made)?;
+    Ok(told(json!({
+        "started": true,
+        "nonce": pending.nonce,
+        "t": session.threshold,
+        "n": session.shares,
+        "progress": pending.given.count(),
+        "complete": false,
+    })))
+}
+
+fn check(nonce: &str, shown: &str) -> Result<(), Failure> {
+    if is_nonce(nonce, shown) {
+        return Ok(());
+    }
+    Err(refused(
+        "WRONG_NONCE",
+        "the nonce is not that of this session, and nothing was counted; see sys/rekey/init for the one under way",
+    ))
+}
+
+fn wrong_share(error: ShareError) -> Failure {
+    Failure::new(Class::InvalidArgument, "INVALID_SHARE", error.to_string())
+}
+
+fn no_session() -> Failure {
+    refused(
+        "NO_REKEY",
+        "no rekey is under way, or it ended an hour after it began; begin with sys/rekey/init or `aumbry operator rekey`",
+    )
+}
+
+fn not_made() -> Failure {
+    refused(
+        "NO_NEW_SHARES",
+        "there are no new shares to be tried yet; show old ones with sys/rekey/update",
+    )
+}
+
+fn damaged() -> Failure {
+    Failure::new(
+        Class::Internal,
+        "DAMAGED_ROW",
+        "the shares are right, but the stored keys do not open with them; nothing was changed",
+    )
+}
+
+fn refused(reason: &'static str, text: &str) -> Failure {
+    Failure::new(Class::InvalidArgument, reason, text)
+}
+
+fn told(value: Value) -> Answer {
+    match value {
+        Value::Object(object) => Answer::of(object),
+        _ => Answer::of(Object::new()),
+    }
+}

@@ -1,0 +1,145 @@
+//! New key shares over three nodes: one of them sleeps meanwhile, and the leader dies in between.
+
+use anyhow::{Context as _, Result, ensure};
+use aumbry_client::Client;
+use aumbry_tests::{Cluster, eventually, records};
+use aumbry_types::{SecretBytes, hex};
+use serde_json::{Value, json};
+
+use crate::bed::{Http, done};
+
+/// Shows a share until a leader takes it.
+async fn show(http: &Http, path: &str, nonce: &Value, share: &str) -> Result<Value> {
+    let answer = http.ask("PUT", path, &json!({ "nonce": nonce, "key": share })).await?;
+    ensure!(answer.code == 200, "{path}: {answer:?}");
+    Ok(answer.json())
+}
+
+/// Whether these shares open a node that is sealed.
+async fn opens(client: &Client, shares: &[String]) -> Result<bool> {
+    client.reset_unseal(None).await?;
+    for share in shares {
+        if client.unseal(None, SecretBytes::from(share.clone())).await.is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(!client.seal_status(None).await?.sealed)
+}
+
+/// Abuse cases: 49, 55, 56, 86.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_shares_open_every_node_and_old_ones_none() -> Result<()> {
+    let cluster = Cluster::start(3)?;
+    let old = cluster.shares().to_vec();
+    let leader = cluster.leader().await?;
+    let slept = cluster.nodes().iter().map(|node| node.id).find(|id| *id != leader);
+    let slept = slept.context("two follow")?;
+    let at = cluster
+        .nodes()
+        .iter()
+        .position(|node| ![leader, slept].contains(&node.id));
+    let token = cluster.root_token();
+    let http = Http::on(
+        &cluster,
+        at.context("one is left")?,
+        token.expose_str().context("is text")?,
+    )?;
+
+    let nobody = http.ask_with("GET", "sys/rekey/init", &[], &Value::Null).await?;
+    ensure!(nobody.code == 403, "{nobody:?}");
+    let begin = json!({ "secret_shares": 4, "secret_threshold": 2 });
+    let begun = done(&http, "PUT", "sys/rekey/init", begin).await?;
+    show(&http, "sys/rekey/update", &begun["nonce"], &old[0]).await?;
+    // One sleeps, and comes back as soon as the leader is to die: there are never fewer than two.
+    cluster.kill(slept)?;
+    let mut made = Value::Null;
+    for share in &old[1..cluster.threshold()] {
+        made = show(&http, "sys/rekey/update", &begun["nonce"], share).await?;
+    }
+    let keys = made["keys"].as_array().context("has keys")?;
+    let text = |key: &Value| String::from_utf8(hex::decode_all(key.as_str()?)?).ok();
+    let new = keys
+        .iter()
+        .map(text)
+        .collect::<Option<Vec<String>>>()
+        .context("are shares")?;
+    ensure!(new.len() == 4 && made["verification_required"] == true, "{}", new.len());
+    cluster.restart(slept)?;
+    let sleeper = cluster.client_on(slept)?;
+    eventually("the node is there again", || async {
+        sleeper.seal_status(None).await.is_ok()
+    })
+    .await?;
+    ensure!(!opens(&sleeper, &new[..2]).await?, "they were not tried yet");
+    ensure!(
+        opens(&sleeper, &old[..cluster.threshold()]).await?,
+        "the old ones count"
+    );
+
+    // The leader dies between the new shares that are tried.
+    show(&http, "sys/rekey/verify", &made["verification_nonce"], &new[0]).await?;
+    cluster.kill(leader)?;
+    eventually("another leads", || async {
+        cluster.leader().await.is_ok_and(|now| now != leader)
+    })
+    .await?;
+    let found = done(&http, "GET", "sys/rekey/verify", Value::Null).await?;
+    ensure!(found["progress"] == 1, "{found}");
+    let last = show(&http, "sys/rekey/verify", &made["verification_nonce"], &new[3]).await?;
+    ensure!(last["complete"] == true, "{last}");
+
+    // It slept through the entry that changed the seal.
+    cluster.restart(leader)?;
+    let client = cluster.client_on(leader)?;
+    eventually("it has learnt of the new seal", || async {
+        client.seal_status(None).await.is_ok_and(|status| status.epoch == 2)
+    })
+    .await?;
+    ensure!(!opens(&client, &old).await?, "the old ones count for nothing");
+    ensure!(opens(&client, &new[1..3]).await?, "any two of the new ones open it");
+
+    let told = records(&cluster.client()?).await?;
+    for operation in ["rekey.start", "rekey.share", "rekey.verify"] {
+        ensure!(
+            told.iter().any(|record| record.text("operation") == operation),
+            "{operation}"
+        );
+    }
+    for share in old.iter().chain(&new) {
+        let hex = hex::encode(share.as_bytes());
+        let is_told = |text: String| text.contains(share.as_str()) || text.contains(&hex);
+        ensure!(
+            !told.iter().any(|record| is_told(record.event.to_string())),
+            "a share is on record"
+        );
+    }
+    Ok(())
+}
+
+/// The same by the program, from files to files.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_makes_new_shares() -> Result<()> {
+    let cluster = Cluster::start(1)?;
+    let directory = tempfile::tempdir()?;
+    let out = directory.path().join("new");
+    let input = cluster.shares()[..cluster.threshold()].join("\n");
+    let arguments = ["operator", "rekey", "--shares", "3", "--threshold", "2", "--out-dir"];
+    let arguments = [&arguments[..], &[out.to_str().context("is text")?]].concat();
+    let made = cluster.cli(&arguments, &input)?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let repeated = cluster.cli(&arguments, &input)?;
+    ensure!(!repeated.status.success(), "the files are never overwritten");
+    let read = |n| std::fs::read_to_string(out.join(format!("share-{n}")));
+    let new = [read(1)?.trim().to_owned(), read(3)?.trim().to_owned()];
+    let client = cluster.client()?;
+    let id = cluster.nodes()[0].id;
+    cluster.stop(id)?;
+    cluster.restart(id)?;
+    eventually("it is there again", || async { client.seal_status(None).await.is_ok() }).await?;
+    ensure!(
+        !opens(&client, cluster.shares()).await?,
+        "the old ones count for nothing"
+    );
+    ensure!(opens(&client, &new).await?, "the new ones open it");
+    Ok(())
+}
