@@ -74,6 +74,8 @@ pub enum Kind {
     KeyCare = 62,
     /// A rekey under way, with the shares that were shown.
     Rekey = 63,
+    /// A root token that is being made, with the shares that were shown.
+    RootAttempt = 74,
     /// The name of a token where an operator's limit counts it.
     Counted = 70,
 }
@@ -118,6 +120,7 @@ impl Kind {
             61 => Self::MethodRole,
             62 => Self::KeyCare,
             63 => Self::Rekey,
+            74 => Self::RootAttempt,
             70 => Self::Counted,
             _ => return None,
         })
@@ -137,7 +140,7 @@ impl Kind {
             // Each is read once.
             Self::BrowserLogin => false,
             // Shares together are the root key.
-            Self::Rekey => false,
+            Self::Rekey | Self::RootAttempt => false,
             // Read when it is asked for, and by the leader's round.
             Self::KeyCare => true,
             // What somebody typed in the place of a name can be a password.

@@ -1,6 +1,7 @@
 //! `aumbry operator`: what runs a cluster.
 
 mod check;
+mod generate_root;
 mod init;
 mod keys;
 mod recover;
@@ -71,6 +72,15 @@ pub(crate) enum Command {
 Without --share, the shares are asked for, or read from standard input, one a line. With --out-dir, the new shares are tried from
 their files; without it they are printed, and asked for.")]
     Rekey(rekey::Rekey),
+    /// Make a root token with key shares, for when nobody holds one
+    #[command(after_help = "Examples:
+  aumbry operator generate-root --share share-1 --share share-2 --share share-3 --out root-token
+  aumbry operator generate-root --begin --share share-1       # custodians are elsewhere: prints a nonce and a one-time pad
+  aumbry operator generate-root --nonce NONCE --share share-2
+  aumbry operator generate-root --decode TOKEN <one-time-pad
+
+It takes no token: a key share says who may. Without --share, shares are asked for, or read from standard input, one a line.")]
+    GenerateRoot(generate_root::GenerateRoot),
     /// Tell of the first endpoint: index, state digest, audit root, members
     #[command(after_help = "Example:
   aumbry operator status")]
@@ -168,6 +178,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Seals(command) => seals::run(command, context).await,
         Command::Keys(command) => keys::run(command, context).await,
         Command::Rekey(asked) => rekey::run(asked, context).await,
+        Command::GenerateRoot(asked) => generate_root::run(asked, context).await,
         Command::Seal { all } => seal::seal(context, all).await,
         Command::Status => {
             let client = context.client()?;

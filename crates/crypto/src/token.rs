@@ -57,6 +57,13 @@ pub fn make(kind: TokenKind, term: u32, entropy: &dyn Entropy) -> SecretBytes {
     SecretBytes::new(text)
 }
 
+/// How long the text of a token is whose key has this term.
+#[must_use]
+pub fn text_bytes(term: u32) -> usize {
+    let digits = term.checked_ilog10().map_or(1, |tens| tens as usize + 1);
+    TEXT_BYTES_MAX - TERM_DIGITS_MAX + digits
+}
+
 /// Checks form and checksum, and returns what stands in clear: the kind, and the term of the key for [`digest`].
 ///
 /// # Errors
@@ -137,8 +144,8 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 const VALUE_SYMBOLS: usize = 43;
 /// 62^6 is above 2^32.
 const CHECKSUM_SYMBOLS: usize = 6;
-/// With a term of ten digits.
-const TEXT_BYTES_MAX: usize = PREFIX.len() + 2 + 10 + 1 + VALUE_SYMBOLS + 1 + CHECKSUM_SYMBOLS;
+const TERM_DIGITS_MAX: usize = 10;
+const TEXT_BYTES_MAX: usize = PREFIX.len() + 2 + TERM_DIGITS_MAX + 1 + VALUE_SYMBOLS + 1 + CHECKSUM_SYMBOLS;
 const DIGEST_LABEL: &[u8] = b"aumbry/token/1";
 
 #[cfg(test)]

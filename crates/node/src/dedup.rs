@@ -9,7 +9,7 @@ use aumbry_types::{ObjectId, SecretBytes, exposed};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::method::Asked;
+use crate::method::{Asked, Shown};
 use crate::record::fingerprint;
 use crate::{Failure, Joined, Operation, Reply, Request};
 
@@ -129,9 +129,14 @@ fn row_key(txn: &Txn<'_>, request: &Request, owner: ObjectId) -> Option<Bytes> {
     Some(key::dedup(digest))
 }
 
-/// Whether its reply is stored nowhere, not even for a retry: it can hold all the key shares. A retry finds the share counted already.
+/// Whether its reply is stored nowhere, not even for a retry: it can hold all the key shares, or what hides a root token. A retry finds the share counted
+/// already.
 const fn tells_once(operation: &Operation) -> bool {
-    matches!(operation, Operation::Method(ask) if matches!(ask.asked, Asked::Rekey(_)))
+    match operation {
+        Operation::Method(ask) => matches!(ask.asked, Asked::Rekey(_) | Asked::GenerateRoot(_)),
+        Operation::Login(ask) => matches!(ask.shown, Shown::Custodian(_)),
+        _ => false,
+    }
 }
 
 const VERSION_FIRST: u8 = 1;

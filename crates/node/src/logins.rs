@@ -10,11 +10,12 @@ use aumbry_types::{NamespacePath, ObjectId};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::ceremony::generate_root;
 use crate::method::{LoginAsk, Shown, Unwrapping, WrappedAsk};
 use crate::mounts::{AuthCache, Mount};
 use crate::pipeline::{Made, STALE, unrecorded};
 use crate::vouchers::Asker;
-use crate::{Class, Failure, Node, Operation, Reply, Request, browser, dedup, quotas, restored};
+use crate::{Class, Failure, Node, Operation, Reply, Request, browser, dedup, ops, quotas, restored};
 
 /// Hashes of passwords that are computed at once, each of which takes a processor and 19 MiB; and those that wait for it.
 pub(crate) struct Hashing {
@@ -92,7 +93,9 @@ impl Node {
             }
         }
         match &ask.shown {
-            Shown::AppRole(_) | Shown::SecondFactor(_) | Shown::Malformed(_) => Ok(Verified::Nothing),
+            Shown::AppRole(_) | Shown::SecondFactor(_) | Shown::Custodian(_) | Shown::Malformed(_) => {
+                Ok(Verified::Nothing)
+            }
             Shown::Userpass(shown) => {
                 let challenge = self.prepare(&request.namespace, ask, |txn, mount| {
                     userpass::prepare(txn, mount, shown)
@@ -341,6 +344,13 @@ fn login(
     verified: &Verified,
     client_address: &str,
 ) -> Result<LoggedIn, Failure> {
+    // Whoever holds the shares can release what was restored, if it is a root token that is missing for it.
+    if let Shown::Custodian(shown) = &ask.shown {
+        let proved = generate_root::prove(txn, shown)?;
+        let data = ops::encode_object(proved.answer.data)?;
+        let accessor = proved.accessor;
+        return Ok(LoggedIn::Done(Box::new(Reply::RootAttempt { data, accessor })));
+    }
     if auth.is_quarantined(txn) {
         return Err(restored::quarantined());
     }
@@ -412,7 +422,7 @@ fn login(
             return refused_second_factor(error);
         }
     }
-    let mut made = token::issue(txn, &path, login).map_err(crate::ops::create_failure)?;
+    let mut made = token::issue(txn, &path, login).map_err(ops::create_failure)?;
     made.info.identity_policies = identity_policies;
     made.info.namespace = auth.told_path(txn, txn.namespace())?;
     Ok(LoggedIn::Done(Box::new(Reply::NewToken(made))))
@@ -440,7 +450,7 @@ fn second_factor(
     let Ok(identity_policies) = auth.identity_policies(txn, &(entity, Some(login.as_whom()))) else {
         return Ok(refused(ask, "mount or entity gone"));
     };
-    let mut made = token::issue(txn, &path, login).map_err(crate::ops::create_failure)?;
+    let mut made = token::issue(txn, &path, login).map_err(ops::create_failure)?;
     made.info.identity_policies = identity_policies;
     made.info.namespace = auth.told_path(txn, txn.namespace())?;
     Ok(LoggedIn::Done(Box::new(Reply::NewToken(made))))

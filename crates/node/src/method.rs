@@ -10,7 +10,8 @@ use aumbry_auth::{
 };
 use aumbry_types::{MountPath, SecretBytes};
 
-use crate::{Class, Failure, keys, passwords, quotas, rekey};
+use crate::ceremony::{generate_root, rekey};
+use crate::{Class, Failure, keys, passwords, quotas};
 
 /// One named value of a request, for its record.
 pub struct Said {
@@ -52,6 +53,8 @@ pub enum Asked {
     Keys(keys::Request),
     /// Of new key shares.
     Rekey(rekey::Request),
+    /// Of a root token that is made with shares.
+    GenerateRoot(generate_root::Request),
     /// Of policies of passwords.
     Password(passwords::Request),
     /// Of locked users.
@@ -87,6 +90,7 @@ impl MethodAsk {
             Asked::Namespace(request) => request.is_write(),
             Asked::Keys(request) => request.is_write(),
             Asked::Rekey(request) => request.is_write(),
+            Asked::GenerateRoot(request) => request.is_write(),
             Asked::Password(request) => request.is_write(),
             Asked::Lockout(request) => request.is_write(),
         }
@@ -124,6 +128,7 @@ impl MethodAsk {
             (Asked::Keys(_), true) => "keys.write",
             (Asked::Keys(_), false) => "keys.read",
             (Asked::Rekey(request), _) => request.name(),
+            (Asked::GenerateRoot(request), _) => request.name(),
             (Asked::Password(passwords::Request::Generate(_)), _) => "password.generate",
             (Asked::Password(_), true) => "password-policy.write",
             (Asked::Password(_), false) => "password-policy.read",
@@ -153,6 +158,8 @@ pub enum Shown {
     Ldap(ldap::LoginRequest),
     /// The certificate of the connection.
     Cert(cert::LoginRequest),
+    /// A key share, by which a root token is made.
+    Custodian(generate_root::Custodian),
     /// What the method cannot read, and why. There is nothing to decide; it is counted as a refusal.
     Malformed(String),
 }
@@ -192,6 +199,15 @@ impl LoginAsk {
         Ok(Self::new(mount, path, shown))
     }
 
+    /// A key share that is shown for a root token.
+    ///
+    /// # Errors
+    /// [`Failure`] never: its names are fixed.
+    pub fn custodian(path: String, shown: generate_root::Custodian) -> Result<Self, Failure> {
+        let mount = MountPath::parse("shares").map_err(|error| Failure::internal(error.to_string()))?;
+        Ok(Self::new(mount, path, Shown::Custodian(shown)))
+    }
+
     /// Whether nothing is stored for it whatever comes of it.
     #[must_use]
     pub const fn stores_nothing(&self) -> bool {
@@ -200,7 +216,8 @@ impl LoginAsk {
 
     /// Its name in audit records.
     pub(crate) const fn name(&self) -> &'static str {
-        match self.shown {
+        match &self.shown {
+            Shown::Custodian(shown) => shown.name(),
             Shown::AppRole(_) => "approle.login",
             Shown::Userpass(_) => "userpass.login",
             Shown::SecondFactor(_) => "mfa.validate",
@@ -217,7 +234,7 @@ impl LoginAsk {
     /// Whether what is shown is verified outside of any plan: that costs a hash, a signature or a request to somebody else.
     pub(crate) const fn is_dear(&self) -> bool {
         match self.shown {
-            Shown::AppRole(_) | Shown::SecondFactor(_) | Shown::Malformed(_) => false,
+            Shown::AppRole(_) | Shown::SecondFactor(_) | Shown::Custodian(_) | Shown::Malformed(_) => false,
             Shown::Userpass(_) | Shown::Jwt(_) | Shown::Kubernetes(_) | Shown::Ldap(_) | Shown::Cert(_) => true,
             Shown::Begin(_) | Shown::Callback(_) => true,
         }
@@ -232,9 +249,8 @@ impl LoginAsk {
     pub(crate) fn role(&self) -> Option<&str> {
         match &self.shown {
             // A role id is no name.
-            Shown::AppRole(_) | Shown::Userpass(_) | Shown::Ldap(_) | Shown::SecondFactor(_) | Shown::Malformed(_) => {
-                None
-            }
+            Shown::AppRole(_) | Shown::Userpass(_) | Shown::Ldap(_) | Shown::SecondFactor(_) => None,
+            Shown::Custodian(_) | Shown::Malformed(_) => None,
             Shown::Jwt(shown) => shown.role_text(),
             Shown::Begin(shown) => shown.role_text(),
             // It is sealed into the state.
@@ -254,6 +270,7 @@ impl LoginAsk {
             Shown::Kubernetes(_) => kubernetes::REFUSED,
             Shown::Ldap(_) => ldap::REFUSED,
             Shown::Cert(_) => cert::REFUSED,
+            Shown::Custodian(_) => "the key share does not count",
             Shown::Malformed(_) => "the login could not be read",
         }
     }
@@ -263,7 +280,7 @@ impl LoginAsk {
         match self.shown {
             Shown::AppRole(_) => "approle",
             Shown::Userpass(_) => "userpass",
-            Shown::SecondFactor(_) | Shown::Malformed(_) => "",
+            Shown::SecondFactor(_) | Shown::Custodian(_) | Shown::Malformed(_) => "",
             Shown::Jwt(_) | Shown::Begin(_) | Shown::Callback(_) => "jwt",
             Shown::Kubernetes(_) => "kubernetes",
             Shown::Ldap(_) => "ldap",

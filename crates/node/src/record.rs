@@ -322,6 +322,13 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
         _ => {}
     }
     // The token that was made can be named, and revoked, by whoever reads the log.
+    if let Some(Reply::RootAttempt {
+        accessor: Some(accessor),
+        ..
+    }) = reply
+    {
+        fields.push(("accessor".to_owned(), Field::Clear(accessor.clone())));
+    }
     if let Some(Reply::NewToken(new)) = reply {
         fields.push(("accessor".to_owned(), Field::Clear(new.info.accessor.clone())));
         if let Operation::Login(_) = operation {
@@ -425,6 +432,7 @@ fn login_fields(key: &SecretKey, fields: &mut Vec<(String, Field)>, ask: &LoginA
             }
             fields.push(("jwt".to_owned(), redact(key, shown.jwt().expose())));
         }
+        Shown::Custodian(shown) => fields.push(("key".to_owned(), redact(key, shown.share().expose()))),
         Shown::Malformed(_) => {}
     }
 }

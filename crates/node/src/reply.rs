@@ -62,8 +62,16 @@ pub enum Reply {
     Wrapped(Wrapped),
     /// What is known of a wrapped reply.
     WrappedInfo(WrappedInfo),
-    /// A login waits for its second factor. It stands last: stored replies know their kind by its place.
+    /// A login waits for its second factor. Stored replies know their kind by its place: what is new stands below.
     LoginWaits(LoginWaits),
+    /// How far a root token is that is made with shares. It is never stored.
+    RootAttempt {
+        /// One JSON object, or nothing.
+        #[serde(with = "exposed")]
+        data: SecretBytes,
+        /// The accessor of the token, if it was made.
+        accessor: Option<String>,
+    },
 }
 
 /// What a new node needs to take part.

@@ -184,7 +184,8 @@ fn command(words: &[&str], place: &Path) -> Command {
 }
 
 fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).join("clients")
 }
 
 const TOKEN: &str = "a-root-token-for-clients";

@@ -13,7 +13,6 @@ const fn case(number: usize, says: &'static str, waits: &'static [&'static str])
     Case { number, says, waits }
 }
 
-const GENERATE_ROOT: &str = "generated root tokens (issue 8)";
 const HSM: &str = "PKCS#11 seal (issue 8)";
 const RECIPIENTS: &str = "shares encrypted to recipients (issue 8)";
 const CLUSTER_SEAL: &str = "sealing the whole cluster (issue 8)";
@@ -32,7 +31,6 @@ const STALE_READS: &str = "reads from followers and regions (a later issue)";
 
 /// What can be waited for.
 pub(crate) const FEATURES: &[&str] = &[
-    GENERATE_ROOT,
     HSM,
     RECIPIENTS,
     CLUSTER_SEAL,
@@ -101,8 +99,8 @@ pub(crate) const CASES: [Case; 118] = [
     case(46, "A header lies about the caller's address", &[]),
     case(47, "A browser is made to call from another origin", &[]),
     case(48, "An initialised cluster is initialised again; the first token cannot go", &[]),
-    case(49, "Somebody without authority starts, watches or ends a rekey", &[GENERATE_ROOT]),
-    case(50, "A share of one session counts in another", &[GENERATE_ROOT]),
+    case(49, "Somebody without authority starts, watches or ends a rekey", &[]),
+    case(50, "A share of one session counts in another", &[]),
     case(51, "Wrong, repeated, foreign, zero, short and huge shares", &[]),
     case(52, "A flood of wrong shares fills the memory or locks the operator out", &[UNSEALING]),
     case(53, "Fewer shares than the threshold say something about the key", &[]),
@@ -138,7 +136,7 @@ pub(crate) const CASES: [Case; 118] = [
     case(83, "A value stands in a record", &[]),
     case(84, "An error or a log repeats what could not be read", &[]),
     case(85, "A refusal leaves no record, or a flood of them fills the log", &[UNSEALING]),
-    case(86, "What operators do leaves no record", &[UNSEALING, GENERATE_ROOT]),
+    case(86, "What operators do leaves no record", &[UNSEALING]),
     case(87, "A record is deleted, moved, edited or cut off", &[]),
     case(88, "A text writes lines or fields of its own into a log", &[]),
     case(89, "The logs of two nodes differ at one index", &[]),

@@ -342,7 +342,7 @@ const LOGINS: [&str; 5] = [
     "/sys/mfa/validate",
 ];
 /// What takes no token.
-const OPEN: [&str; 21] = [
+const OPEN: [&str; 19] = [
     "/auth/{approle_mount_path}/login",
     "/auth/{cert_mount_path}/login",
     "/auth/{jwt_mount_path}/login",
@@ -354,8 +354,6 @@ const OPEN: [&str; 21] = [
     "/auth/{oidc_mount_path}/oidc/auth_url",
     "/auth/{oidc_mount_path}/oidc/callback",
     "/auth/{userpass_mount_path}/login/{username}",
-    "/sys/generate-root-token/attempt",
-    "/sys/generate-root/attempt",
     "/sys/health",
     "/sys/init",
     "/sys/leader",

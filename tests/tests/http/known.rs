@@ -369,9 +369,9 @@ async fn help_and_reasons() -> Result<()> {
             (
                 "PUT",
                 "sys/generate-root-token/attempt",
-                json!({}),
+                json!({"pgp_key": "x"}),
                 400,
-                "auth/token/create",
+                "pgp_key",
             ),
             ("GET", "sys/rotate/root/init", Value::Null, 200, "\"started\":false"),
             // Ids that another server gave are ids of nothing.

@@ -196,6 +196,12 @@ fn path_twins() -> Vec<Twin> {
         "rekey.verify of nothing": "PUT" "sys/rekey/verify" json!({"key": "x", "nonce": "y"});
         "rekey.verify-reset of nothing": "DELETE" "sys/rekey/verify" Value::Null;
         "rekey.cancel": "DELETE" "sys/rekey/init" Value::Null;
+        "root.start of a second": "PUT" "sys/generate-root/attempt" Value::Null;
+        "root.read": "GET" "sys/generate-root/attempt" Value::Null;
+        "root.start-with-share of nobody": "PUT" "sys/generate-root/attempt" json!({"key": "x"});
+        "root.share of nobody": "PUT" "sys/generate-root/update" json!({"key": "x", "nonce": "y"});
+        "root.cancel-with-share of nobody": "DELETE" "sys/generate-root/attempt" json!({"key": "x"});
+        "root.cancel": "DELETE" "sys/generate-root/attempt" Value::Null;
         "sys.tools.random": "POST" "sys/tools/random" json!({"bytes": 8});
         "sys.tools.hash": "POST" "sys/tools/hash" json!({"input": "YQ=="});
         "sys.cors": "GET" "sys/config/cors" Value::Null;
@@ -250,7 +256,7 @@ fn twins() -> Vec<Twin> {
             twin.callers = Callers::Two;
         }
         // Of whoever may, once is enough, and behind it the leader seals anew what there is: `keys.rs`.
-        if matches!(twin.name.as_str(), "keys.rotate" | "rekey.cancel") {
+        if matches!(twin.name, "keys.rotate" | "rekey.cancel" | "root.cancel") {
             twin.callers = Callers::Refused;
         }
     }
@@ -295,11 +301,12 @@ const ONE_WAY: [(&str, &str); 19] = [
 const AUDIT: [&str; 2] = ["audit.read", "audit.checkpoint"];
 
 /// The sources in which operations have their names.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     include_str!("../../../crates/node/src/operation.rs"),
     include_str!("../../../crates/node/src/method.rs"),
     include_str!("../../../crates/node/src/look.rs"),
-    include_str!("../../../crates/node/src/rekey/request.rs"),
+    include_str!("../../../crates/node/src/ceremony/rekey/request.rs"),
+    include_str!("../../../crates/node/src/ceremony/generate_root/request.rs"),
     include_str!("../../../crates/engines/src/kv/request.rs"),
     include_str!("../../../crates/engines/src/kv/plain.rs"),
 ];
@@ -469,6 +476,7 @@ async fn prepare(root: &Http) -> Result<()> {
         ("auth/token/roles/r", json!({"orphan": true})),
         ("sys/namespaces/tenant", json!({})),
         ("sys/rekey/init", json!({"secret_shares": 3, "secret_threshold": 2})),
+        ("sys/generate-root/attempt", json!({})),
         ("identity/entity/name/ann", json!({"policies": "default"})),
     ] {
         let answer = root.ask("POST", path, &body).await?;

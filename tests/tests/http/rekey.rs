@@ -4,6 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use aumbry_client::Client;
 use aumbry_tests::{Cluster, eventually, records};
 use aumbry_types::{SecretBytes, hex};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::bed::{Http, done};
@@ -141,5 +143,75 @@ async fn the_program_makes_new_shares() -> Result<()> {
         "the old ones count for nothing"
     );
     ensure!(opens(&client, &new).await?, "the new ones open it");
+    Ok(())
+}
+
+/// Nobody holds a root token any more: custodians on three nodes make one, and the leader dies in between.
+///
+/// Abuse cases: 49, 50, 86.
+#[tokio::test(flavor = "multi_thread")]
+async fn custodians_make_a_root_token_when_there_is_none() -> Result<()> {
+    let cluster = Cluster::start(3)?;
+    let shares = cluster.shares().to_vec();
+    let token = cluster.root_token();
+    let https = (0..3)
+        .map(|at| Http::on(&cluster, at, token.expose_str().unwrap_or_default()))
+        .collect::<Result<Vec<_>>>()?;
+    done(&https[0], "POST", "auth/token/revoke-self", json!({})).await?;
+    const ATTEMPT: &str = "sys/generate-root/attempt";
+    for (method, body) in [("GET", json!({})), ("PUT", json!({})), ("DELETE", json!({}))] {
+        let refused = https[1].ask_with(method, ATTEMPT, &[], &body).await?;
+        ensure!(refused.code == 403, "{method}: {refused:?}");
+    }
+    let wrong = https[1]
+        .ask_with("PUT", ATTEMPT, &[], &json!({ "key": "abcdefgh" }))
+        .await?;
+    ensure!(wrong.code == 400 && !wrong.body.contains("abcdefgh"), "{wrong:?}");
+    let begun = https[0]
+        .ask_with("PUT", ATTEMPT, &[], &json!({ "key": shares[4] }))
+        .await?;
+    ensure!(begun.code == 200, "{begun:?}");
+    let begun = begun.json();
+    let mut told = Value::Null;
+    for (share, http) in shares[..2].iter().zip(&https[1..]) {
+        let body = json!({ "key": share, "nonce": begun["nonce"] });
+        let shown = http.ask_with("PUT", "sys/generate-root/update", &[], &body).await?;
+        ensure!(shown.code == 200, "{shown:?}");
+        told = shown.json();
+    }
+    ensure!(told["complete"] == true, "{told}");
+    let hidden = STANDARD_NO_PAD.decode(told["encoded_token"].as_str().unwrap_or_default())?;
+    let pad = begun["otp"].as_str().context("is told once")?.as_bytes();
+    let made = hidden.iter().zip(pad).map(|(a, b)| a ^ b).collect::<Vec<_>>();
+    let made = String::from_utf8(made)?;
+    let root = Http::on(&cluster, 2, &made)?;
+    let status = done(&root, "GET", ATTEMPT, Value::Null).await?;
+    ensure!(status["started"] == false, "{status}");
+
+    // The program does the same from files, and ends what it cannot finish.
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("root-token");
+    let out = file.to_str().context("is text")?;
+    let few = cluster.cli(&["operator", "generate-root"], &shares[..2].join("\n"))?;
+    ensure!(!few.status.success(), "two are too few");
+    let input = shares[..cluster.threshold()].join("\n");
+    let ran = cluster.cli(&["operator", "generate-root", "--out", out], &input)?;
+    ensure!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let second = std::fs::read_to_string(&file)?.trim().to_owned();
+    done(&Http::on(&cluster, 0, &second)?, "GET", ATTEMPT, Value::Null).await?;
+
+    let client = cluster.client_as(SecretBytes::from(second.clone()), &cluster.endpoints())?;
+    let told = records(&client).await?;
+    for operation in ["root.start-with-share", "root.share"] {
+        let found = told.iter().any(|record| record.text("operation") == operation);
+        ensure!(found, "{operation}");
+    }
+    for secret in shares.iter().chain([&made, &second]) {
+        let is_told = |text: String| text.contains(secret.as_str());
+        ensure!(
+            !told.iter().any(|record| is_told(record.event.to_string())),
+            "a secret is on record"
+        );
+    }
     Ok(())
 }

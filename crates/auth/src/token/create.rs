@@ -201,17 +201,30 @@ pub fn create(txn: &mut Txn<'_>, caller: &Caller, privileged: bool, wanted: Crea
 /// # Errors
 /// [`InsertError`]
 pub fn make_root(txn: &mut Txn<'_>, chosen: Option<SecretBytes>) -> Result<NewToken, InsertError> {
-    let record = Record {
+    let record = root(txn, "sys/init");
+    match chosen {
+        Some(text) => enter(txn, text, &record, ""),
+        None => enter_stored(txn, &record, ""),
+    }
+}
+
+/// Makes a root token for holders of key shares.
+///
+/// # Errors
+/// [`InsertError`] as for any token.
+pub fn generate_root(txn: &mut Txn<'_>) -> Result<NewToken, InsertError> {
+    let record = root(txn, "sys/generate-root");
+    enter_stored(txn, &record, "")
+}
+
+fn root(txn: &Txn<'_>, path: &str) -> Record {
+    Record {
         accessor: ObjectId::make(txn.entropy()),
         policies: vec!["root".to_owned()],
         display_name: "root".to_owned(),
         issued: txn.now().0,
-        path: "sys/init".to_owned(),
+        path: path.to_owned(),
         ..Record::default()
-    };
-    match chosen {
-        Some(text) => enter(txn, text, &record, ""),
-        None => enter_stored(txn, &record, ""),
     }
 }
 

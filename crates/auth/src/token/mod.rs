@@ -17,7 +17,7 @@ mod wrapping;
 pub use authenticate::{Caller, Refusal, authenticate};
 pub use batch::{TEXT_BYTES_MAX, batch_holder, batch_info, is_batch};
 pub use counted::is_below;
-pub use create::{Create, CreateError, NewToken, create, make_root};
+pub use create::{Create, CreateError, NewToken, create, generate_root, make_root};
 pub use issue::{Login, issue};
 pub use lease::{LeaseError, REVOKED_MAX, find_by_lease, list_leases, revoke_leases};
 pub use lifetime::{TTL_S_DEFAULT, TTL_S_MAX};

@@ -7,12 +7,14 @@ use aumbry_auth::{
     Answer, Caller, Error, NAMESPACE_ROOT, Shelf, approle, cert, cubbyhole, jwt, kubernetes, ldap, userpass,
 };
 use aumbry_barrier::Txn;
+use aumbry_logical::Object;
 use aumbry_types::{MountPath, ObjectId, SecretBytes};
 
+use crate::ceremony::{generate_root, rekey};
 use crate::logins;
 use crate::method::{Asked, MethodAsk, failure};
 use crate::mounts::AuthCache;
-use crate::{Failure, Reply, keys, passwords, quotas, rekey};
+use crate::{Failure, Reply, keys, passwords, quotas};
 
 /// Whether what a write is about is there.
 pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -> Result<bool, Failure> {
@@ -42,7 +44,8 @@ pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -
             request.exists(txn, mount)
         }
         Asked::TokenRole(request) => request.exists(txn),
-        Asked::Cubbyhole(_) | Asked::Mfa(_) | Asked::Keys(_) | Asked::Rekey(_) | Asked::Lockout(_) => Ok(true),
+        Asked::Cubbyhole(_) | Asked::Mfa(_) | Asked::Keys(_) | Asked::Lockout(_) => Ok(true),
+        Asked::Rekey(_) | Asked::GenerateRoot(_) => Ok(true),
         Asked::Identity(request) => identity::exists(txn, request),
         Asked::Quota(request) => quotas::exists(txn, request),
         Asked::Password(request) => passwords::exists(txn, request),
@@ -102,6 +105,7 @@ pub(super) fn plan(
         Asked::Namespace(request) => namespaces(txn, auth, request),
         Asked::Keys(request) => keys::plan(txn, request),
         Asked::Rekey(request) => Ok(rekey::plan(txn, caller, request)?),
+        Asked::GenerateRoot(request) => Ok(generate_root::plan(txn, caller, request)?),
         Asked::Password(request) => match passwords::plan(txn, request) {
             Ok(Err(wrong)) => return Err(Failure::invalid(wrong)),
             Ok(Ok(answer)) => Ok(answer),
@@ -127,13 +131,18 @@ pub(super) fn plan(
         }
     };
     let Answer { data, warnings } = answer.map_err(failure)?;
+    Ok(Reply::Json {
+        data: encode(data)?,
+        warnings: warnings.into_iter().map(str::to_owned).collect(),
+    })
+}
+
+/// An object as JSON; nothing if there is none.
+pub(crate) fn encode(data: Option<Object>) -> Result<SecretBytes, Failure> {
     let encode = |data| serde_json::to_vec(&data).map(SecretBytes::new);
     let data = data.map(encode).transpose();
     let data = data.map_err(|_| Failure::internal("the answer cannot be written as JSON"))?;
-    Ok(Reply::Json {
-        data: data.unwrap_or_default(),
-        warnings: warnings.into_iter().map(str::to_owned).collect(),
-    })
+    Ok(data.unwrap_or_default())
 }
 
 /// Plans a request about namespaces, with what the engines have to do with it.

@@ -26,7 +26,7 @@ use crate::{Failure, Node, Operation, Reply, Request, logins, restored};
 
 pub(crate) use audit::wait_before;
 pub(crate) use cluster::join;
-pub(crate) use method::exists as method_exists;
+pub(crate) use method::{encode as encode_object, exists as method_exists};
 pub use mount::auth_methods;
 pub(crate) use mount::enter as enter_mount;
 pub(crate) use page::cut;

@@ -2,6 +2,7 @@
 
 mod bed;
 mod costs;
+mod generate_root;
 mod housekeeping;
 mod keys;
 mod namespaces;

@@ -1,8 +1,8 @@
 //! New key shares: from the old ones to the entry that changes the seal, over changes of leader at every step.
 
 use aumbry_logical::{Body, Verb};
+use aumbry_node::ceremony::rekey;
 use aumbry_node::method::{Asked, MethodAsk};
-use aumbry_node::rekey;
 use aumbry_types::hex;
 use serde_json::{Value, json};
 

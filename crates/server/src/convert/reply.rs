@@ -95,7 +95,8 @@ pub(crate) fn answer(operation: &Operation, reply: Reply) -> Option<v1::Answer> 
         | Reply::Json { .. }
         | Reply::Unwrapped(_)
         | Reply::Wrapped(_)
-        | Reply::WrappedInfo(_) => return None,
+        | Reply::WrappedInfo(_)
+        | Reply::RootAttempt { .. } => return None,
     })
 }
 

@@ -1,8 +1,9 @@
 //! `sys/`: the system, as far as it takes a token. What everybody may ask is answered before it comes here.
 
 use aumbry_auth::{canonical, lockout, namespace};
-use aumbry_node::method::{Asked as Method, Unwrapping, WrappedAsk, failure};
-use aumbry_node::{Failure, Operation, Reply, TokenName, keys, quotas, rekey as new_shares};
+use aumbry_node::ceremony::{generate_root as root_token, rekey as new_shares};
+use aumbry_node::method::{Asked as Method, LoginAsk, Unwrapping, WrappedAsk, failure};
+use aumbry_node::{Failure, Operation, Reply, TokenName, keys, quotas};
 use aumbry_types::{NodeId, SecretBytes};
 use serde_json::{Map, Value, json};
 
@@ -115,6 +116,25 @@ pub(super) fn rekey(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure
     let below = asked.segments[1..].join("/");
     let request = new_shares::Request::parse(asked.verb, &below, &asked.body).map_err(failure)?;
     Ok(auth::method(asked, format!("sys/{below}"), Method::Rekey(request)))
+}
+
+/// A root token that is made with shares. Whoever shows one needs no token.
+pub(super) fn generate_root(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    let below = asked.segments[2..].join("/");
+    let path = format!("sys/generate-root/{below}");
+    match root_token::Asking::parse(asked.verb, &below, &asked.body).map_err(failure)? {
+        root_token::Asking::Token(request) => Ok(auth::method(asked, path, Method::GenerateRoot(request))),
+        root_token::Asking::Share(shown) => {
+            let operation = Operation::Login(LoginAsk::custodian(path, shown)?);
+            Ok(Resolved::new(operation, |_, reply| match reply {
+                Reply::RootAttempt { data, .. } => Ok(Content {
+                    data: Some(data).filter(|data| !data.is_empty()),
+                    ..Content::default()
+                }),
+                _ => Err(mismatched()),
+            }))
+        }
+    }
 }
 
 /// What is done with a wrapping token: the one that is named, or the one that the caller shows as its own.

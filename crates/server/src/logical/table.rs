@@ -44,8 +44,6 @@ pub(crate) enum NodePath {
     Unseal,
     /// Replication between clusters, of which there is none.
     Replication,
-    /// Making a root token anew.
-    GenerateRoot,
 }
 
 /// One path with what can be done there.
@@ -123,10 +121,10 @@ pub(crate) struct Section {
 }
 
 /// Everything.
-pub(crate) const SECTIONS: [Section; 13] = [
+pub(crate) const SECTIONS: [Section; 14] = [
     section("system", "", system::SYSTEM),
     section("quotas", "", quotas::QUOTAS),
-    section("system", "", keys::KEYS),
+    section("keys", "", keys::KEYS),
     section("token", "", people::TOKENS),
     section("identity", "", people::PEOPLE),
     section("kv-v2", "{secret_mount_path}/", methods::VERSIONED),

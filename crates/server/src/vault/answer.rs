@@ -252,10 +252,12 @@ fn of_kind(status: StatusCode, kind: &'static str, body: Body) -> Answer {
 const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
 const REASON: HeaderName = HeaderName::from_static("x-aumbry-reason");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-aumbry-request-id");
-const BARE: [&str; 4] = [
+const BARE: [&str; 6] = [
     "sys/internal/help/",
     "sys/internal/specs/openapi",
     "sys/rekey/",
+    "sys/generate-root/",
+    "sys/generate-root-token/",
     "sys/rotate/root/",
 ];
 const DOUBLED: [&str; 14] = [

@@ -49,7 +49,12 @@ impl Asked {
         let namespace = NamespacePath::parse(one(&head.headers, &NAMESPACE)?.unwrap_or_default());
         let namespace = namespace.map_err(|error| bad(&format!("X-Vault-Namespace: {error}")))?;
         let body = match verb {
-            Verb::Read | Verb::List | Verb::Scan | Verb::Delete => of_query(&query),
+            Verb::Read | Verb::List | Verb::Scan => of_query(&query),
+            // Some clients send what they say in a body, which alone can hold a secret; others can only ask.
+            Verb::Delete => match of_query(&query) {
+                asked if asked.is_empty() => of_body(&head.headers, body)?,
+                asked => asked,
+            },
             Verb::Write | Verb::Patch => of_body(&head.headers, body)?,
         };
         Ok(Self {
@@ -368,6 +373,11 @@ mod tests {
             Ok("{\"version\":\"2\"}".to_owned())
         );
         assert_eq!(body("LIST", "/v1/a", &[], ""), Ok(String::new()));
+        assert_eq!(body("DELETE", "/v1/a", &[], "{\"a\":1}"), Ok("{\"a\":1}".to_owned()));
+        assert_eq!(
+            body("DELETE", "/v1/a?a=2", &[], "{\"a\":1}"),
+            Ok("{\"a\":\"2\"}".to_owned())
+        );
         let wrap = read("GET", "/v1/a", &[("x-vault-wrap-ttl", "5m")], "").map(|asked| asked.wrap_ttl_s);
         assert_eq!(wrap, Ok(300));
     }

@@ -38,7 +38,6 @@ pub(super) async fn answer(services: &Services, asked: &Asked) -> Option<Answer>
         NodePath::Init => shown(init(services, asked).await),
         NodePath::Unseal => shown(unseal(services, asked).await),
         NodePath::Replication => replication(),
-        NodePath::GenerateRoot => shown(ceremony(services).await),
     })
 }
 
@@ -69,31 +68,6 @@ fn replication() -> Answer {
         "mount_type": "system",
     });
     answer::bare(StatusCode::OK, &told)
-}
-
-/// What holders of shares do together: nothing is under way.
-async fn ceremony(services: &Services) -> Result<Value, Refused> {
-    let status = services
-        .seal_status(Request::new(v1::SealStatusRequest::default()))
-        .await?
-        .into_inner();
-    Ok(json!({
-        "started": false,
-        "nonce": "",
-        "progress": 0,
-        "required": status.threshold,
-        "complete": false,
-        "encoded_token": "",
-        "encoded_root_token": "",
-        "pgp_fingerprint": "",
-        "pgp_fingerprints": null,
-        "backup": false,
-        "verification_required": false,
-        "otp": "",
-        "otp_length": 0,
-        "t": 0,
-        "n": 0,
-    }))
 }
 
 fn shown(result: Result<Value, Refused>) -> Answer {
@@ -207,7 +181,7 @@ async fn unseal(services: &Services, asked: &Asked) -> Result<Value, Refused> {
     } else if unseal.key.is_empty() {
         return Err(Refused::Text(UNSEAL));
     } else {
-        let share = Bytes::copy_from_slice(aumbry_node::rekey::read_share(unseal.key.as_bytes()).expose());
+        let share = Bytes::copy_from_slice(aumbry_node::ceremony::read_share(unseal.key.as_bytes()).expose());
         services.unseal(Request::new(v1::UnsealRequest { share })).await?
     };
     Ok(told(services, &status.into_inner()))

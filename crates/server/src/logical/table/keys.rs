@@ -6,7 +6,7 @@ use super::Served::{By, Not};
 use super::{Route, root_row};
 use crate::logical::sys;
 
-/// `sys/key-status`, `sys/rotate` and `sys/rekey`.
+/// `sys/key-status`, `sys/rotate`, `sys/rekey` and `sys/generate-root`.
 pub(super) const KEYS: &[Route] = &[
     root_row(
         "sys/key-status",
@@ -89,6 +89,35 @@ pub(super) const KEYS: &[Route] = &[
             (Delete, By(sys::rekey)),
         ],
         "Tries a new key share; the last one makes them count, and the old ones not.",
+    ),
+    root_row(
+        "sys/generate-root/attempt",
+        &[
+            (Read, By(sys::generate_root)),
+            (Write, By(sys::generate_root)),
+            (Delete, By(sys::generate_root)),
+        ],
+        "A root token made with key shares: begins, tells how far it is, ends it; with a token, or a share in `key`.",
+    ),
+    root_row(
+        "sys/generate-root/update",
+        &[(Write, By(sys::generate_root))],
+        "Shows a key share; the last one makes the root token, hidden by the one-time pad of the attempt.",
+    ),
+    // As OpenBao's clients ask for the same.
+    root_row(
+        "sys/generate-root-token/attempt",
+        &[
+            (Read, By(sys::generate_root)),
+            (Write, By(sys::generate_root)),
+            (Delete, By(sys::generate_root)),
+        ],
+        "A root token made with key shares: begins, tells how far it is, ends it; with a token, or a share in `key`.",
+    ),
+    root_row(
+        "sys/generate-root-token/update",
+        &[(Write, By(sys::generate_root))],
+        "Shows a key share; the last one makes the root token, hidden by the one-time pad of the attempt.",
     ),
     root_row(
         "sys/rekey/backup",

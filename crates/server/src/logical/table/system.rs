@@ -2,7 +2,7 @@
 
 use aumbry_logical::Verb::{Delete, List, Patch, Read, Write};
 
-use super::NodePath::{GenerateRoot, Health, Init, Leader, Replication, SealStatus, Unseal};
+use super::NodePath::{Health, Init, Leader, Replication, SealStatus, Unseal};
 use super::Served::{By, ByHttp, ByNode, Not};
 use super::{Route, root_row, row};
 use crate::logical::{leases, manual, mounts, policy, sys, tell};
@@ -39,35 +39,6 @@ pub(super) const SYSTEM: &[Route] = &[
         "sys/replication/{mode}/status",
         &[(Read, ByNode(Replication))],
         "Replication between clusters, which there is not.",
-    ),
-    root_row(
-        "sys/generate-root/attempt",
-        &[
-            (Read, ByNode(GenerateRoot)),
-            (Write, Not(GENERATE_ROOT)),
-            (Delete, Not(GENERATE_ROOT)),
-        ],
-        "Whether a root token is being made with shares, which it is not.",
-    ),
-    root_row(
-        "sys/generate-root/update",
-        &[(Write, Not(GENERATE_ROOT))],
-        "Makes a root token with shares.",
-    ),
-    // As OpenBao's clients ask for the same.
-    root_row(
-        "sys/generate-root-token/attempt",
-        &[
-            (Read, ByNode(GenerateRoot)),
-            (Write, Not(GENERATE_ROOT)),
-            (Delete, Not(GENERATE_ROOT)),
-        ],
-        "Whether a root token is being made with shares, which it is not.",
-    ),
-    root_row(
-        "sys/generate-root-token/update",
-        &[(Write, Not(GENERATE_ROOT))],
-        "Makes a root token with shares.",
     ),
     row(
         "sys/mounts",
@@ -498,8 +469,6 @@ pub(super) const SYSTEM: &[Route] = &[
     ),
 ];
 
-const GENERATE_ROOT: &str =
-    "root tokens are not made with shares; a holder of one makes others, with auth/token/create";
 const AUTOPILOT: &str =
     "this cannot be set: learners become voters once they have caught up, and members are removed by people alone";
 const RESTORE: &str =

@@ -4,20 +4,17 @@
 //! start -> old shares, as many as open the seal -> new shares, told once -> new shares, as many as will open it -> the seal is changed
 //! ```
 //!
-//! What it guarantees:
+//! What it guarantees, beside what holds of all [`ceremonies`](super):
 //! - One set of shares opens the seal at any time: the old one until the entry that replaces its configuration, the new one from then on. A leader that
 //!   ends at any step leaves the session where it was, for the next leader to go on with.
-//! - A share counts for the session that it is shown to, by the session's nonce, and for no other. Each is checked by itself, and counts once.
-//! - New shares are in no row. Old ones that were shown, and new ones that were tried, stand sealed in the session's row, and go with it.
-//! - Everything takes a token with `sudo`, and every step is on record.
+//! - New shares are in no row until they are tried.
+//! - Everything takes a token with `sudo`, and the old shares beside it.
 //!
 //! What it does not do: make a new root key. What the old shares opened, in a backup or on a copied disk, they open still.
 
 mod plan;
 mod request;
 mod session;
-mod text;
 
 pub(crate) use plan::plan;
 pub use request::Request;
-pub use text::read as read_share;

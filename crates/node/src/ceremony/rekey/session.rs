@@ -1,10 +1,11 @@
 //! A rekey under way: one row, and what a step does to it.
 
 use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn, record};
-use aumbry_crypto::equal;
-use aumbry_crypto::seal::{SealConfig, ShareError, Submitted, Unseal};
-use aumbry_types::{Entropy, ObjectId, SecretBytes, SecretKey, exposed, hex};
+use aumbry_crypto::seal::SealConfig;
+use aumbry_types::{Entropy, ObjectId};
 use serde::{Deserialize, Serialize};
+
+use super::super::given::{Given, SESSION_MS, make_nonce};
 
 /// A rekey under way.
 #[derive(Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub(super) struct Session {
     pub(super) threshold: u8,
     /// Whether the new shares must be tried before they count.
     pub(super) verifies: bool,
-    /// The old shares that were shown. Invariant: each is right and shown once, fewer than open the seal.
+    /// The old shares that were shown.
     pub(super) given: Given,
     /// The seal of the new shares, once they are made.
     pub(super) pending: Option<Pending>,
@@ -36,16 +37,9 @@ pub(super) struct Pending {
     pub(super) nonce: String,
     /// The configuration that will hold.
     config: Vec<u8>,
-    /// The new shares that were tried. Invariant: as for the old ones.
+    /// The new shares that were tried.
     pub(super) given: Given,
 }
-
-/// Shares that count.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct Given(Vec<Share>);
-
-#[derive(Serialize, Deserialize)]
-struct Share(#[serde(with = "exposed")] SecretBytes);
 
 impl Session {
     /// The session under way, recorded. One that is too old, or whose shares were replaced meanwhile, is none.
@@ -91,45 +85,5 @@ impl Pending {
     }
 }
 
-impl Given {
-    /// How many there are.
-    pub(super) const fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Takes one more share of this seal. Gives the root key with the last one that is needed; the others are forgotten then.
-    pub(super) fn take(&mut self, config: SealConfig, share: &SecretBytes) -> Result<Option<SecretKey>, ShareError> {
-        let mut unseal = Unseal::new(config);
-        for Share(before) in &self.0 {
-            unseal.submit(before.expose())?;
-        }
-        match unseal.submit(share.expose())? {
-            Submitted::Progress { .. } => {
-                self.0.push(Share(share.duplicate()));
-                Ok(None)
-            }
-            Submitted::Opened(root) => {
-                self.0.clear();
-                Ok(Some(root))
-            }
-        }
-    }
-}
-
-/// What a session, or the trial of its shares, is known by: in the form that clients check.
-pub(super) fn make_nonce(entropy: &dyn Entropy) -> String {
-    let mut bytes = [0; 16];
-    entropy.fill(&mut bytes);
-    let text = hex::encode(&bytes);
-    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
-}
-
-/// Whether this is the nonce.
-pub(super) fn is_nonce(nonce: &str, shown: &str) -> bool {
-    equal(nonce.as_bytes(), shown.as_bytes())
-}
-
 const REKEY: ObjectId = ObjectId::well_known(33);
 const VERSION: u8 = 1;
-/// As long as a meeting of the custodians takes; shares that were shown do not lie around for longer.
-const SESSION_MS: u64 = 3_600_000;

@@ -4,7 +4,7 @@ use aumbry_auth::Error;
 use aumbry_logical::{Body, Verb};
 use aumbry_types::SecretBytes;
 
-use super::text;
+use super::super::given::{read_key, read_nonce};
 
 /// A request about new shares.
 pub enum Request {
@@ -52,11 +52,11 @@ impl Request {
         Ok(match (path, verb) {
             (Some("init"), Verb::Read) => Self::Status,
             (Some("init"), Verb::Write) => Self::Start(Start::parse(body)?),
-            (Some("init"), Verb::Delete) => Self::Cancel(nonce(body)?),
+            (Some("init"), Verb::Delete) => Self::Cancel(read_nonce(body)?),
             (Some("update"), Verb::Write) => Self::Update(Shown::parse(body)?),
             (Some("verify"), Verb::Read) => Self::VerifyStatus,
             (Some("verify"), Verb::Write) => Self::Verify(Shown::parse(body)?),
-            (Some("verify"), Verb::Delete) => Self::VerifyReset(nonce(body)?),
+            (Some("verify"), Verb::Delete) => Self::VerifyReset(read_nonce(body)?),
             _ => return Err(Error::Unsupported),
         })
     }
@@ -113,17 +113,12 @@ impl Start {
 
 impl Shown {
     fn parse(body: &Body) -> Result<Self, Error> {
-        let share = body.secret("key")?.filter(|share| !share.is_empty());
-        let share = share.ok_or(Error::Invalid(
+        let share = read_key(body)?.ok_or(Error::Invalid(
             "the body has `key`, a share, and `nonce`, that of the session",
         ))?;
         Ok(Self {
-            nonce: nonce(body)?,
-            share: text::read(share.expose()),
+            nonce: read_nonce(body)?,
+            share,
         })
     }
-}
-
-fn nonce(body: &Body) -> Result<String, Error> {
-    Ok(body.text("nonce")?.unwrap_or_default())
 }

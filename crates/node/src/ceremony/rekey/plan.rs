@@ -1,18 +1,17 @@
 //! Plans requests about new shares.
 
 use aumbry_auth::{Answer, Caller};
-use aumbry_barrier::{DamagedRow, Txn};
-use aumbry_crypto::seal::{SealConfig, ShareError, make_seal, unwrap_keyring};
-use aumbry_logical::Object;
+use aumbry_barrier::Txn;
+use aumbry_crypto::seal::{SealConfig, make_seal};
 use aumbry_state::key;
-use aumbry_types::SecretKey;
 use serde_json::{Value, json};
 
+use super::super::given::{Given, check_root, damaged, is_nonce, make_nonce, read_config, refused, told};
+use super::super::share_text;
 use super::request::{Request, Shown, Start};
-use super::session::{Given, Pending, Session, is_nonce, make_nonce};
-use super::text;
+use super::session::{Pending, Session};
+use crate::Failure;
 use crate::genesis::clear_row;
-use crate::{Class, Failure};
 
 /// Plans a request.
 ///
@@ -89,7 +88,7 @@ fn update(txn: &mut Txn<'_>, config: SealConfig, mut session: Session, shown: &S
             "the new shares were made and told; try them with sys/rekey/verify, or begin again if they were lost",
         ));
     }
-    let root = session.given.take(config.clone(), &shown.share).map_err(wrong_share)?;
+    let root = session.given.take(&config, &shown.share)?;
     let Some(root) = root else {
         session.write(txn);
         return Ok(told(status(&config, Some(&session))));
@@ -106,7 +105,7 @@ fn update(txn: &mut Txn<'_>, config: SealConfig, mut session: Session, shown: &S
         entropy,
     );
     let (made, shares) = made.map_err(|error| Failure::invalid(error.to_string()))?;
-    let texts = shares.iter().map(|share| text::write(&share.expose_text()));
+    let texts = shares.iter().map(|share| share_text::write(&share.expose_text()));
     let (keys, keys_base64): (Vec<_>, Vec<_>) = texts.unzip();
     let mut answer = json!({
         "nonce": session.nonce,
@@ -133,7 +132,7 @@ fn verify(txn: &mut Txn<'_>, mut session: Session, shown: &Shown) -> Result<Answ
     let pending = session.pending.as_mut().ok_or_else(not_made)?;
     check(&pending.nonce, &shown.nonce)?;
     let made = pending.config()?;
-    let root = pending.given.take(made.clone(), &shown.share).map_err(wrong_share)?;
+    let root = pending.given.take(&made, &shown.share)?;
     let Some(root) = root else {
         session.write(txn);
         return trial(&session);
@@ -149,24 +148,6 @@ fn replace(txn: &mut Txn<'_>, mut made: SealConfig) {
     made.confirmed = true;
     txn.write(clear_row(key::seal_config(), made.encode().into(), [0, 0]));
     Session::remove(txn);
-}
-
-/// The committed configuration, recorded: shares that are replaced meanwhile are a conflict.
-fn read_config(txn: &mut Txn<'_>) -> Result<SealConfig, Failure> {
-    let row = txn.read_row(&key::seal_config())?.ok_or_else(Failure::uninitialised)?;
-    let config = SealConfig::decode(&row.body).map_err(|_| DamagedRow)?;
-    if config.storage_id != txn.barrier().storage_id() {
-        // Initialised again since this node was unsealed: its keys open nothing any more.
-        return Err(Failure::sealed());
-    }
-    Ok(config)
-}
-
-/// Shares that open another key than that of the stored keys must never be the ones that count.
-fn check_root(txn: &mut Txn<'_>, root: &SecretKey) -> Result<(), Failure> {
-    let keyring = txn.read_row(&key::keyring())?.ok_or(DamagedRow)?;
-    let opened = unwrap_keyring(root, txn.barrier().storage_id(), &keyring.body);
-    opened.map(drop).map_err(|_| damaged())
 }
 
 fn status(config: &SealConfig, session: Option<&Session>) -> Value {
@@ -215,10 +196,6 @@ fn check(nonce: &str, shown: &str) -> Result<(), Failure> {
     ))
 }
 
-fn wrong_share(error: ShareError) -> Failure {
-    Failure::new(Class::InvalidArgument, "INVALID_SHARE", error.to_string())
-}
-
 fn no_session() -> Failure {
     refused(
         "NO_REKEY",
@@ -231,23 +208,4 @@ fn not_made() -> Failure {
         "NO_NEW_SHARES",
         "there are no new shares to be tried yet; show old ones with sys/rekey/update",
     )
-}
-
-fn damaged() -> Failure {
-    Failure::new(
-        Class::Internal,
-        "DAMAGED_ROW",
-        "the shares are right, but the stored keys do not open with them; nothing was changed",
-    )
-}
-
-fn refused(reason: &'static str, text: &str) -> Failure {
-    Failure::new(Class::InvalidArgument, reason, text)
-}
-
-fn told(value: Value) -> Answer {
-    match value {
-        Value::Object(object) => Answer::of(object),
-        _ => Answer::of(Object::new()),
-    }
 }
