@@ -18,7 +18,7 @@ use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use crate::certificate::{self, Certificate, CertificateError, Files};
 use crate::config::{ClientListener, Config, ConfigError, HealthListener, HttpListener};
 use crate::gateway::Gateway;
-use crate::harden::harden;
+use crate::harden::{check_memory, harden};
 use crate::holding::HoldLayer;
 use crate::http::{self, Answer, Asked};
 use crate::lifecycle::{Lifecycle, MemberError, VERSION};
@@ -57,6 +57,12 @@ pub enum RunError {
     /// The process could not be protected.
     #[error("cannot forbid core dumps: {0}; the node does not start without")]
     Harden(std::io::Error),
+    /// Keys could be written to a disk.
+    #[error(
+        "there is swap, and no memory can be locked for keys ({0}): raise the limit (LimitMEMLOCK= in the service's unit, `ulimit -l`), \
+         turn swap off, or accept that keys may be written to a disk with `allow_swap = true` in [runtime]"
+    )]
+    Swap(String),
     /// The data directory is damaged.
     #[error("{0}")]
     Damaged(String),
@@ -87,6 +93,11 @@ pub fn run(config: &Path) -> Result<(), RunError> {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     harden().map_err(RunError::Harden)?;
     telemetry::start(&config.log);
+    match check_memory(config.runtime.allow_swap) {
+        Ok(Some(warning)) => tracing::warn!("{warning}"),
+        Ok(None) => {}
+        Err(why) => return Err(RunError::Swap(why)),
+    }
     let mut builder = match config.runtime.threads() {
         1 => tokio::runtime::Builder::new_current_thread(),
         threads => {

@@ -1,41 +1,71 @@
 //! Bytes that must not be seen: no `Debug`, no `Clone`, no `PartialEq`, wiped when dropped.
 
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::Entropy;
+use crate::{Entropy, locked};
 
-/// A 256-bit key. Boxed, so that a move leaves no copy behind.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct SecretKey(Box<[u8; 32]>);
+/// A 256-bit key, in memory that the system never writes to a disk. A move leaves no copy behind.
+pub struct SecretKey(Place);
+
+enum Place {
+    Locked(Option<locked::Place>),
+    /// There was no room.
+    Boxed(Box<[u8; 32]>),
+}
 
 impl SecretKey {
     /// Takes over the bytes; the caller's copy is wiped.
     #[must_use]
     pub fn take(bytes: &mut [u8; 32]) -> Self {
-        let mut boxed = Box::new([0; 32]);
-        boxed.copy_from_slice(bytes);
+        let key = Self::filled(|place| place.copy_from_slice(bytes));
         bytes.zeroize();
-        Self(boxed)
+        key
     }
 
     /// Makes a random key.
     #[must_use]
     pub fn make(entropy: &dyn Entropy) -> Self {
-        let mut boxed = Box::new([0; 32]);
-        entropy.fill(&mut *boxed);
-        Self(boxed)
+        Self::filled(|place| entropy.fill(place))
+    }
+
+    fn filled(fill: impl FnOnce(&mut [u8; 32])) -> Self {
+        Self(match locked::take() {
+            Some(place) => {
+                fill(place);
+                Place::Locked(Some(place))
+            }
+            None => {
+                let mut boxed = Box::new([0; 32]);
+                fill(&mut boxed);
+                Place::Boxed(boxed)
+            }
+        })
     }
 
     /// The only door to the bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8; 32] {
-        &self.0
+        match &self.0 {
+            Place::Locked(Some(place)) => place,
+            Place::Boxed(boxed) => boxed,
+            // It is taken out when it is dropped, and never before.
+            Place::Locked(None) => &[0; 32],
+        }
     }
 
     /// A second copy, for a second owner. Explicit, so that it can be found.
     #[must_use]
     pub fn duplicate(&self) -> Self {
-        Self(self.0.clone())
+        Self::filled(|place| place.copy_from_slice(self.expose()))
+    }
+}
+
+impl Drop for SecretKey {
+    fn drop(&mut self) {
+        match &mut self.0 {
+            Place::Locked(place) => place.take().into_iter().for_each(locked::give),
+            Place::Boxed(boxed) => boxed.zeroize(),
+        }
     }
 }
 

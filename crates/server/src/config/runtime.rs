@@ -1,13 +1,15 @@
-//! On how many threads a node serves.
+//! On how many threads a node serves, and in what memory.
 
 use serde::Deserialize;
 
-/// On how many threads a node serves. Its log has a thread of its own, and so have flushes and snapshots.
+/// How a node runs. Its log has a thread of its own, and so have flushes and snapshots.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Runtime {
     /// How many threads serve clients and peers; by the machine's processors by default.
     pub threads: Option<usize>,
+    /// Whether it may start where the system can write its keys to a disk: there is swap, and no memory can be locked.
+    pub allow_swap: bool,
 }
 
 impl Runtime {
