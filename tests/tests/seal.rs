@@ -17,8 +17,8 @@ async fn wrong_shares_are_named_and_change_nothing() -> Result<()> {
         .init(v1::InitRequest {
             shares: 5,
             threshold: 3,
-            root_token: Default::default(),
             key: "owner".into(),
+            ..Default::default()
         })
         .await;
     ensure!(

@@ -154,7 +154,8 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
 const NO_DIRECTORY: &str = "echo \"slapd slapd/no_configuration boolean true\" | debconf-set-selections && ";
 /// Programs and their packages: namespaces and the nodes in them, signals, disks of their own, clocks that are wrong, the certificates of the
 /// README, and the questions of the runbooks. What the C compiler brings is above.
-const TEST_PROGRAMS: [(&str, &str); 12] = [
+const TEST_PROGRAMS: [(&str, &str); 13] = [
+    ("age", "age"),
     ("faketime", "faketime"),
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),

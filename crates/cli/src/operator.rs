@@ -27,19 +27,13 @@ use crate::snapshot;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make a new cluster of the first endpoint; prints the key shares and the root token, once
-    #[command(after_help = "Example:
-  aumbry operator init --shares 5 --threshold 3 --out-dir shares")]
-    Init {
-        /// How many key shares
-        #[arg(long, default_value_t = 5)]
-        shares: u8,
-        /// How many of them open the seal
-        #[arg(long, default_value_t = 3)]
-        threshold: u8,
-        /// Write each share and the root token into a file of its own here instead of printing them
-        #[arg(long)]
-        out_dir: Option<PathBuf>,
-    },
+    #[command(after_help = "Examples:
+  aumbry operator init --shares 5 --threshold 3 --out-dir shares
+  aumbry operator init --shares 3 --threshold 2 --recipient age1a... --recipient age1b... --recipient age1c... --out-dir shares
+
+With --recipient, each share is encrypted before it leaves the node; its custodian shows it with
+  age --decrypt --identity key.txt share-1.age | aumbry operator unseal -")]
+    Init(init::Init),
     /// Show one key share to the first endpoint
     #[command(after_help = "Examples:
   aumbry operator unseal                    asks for a key share
@@ -168,11 +162,7 @@ pub(crate) fn run_offline(command: Command, format: Format) -> Result<Option<Com
 pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     let format = context.format();
     match command {
-        Command::Init {
-            shares,
-            threshold,
-            out_dir,
-        } => init::init(context, shares, threshold, out_dir.as_deref()).await,
+        Command::Init(asked) => init::init(context, &asked).await,
         Command::Unseal(arguments) => seal::unseal(context, &arguments).await,
         Command::SealStatus => seal::status(context).await,
         Command::Seals(command) => seals::run(command, context).await,

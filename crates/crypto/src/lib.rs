@@ -22,6 +22,7 @@ pub mod jws;
 pub mod keyring;
 pub mod lthash;
 pub mod password;
+pub mod recipient;
 pub mod seal;
 pub mod share;
 pub mod signature;

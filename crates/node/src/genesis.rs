@@ -6,6 +6,7 @@ use aumbry_audit::{blob, commitment};
 use aumbry_auth::token::make_root;
 use aumbry_barrier::{Barrier, DamagedRow, Kind, ListCache, ObjectOptions, Txn, record as stored};
 use aumbry_crypto::keyring::Keyring;
+use aumbry_crypto::recipient::{Recipient, Recipients};
 use aumbry_crypto::seal::{make_seal, wrap_keyring};
 use aumbry_state::{
     Consensus, Counters, Entry, EntryHeader, Outcome, Overlay, ProposeError, Put, Row, View, Write, key,
@@ -26,6 +27,10 @@ pub struct InitOptions {
     pub threshold: u8,
     /// A root token of the operator's choice, for development clusters.
     pub root_token: Option<SecretBytes>,
+    /// Whom the shares are encrypted to.
+    pub recipients: Option<Recipients>,
+    /// Whom the root token is encrypted to.
+    pub root_token_recipient: Option<Recipient>,
     /// The cluster.
     pub cluster_id: ClusterId,
     /// The certificate of the cluster's authority, PEM.
@@ -36,7 +41,7 @@ pub struct InitOptions {
 
 /// What only the operator gets to see, once.
 pub struct Initialised {
-    /// The key shares.
+    /// The key shares; with recipients, each in ASCII armor.
     pub shares: Vec<SecretBytes>,
     /// The root token.
     pub root_token: SecretBytes,
@@ -151,6 +156,7 @@ fn prepare(
         Bytes::copy_from_slice(stored::encode(FACTS_VERSION, &facts).expose()),
         [0, 0],
     ));
+    let (recipients, root_token_recipient) = (options.recipients, options.root_token_recipient);
     let authority_key = options.authority_key;
     txn.put_object(
         AUTHORITY,
@@ -179,9 +185,14 @@ fn prepare(
         wall_time: clock.wall().0,
     };
     let entry = only_entry(&barrier, txn, &record, header, entropy)?;
+    let shares: Vec<_> = shares.iter().map(aumbry_crypto::share::Share::expose_text).collect();
+    let encrypt = |recipient: Recipient| SecretBytes::from(recipient.encrypt(&token.token, entropy));
     let initialised = Initialised {
-        shares: shares.iter().map(aumbry_crypto::share::Share::expose_text).collect(),
-        root_token: token.token,
+        shares: match recipients {
+            Some(recipients) => recipients.encrypt(&shares, entropy),
+            None => shares,
+        },
+        root_token: root_token_recipient.map_or_else(|| token.token.duplicate(), encrypt),
         checkpoint_fingerprint: hex::encode(&fingerprint),
     };
     Ok((leader, entry, initialised))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aumbry_api::peer::v1::PeerStatusReply;
 use aumbry_api::v1;
+use aumbry_crypto::recipient::{Recipient, Recipients};
 use aumbry_node::{
     Failure, InitError, InitOptions, Initialised, Node, Outside, PeerState, initialise, run_duties, step_aside,
 };
@@ -24,6 +25,20 @@ use crate::metrics::Metrics;
 use crate::outgoing;
 use crate::ticket::Ticket;
 use crate::web;
+
+/// What a cluster is made with.
+pub(crate) struct Init {
+    /// How many key shares.
+    pub(crate) shares: u8,
+    /// How many of them open the seal.
+    pub(crate) threshold: u8,
+    /// A root token of the operator's choice, for development clusters.
+    pub(crate) root_token: Option<SecretBytes>,
+    /// Whom the shares are encrypted to.
+    pub(crate) recipients: Option<Recipients>,
+    /// Whom the root token is encrypted to.
+    pub(crate) root_token_recipient: Option<Recipient>,
+}
 
 /// What the node is and can become.
 pub(crate) struct Lifecycle {
@@ -164,13 +179,7 @@ impl Lifecycle {
     }
 
     /// Makes a new cluster of this node.
-    pub(crate) async fn init(
-        &self,
-        shares: u8,
-        threshold: u8,
-        root_token: Option<SecretBytes>,
-        repeat_key: &[u8],
-    ) -> Result<(Initialised, ClusterId), MemberError> {
+    pub(crate) async fn init(&self, asked: Init, repeat_key: &[u8]) -> Result<(Initialised, ClusterId), MemberError> {
         let mut listener = self.listener.lock().await;
         let member = self.member();
         let cluster = match &member {
@@ -223,9 +232,11 @@ impl Lifecycle {
             return Err(InitError::NotLeader.into());
         }
         let options = InitOptions {
-            shares,
-            threshold,
-            root_token,
+            shares: asked.shares,
+            threshold: asked.threshold,
+            root_token: asked.root_token,
+            recipients: asked.recipients,
+            root_token_recipient: asked.root_token_recipient,
             cluster_id: cluster,
             authority: authority.certificate,
             authority_key: authority.key,

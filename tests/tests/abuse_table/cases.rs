@@ -14,7 +14,6 @@ const fn case(number: usize, says: &'static str, waits: &'static [&'static str])
 }
 
 const HSM: &str = "PKCS#11 seal (issue 8)";
-const RECIPIENTS: &str = "shares encrypted to recipients (issue 8)";
 const CLUSTER_SEAL: &str = "sealing the whole cluster (issue 8)";
 const UNSEALING: &str = "records and limits of unsealing (issue 8)";
 const HANDOVER: &str = "handover of keys between nodes (issue 8)";
@@ -32,7 +31,6 @@ const STALE_READS: &str = "reads from followers and regions (a later issue)";
 /// What can be waited for.
 pub(crate) const FEATURES: &[&str] = &[
     HSM,
-    RECIPIENTS,
     CLUSTER_SEAL,
     UNSEALING,
     HANDOVER,
@@ -113,7 +111,7 @@ pub(crate) const CASES: [Case; 118] = [
     case(60, "A node that was cut off is not sealed with its cluster", &[CLUSTER_SEAL]),
     case(61, "An HSM that fails is replaced by something weaker", &[HSM]),
     case(62, "A seal of another store, or of an older key, opens this one", &[HSM]),
-    case(63, "A recipient's key is broken, expired or there twice", &[RECIPIENTS]),
+    case(63, "A recipient's key is broken, expired or there twice", &[]),
     case(64, "Recovery is begun from afar", &[RECOVERY_TOKENS]),
     case(65, "Whoever has a client's certificate, or another cluster's, talks to the peer port", &[]),
     case(66, "A join token is used twice, late, or elsewhere; joining changes a member", &[]),

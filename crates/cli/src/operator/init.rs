@@ -14,17 +14,51 @@ use crate::context::Context;
 use crate::failure::Failed;
 use crate::output::{Format, document, line, line_json};
 
-pub(super) async fn init(context: &Context, shares: u8, threshold: u8, out_dir: Option<&Path>) -> Result<()> {
+/// What the cluster is made with.
+#[derive(clap::Args)]
+pub(crate) struct Init {
+    /// How many key shares
+    #[arg(long, default_value_t = 5)]
+    shares: u8,
+    /// How many of them open the seal
+    #[arg(long, default_value_t = 3)]
+    threshold: u8,
+    /// Encrypt a share to this public key of age; once for each share, in their order
+    #[arg(long = "recipient", value_name = "AGE1...", value_delimiter = ',')]
+    recipients: Vec<String>,
+    /// Encrypt the root token to this public key of age
+    #[arg(long, value_name = "AGE1...")]
+    root_token_recipient: Option<String>,
+    /// Write each share and the root token into a file of its own here instead of printing them
+    #[arg(long)]
+    out_dir: Option<PathBuf>,
+}
+
+impl Init {
+    /// The files that the answer goes into.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let ending = |is_encrypted| if is_encrypted { ".age" } else { "" };
+        let of_shares = ending(!self.recipients.is_empty());
+        let of_token = ending(self.root_token_recipient.is_some());
+        let shares = (1..=self.shares).map(move |n| format!("share-{n}{of_shares}"));
+        shares.chain([format!("root-token{of_token}")])
+    }
+}
+
+pub(super) async fn init(context: &Context, asked: &Init) -> Result<()> {
     let client = context.anonymous()?;
+    let out_dir = asked.out_dir.as_deref();
     // Shares are told once: where they go is made sure of before the server makes them.
     let mut places = out_dir
-        .map(|directory| Places::reserve(directory, shares))
+        .map(|directory| Places::reserve(directory, asked.names()))
         .transpose()?;
     let key = places.as_ref().map_or_else(random_key, |places| places.key.clone());
     let request = v1::InitRequest {
-        shares: shares.into(),
-        threshold: threshold.into(),
+        shares: asked.shares.into(),
+        threshold: asked.threshold.into(),
         key: key.into(),
+        recipients: asked.recipients.clone(),
+        root_token_recipient: asked.root_token_recipient.clone().unwrap_or_default(),
         ..Default::default()
     };
     let mut answer = client.sdk().init(request.clone()).await.map_err(Failed::write);
@@ -41,7 +75,7 @@ pub(super) async fn init(context: &Context, shares: u8, threshold: u8, out_dir: 
         "address": context.first()?,
         "cluster_id": reply.cluster_id,
         "node_id": reply.node_id,
-        "threshold": threshold,
+        "threshold": asked.threshold,
         "checkpoint_fingerprint": reply.checkpoint_fingerprint,
     });
     match places {
@@ -61,16 +95,33 @@ pub(super) async fn init(context: &Context, shares: u8, threshold: u8, out_dir: 
         return line_json(&shown);
     }
     for (n, share) in shown["shares"].as_array().into_iter().flatten().enumerate() {
-        line(&format!("share {}: {}", n + 1, share.as_str().unwrap_or_default()))?;
+        secret(&format!("share {}", n + 1), share.as_str().unwrap_or_default())?;
     }
     if let Some(shown) = shown.as_object_mut() {
         shown.remove("shares");
+        if asked.root_token_recipient.is_some()
+            && let Some(token) = shown.remove("root_token")
+        {
+            secret("root token", token.as_str().unwrap_or_default())?;
+        }
     }
     document(Format::Table, &shown)?;
     line(
         "Keep each share apart from the others and from this machine, and the fingerprint beside them; they are shown once.",
     )?;
     line("Next: show shares to the node with `aumbry operator unseal`.")
+}
+
+/// A secret with its name: on one line, or below it if it is encrypted.
+pub(super) fn secret(name: &str, text: &str) -> Result<()> {
+    let mut lines = text.lines();
+    match (lines.next().unwrap_or_default(), text.trim_end().contains('\n')) {
+        (only, false) => line(&format!("{name}: {only}")),
+        (_, true) => {
+            line(&format!("{name}:"))?;
+            text.lines().try_for_each(line)
+        }
+    }
 }
 
 /// Under it an initialisation may be repeated.
@@ -93,7 +144,7 @@ struct Places {
 }
 
 impl Places {
-    fn reserve(directory: &Path, shares: u8) -> Result<Self> {
+    fn reserve(directory: &Path, names: impl Iterator<Item = String>) -> Result<Self> {
         let is_new = !directory.exists();
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.with_context(|| format!("cannot make {}", directory.display()))?;
@@ -110,9 +161,6 @@ impl Places {
             made: is_new.then(|| directory.to_owned()),
             is_filled: false,
         };
-        let names = (1..=shares)
-            .map(|n| format!("share-{n}"))
-            .chain(["root-token".to_owned()]);
         for path in names.map(|name| directory.join(name)) {
             let file = blank(&path).with_context(|| format!("cannot write {}: nothing was done", path.display()))?;
             let file = file.with_context(|| {
@@ -193,7 +241,7 @@ fn blank(path: &Path) -> std::io::Result<Option<File>> {
 }
 
 const KEY_BYTES: usize = 32;
-/// More than a share or a token has.
+/// More than a share or a token has, encrypted or not.
 const ROOM_BYTES: usize = 1_024;
 
 #[cfg(test)]
@@ -202,12 +250,20 @@ mod tests {
 
     use super::*;
 
+    fn names(shares: usize) -> impl Iterator<Item = String> {
+        let shares = (1..=shares).map(|n| format!("share-{n}"));
+        shares.chain(["root-token".to_owned()])
+    }
+
     #[test]
     fn shares_find_their_files() {
         let dir = tempfile::tempdir().unwrap();
         let new = dir.path().join("a/b");
         let contents: [&[u8]; 3] = [b"one", b"two", b"root"];
-        Places::reserve(&new, 2).unwrap().fill(contents.into_iter()).unwrap();
+        Places::reserve(&new, names(2))
+            .unwrap()
+            .fill(contents.into_iter())
+            .unwrap();
         for (name, content) in ["share-1", "share-2", "root-token"].iter().zip(contents) {
             let path = new.join(name);
             assert_eq!(std::fs::read(&path).unwrap(), content);
@@ -219,13 +275,13 @@ mod tests {
     #[test]
     fn what_was_cut_off_is_repeated_under_the_same_key() {
         let dir = tempfile::tempdir().unwrap();
-        let mut first = Places::reserve(dir.path(), 1).unwrap();
+        let mut first = Places::reserve(dir.path(), names(1)).unwrap();
         first.is_key_kept = true;
         let key = first.key.clone();
         drop(first);
         // Another one was killed: it left everything.
         drop(blank(&dir.path().join("share-1")).unwrap());
-        let second = Places::reserve(dir.path(), 1).unwrap();
+        let second = Places::reserve(dir.path(), names(1)).unwrap();
         assert!(second.key == key);
         drop(second);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -235,12 +291,12 @@ mod tests {
     fn a_directory_that_cannot_take_them_is_refused_and_left_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("share-2"), "old").unwrap();
-        assert!(Places::reserve(dir.path(), 2).is_err());
+        assert!(Places::reserve(dir.path(), names(2)).is_err());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(std::fs::read(dir.path().join("share-2")).unwrap(), b"old");
-        assert!(Places::reserve(&dir.path().join("share-2"), 2).is_err());
+        assert!(Places::reserve(&dir.path().join("share-2"), names(2)).is_err());
         let new = dir.path().join("new");
-        drop(Places::reserve(&new, 2).unwrap());
+        drop(Places::reserve(&new, names(2)).unwrap());
         assert!(!new.exists());
     }
 }

@@ -10,7 +10,7 @@ use aumbry_client::v1::Verb;
 use aumbry_types::{SecretBytes, hex};
 use serde_json::{Value, json};
 
-use super::{seal, seals};
+use super::{init, seal, seals};
 use crate::context::{ByPath, Caller, Context, ask};
 use crate::failure::note;
 use crate::logical::call;
@@ -25,6 +25,9 @@ pub(crate) struct Rekey {
     /// How many of them will open the seal
     #[arg(long, default_value_t = 3)]
     threshold: u8,
+    /// Encrypt a new share to this public key of age; once for each share, in their order
+    #[arg(long = "recipient", value_name = "AGE1...", value_delimiter = ',', conflicts_with_all = ["verify", "status", "cancel"])]
+    recipients: Vec<String>,
     /// A file with an old key share, or with --verify a new one; as many as are needed
     #[arg(long = "share", value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -55,10 +58,14 @@ pub(super) async fn run(asked: Rekey, context: &Context) -> Result<()> {
         return try_again(&client, context, &asked.files).await;
     }
     if let Some(directory) = &asked.out_dir {
-        reserve(directory, asked.shares)?;
+        reserve(directory, &asked)?;
     }
     let old = seals::read_shares(context, &asked.files).await?;
-    let begin = json!({ "secret_shares": asked.shares, "secret_threshold": asked.threshold });
+    let begin = json!({
+        "secret_shares": asked.shares,
+        "secret_threshold": asked.threshold,
+        "age_recipients": asked.recipients,
+    });
     let begun = call(&client, ByPath::new(Verb::Write, INIT).with(&begin)).await?;
     let made = match make(&client, &begun.data["nonce"], &old).await {
         Ok(made) => made,
@@ -72,18 +79,29 @@ pub(super) async fn run(asked: Rekey, context: &Context) -> Result<()> {
     let nonce = &made["verification_nonce"];
     let Some(directory) = &asked.out_dir else {
         tell(format, &asked, &shares)?;
-        if !std::io::stdin().is_terminal() {
+        if !std::io::stdin().is_terminal() || !asked.recipients.is_empty() {
             return if format == Format::Json { Ok(()) } else { line(NEXT) };
         }
         let again = (1..=asked.threshold).map(|n| ask(&format!("New key share {n} of {}: ", asked.threshold)));
         verify(&client, nonce, again).await?;
         return done(format, "rekeyed");
     };
-    for (path, share) in paths(directory, asked.shares).zip(&shares) {
+    for (path, share) in paths(directory, &asked).zip(&shares) {
         seals::write_new(&path, share).context(NEXT)?;
     }
+    if !asked.recipients.is_empty() {
+        // Their holders alone can try them.
+        document(
+            format,
+            &json!({ "shares": asked.shares, "threshold": asked.threshold, "out_dir": directory, "complete": false }),
+        )?;
+        note(NEXT);
+        return Ok(());
+    }
     // What counts from then on is what stands in the files.
-    let again = paths(directory, asked.threshold).map(|path| seal::read(&path));
+    let again = paths(directory, &asked)
+        .take(asked.threshold.into())
+        .map(|path| seal::read(&path));
     verify(&client, nonce, again).await.context(NEXT)?;
     document(
         format,
@@ -165,16 +183,16 @@ fn tell(format: Format, asked: &Rekey, shares: &[SecretBytes]) -> Result<()> {
         return line_json(&json!({ "shares": texts, "threshold": asked.threshold }));
     }
     for (n, share) in texts.iter().enumerate() {
-        line(&format!("share {}: {share}", n + 1))?;
+        init::secret(&format!("share {}", n + 1), share)?;
     }
     line(KEEP)
 }
 
 /// Makes sure that new shares have somewhere to go before they are made. None of their files may be there.
-fn reserve(directory: &Path, shares: u8) -> Result<()> {
+fn reserve(directory: &Path, asked: &Rekey) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
     made.with_context(|| format!("cannot make {}", directory.display()))?;
-    for path in paths(directory, shares) {
+    for path in paths(directory, asked) {
         if path.symlink_metadata().is_ok() {
             bail!(
                 "{} exists already: nothing was done; name another directory",
@@ -186,8 +204,9 @@ fn reserve(directory: &Path, shares: u8) -> Result<()> {
     Ok(())
 }
 
-fn paths(directory: &Path, shares: u8) -> impl Iterator<Item = PathBuf> {
-    (1..=shares).map(|n| directory.join(format!("share-{n}")))
+fn paths(directory: &Path, asked: &Rekey) -> impl Iterator<Item = PathBuf> {
+    let ending = if asked.recipients.is_empty() { "" } else { ".age" };
+    (1..=asked.shares).map(move |n| directory.join(format!("share-{n}{ending}")))
 }
 
 const INIT: &str = "sys/rekey/init";

@@ -173,6 +173,8 @@ impl Bed {
             shares: 5,
             threshold: 3,
             root_token: None,
+            recipients: None,
+            root_token_recipient: None,
             cluster_id: ClusterId::from_bytes([7; 16]),
             authority: "authority".to_owned(),
             authority_key: SecretBytes::from("key".to_owned()),

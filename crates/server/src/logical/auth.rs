@@ -361,7 +361,9 @@ const CLEAR: &[&str] = &[
     "secret_threshold",
 ];
 /// Those that do.
-const HIDDEN: [&str; 19] = [
+// A recipient is no secret, and the identity beside it, which somebody may paste in its place, is.
+const HIDDEN: [&str; 20] = [
+    "age_recipients",
     "policy",
     "metadata",
     "meta",

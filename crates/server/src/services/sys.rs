@@ -2,6 +2,7 @@
 
 use aumbry_api::v1::sys_service_server::SysService;
 use aumbry_api::{status_of, v1};
+use aumbry_crypto::recipient::{Recipient, Recipients};
 use aumbry_node::{Class, Failure};
 use aumbry_state::Consensus as _;
 use aumbry_types::{RequestId, SecretBytes};
@@ -10,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::Services;
 use crate::convert;
-use crate::lifecycle::{MemberError, VERSION};
+use crate::lifecycle::{Init, MemberError, VERSION};
 use crate::member::Member;
 
 impl Services {
@@ -64,10 +65,25 @@ impl SysService for Services {
                 "the key of an initialisation has at most 64 bytes",
             ));
         }
+        let recipients = Recipients::parse(&init.recipients, shares);
+        let root_token_recipient = Some(&init.root_token_recipient).filter(|text| !text.is_empty());
+        let root_token_recipient = root_token_recipient.map(|text| Recipient::parse(text)).transpose();
+        let (recipients, root_token_recipient) = match (recipients, root_token_recipient) {
+            (Ok(recipients), Ok(recipient)) => (recipients, recipient),
+            (Err(error), _) => return Err(Status::invalid_argument(error.to_string())),
+            (_, Err(error)) => return Err(Status::invalid_argument(format!("of the root token: {error}"))),
+        };
         let root_token = (!init.root_token.is_empty()).then(|| SecretBytes::new(init.root_token.into()));
+        let asked = Init {
+            shares,
+            threshold,
+            root_token,
+            recipients,
+            root_token_recipient,
+        };
         let done = self
             .lifecycle
-            .init(shares, threshold, root_token, &init.key)
+            .init(asked, &init.key)
             .await
             .map_err(|error| member_status(&error))?;
         let (initialised, cluster) = done;

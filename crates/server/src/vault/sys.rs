@@ -139,6 +139,10 @@ struct Init {
     pgp_keys: Option<Vec<String>>,
     #[serde(default)]
     root_token_pgp_key: Option<String>,
+    #[serde(default)]
+    age_recipients: Vec<String>,
+    #[serde(default)]
+    root_token_age_recipient: String,
 }
 
 async fn init(services: &Services, asked: &Asked) -> Result<Value, Refused> {
@@ -146,12 +150,14 @@ async fn init(services: &Services, asked: &Asked) -> Result<Value, Refused> {
     if init.pgp_keys.is_some_and(|keys| !keys.is_empty()) || init.root_token_pgp_key.is_some_and(|key| !key.is_empty())
     {
         return Err(Refused::Text(
-            "shares and tokens are not encrypted to PGP keys; leave the keys out",
+            "shares and tokens are not encrypted to PGP keys; leave the keys out, or name age_recipients",
         ));
     }
     let request = v1::InitRequest {
         shares: init.secret_shares,
         threshold: init.secret_threshold,
+        recipients: init.age_recipients,
+        root_token_recipient: init.root_token_age_recipient,
         ..v1::InitRequest::default()
     };
     let made = services.init(Request::new(request)).await?.into_inner();

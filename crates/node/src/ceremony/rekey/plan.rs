@@ -2,7 +2,9 @@
 
 use aumbry_auth::{Answer, Caller};
 use aumbry_barrier::Txn;
+use aumbry_crypto::recipient::Recipients;
 use aumbry_crypto::seal::{SealConfig, make_seal};
+use aumbry_crypto::share::Share;
 use aumbry_state::key;
 use serde_json::{Value, json};
 
@@ -64,6 +66,7 @@ fn start(
             "a rekey is under way; end it first with DELETE sys/rekey/init or `aumbry operator rekey --cancel`",
         ));
     }
+    read_recipients(&asked.recipients, asked.shares)?;
     let session = Session {
         nonce: make_nonce(txn.entropy()),
         began_by: caller.accessor.to_string(),
@@ -72,6 +75,7 @@ fn start(
         shares: asked.shares,
         threshold: asked.threshold,
         verifies: asked.verifies,
+        recipients: asked.recipients.clone(),
         given: Given::default(),
         pending: None,
     };
@@ -105,7 +109,11 @@ fn update(txn: &mut Txn<'_>, config: SealConfig, mut session: Session, shown: &S
         entropy,
     );
     let (made, shares) = made.map_err(|error| Failure::invalid(error.to_string()))?;
-    let texts = shares.iter().map(|share| share_text::write(&share.expose_text()));
+    let mut texts: Vec<_> = shares.iter().map(Share::expose_text).collect();
+    if let Some(recipients) = read_recipients(&session.recipients, session.shares)? {
+        texts = recipients.encrypt(&texts, entropy);
+    }
+    let texts = texts.iter().map(share_text::write);
     let (keys, keys_base64): (Vec<_>, Vec<_>) = texts.unzip();
     let mut answer = json!({
         "nonce": session.nonce,
@@ -148,6 +156,10 @@ fn replace(txn: &mut Txn<'_>, mut made: SealConfig) {
     made.confirmed = true;
     txn.write(clear_row(key::seal_config(), made.encode().into(), [0, 0]));
     Session::remove(txn);
+}
+
+fn read_recipients(texts: &[String], shares: u8) -> Result<Option<Recipients>, Failure> {
+    Recipients::parse(texts, shares).map_err(|error| refused("INVALID_RECIPIENT", &format!("age_recipients: {error}")))
 }
 
 fn status(config: &SealConfig, session: Option<&Session>) -> Value {

@@ -32,6 +32,8 @@ pub struct Start {
     pub(super) threshold: u8,
     /// Whether the new shares must be tried before they count.
     pub(super) verifies: bool,
+    /// Whom they are encrypted to, as they were written.
+    pub(super) recipients: Vec<String>,
 }
 
 /// A share with the session that it is for.
@@ -85,7 +87,7 @@ impl Start {
         let is_set = |field| Ok::<_, Error>(body.flag(field)?.unwrap_or(false));
         if is_set("backup")? || body.texts("pgp_keys")?.is_some_and(|keys| !keys.is_empty()) {
             return Err(Error::Invalid(
-                "shares are not encrypted to PGP keys, and kept nowhere; leave pgp_keys and backup out",
+                "shares are not encrypted to PGP keys, and kept nowhere; leave pgp_keys and backup out, or name age_recipients",
             ));
         }
         if is_set("rotate_root")? {
@@ -107,6 +109,7 @@ impl Start {
             shares,
             threshold,
             verifies: body.flag("require_verification")?.unwrap_or(true),
+            recipients: body.texts("age_recipients")?.unwrap_or_default(),
         })
     }
 }
