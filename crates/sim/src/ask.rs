@@ -7,6 +7,8 @@ use aumbry_auth::token::Create;
 use aumbry_checker::{Content, Fate, Operation as Recorded, Reply as Told};
 use aumbry_engines::kv;
 use aumbry_logical::{Body, Verb};
+use aumbry_node::ceremony::rekey;
+use aumbry_node::keys;
 use aumbry_node::method::{Asked, MethodAsk};
 use aumbry_node::{
     Failure, JoinRequest, MountOptions, MountTable, Operation, OutcomeClass, Reply, TokenName,
@@ -37,6 +39,10 @@ pub(crate) enum Ask {
     NamespaceDelete(String),
     /// An engine, where secrets are.
     Mount,
+    /// A new term of the keys.
+    RotateKeys,
+    /// Of new shares: what is asked below `sys/rekey/`, with which body.
+    Rekey(Verb, &'static str, String),
 }
 
 impl Ask {
@@ -73,6 +79,23 @@ impl Ask {
             },
             Self::NamespaceMake(name) => namespace_ask(Verb::Write, name),
             Self::NamespaceDelete(name) => namespace_ask(Verb::Delete, name),
+            Self::RotateKeys => Operation::Method(MethodAsk {
+                path: "sys/rotate".to_owned(),
+                verb: Verb::Write,
+                asked: Asked::Keys(keys::Request::Rotate),
+                said: Vec::new(),
+            }),
+            Self::Rekey(verb, below, body) => {
+                let path = format!("rekey/{below}");
+                let body = Body::parse(body.as_bytes()).expect("is JSON");
+                let request = rekey::Request::parse(*verb, &path, &body).expect("is a request");
+                Operation::Method(MethodAsk {
+                    path: format!("sys/{path}"),
+                    verb: *verb,
+                    asked: Asked::Rekey(request),
+                    said: Vec::new(),
+                })
+            }
             Self::Mount => Operation::MountEnable {
                 table: MountTable::Secrets,
                 path: MountPath::parse(MOUNT).expect("is a path"),

@@ -256,7 +256,7 @@ pub(crate) const INSTALL: &str = "install:";
 pub(crate) const TRUNCATION: &str = "log: after a truncation";
 
 /// What strikes by itself, in the course of other faults or of the work.
-pub(crate) const BY_ITSELF: [&str; 9] = [
+pub(crate) const BY_ITSELF: [&str; 11] = [
     "torn-write",
     "lost-unsynced-writes",
     "packet-loss",
@@ -266,6 +266,12 @@ pub(crate) const BY_ITSELF: [&str; 9] = [
     "damaged-node-replaced",
     "sealed-node-asked",
     NAMESPACE_DELETED,
+    KEYS_ROTATED,
+    SHARES_REPLACED,
 ];
+/// A new term of the keys was made, while other faults were at work.
+pub(crate) const KEYS_ROTATED: &str = "keys-rotated";
+/// New shares took the place of old ones, while other faults were at work.
+pub(crate) const SHARES_REPLACED: &str = "shares-replaced";
 /// A namespace went with all that it held, while other faults were at work.
 pub(crate) const NAMESPACE_DELETED: &str = "namespace-deleted";

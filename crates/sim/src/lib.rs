@@ -6,6 +6,7 @@ mod audit;
 mod client;
 mod cluster;
 mod command;
+mod custody;
 mod faults;
 mod gateway;
 mod mutation;

@@ -279,7 +279,7 @@ pub(crate) async fn unseal_all() {
             let Some(member) = door.member().filter(|member| !member.node.is_unsealed()) else {
                 continue;
             };
-            let shares = secrets(|secrets| secrets.shares.clone()).unwrap_or_default();
+            let sets = secrets(|secrets| secrets.sets.clone()).unwrap_or_default();
             door.handle.spawn(async move {
                 if member.raft.barrier().await.is_err() {
                     return;
@@ -288,9 +288,11 @@ pub(crate) async fn unseal_all() {
                 if STATE.with_borrow(|state| state.sealed.contains(&host)) {
                     return;
                 }
-                for share in shares.iter().take(usize::from(THRESHOLD)) {
-                    // One that was shown already helps nothing, and harms nothing.
-                    let _ = member.node.unseal(share);
+                for shares in sets.iter().rev() {
+                    for share in shares.iter().take(usize::from(THRESHOLD)) {
+                        // One that was shown already, or does not count, helps nothing and harms nothing.
+                        let _ = member.node.unseal(share);
+                    }
                 }
             });
         }

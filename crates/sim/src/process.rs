@@ -35,7 +35,8 @@ pub(crate) enum Start {
 
 /// What operators are given once.
 pub(crate) struct Secrets {
-    pub(crate) shares: Vec<Vec<u8>>,
+    /// Sets of shares. The last one counts, or, while nobody can know it, the one before.
+    pub(crate) sets: Vec<Vec<Vec<u8>>>,
     pub(crate) root: Vec<u8>,
 }
 
@@ -86,6 +87,11 @@ pub(crate) fn door(host: HostId) -> Option<Door> {
 /// What the operator was given, once the cluster was initialised.
 pub(crate) fn secrets<R>(look: impl FnOnce(&Secrets) -> R) -> Option<R> {
     SECRETS.with_borrow(|secrets| secrets.as_ref().map(look))
+}
+
+/// Changes what operators know.
+pub(crate) fn change_secrets(change: impl FnOnce(&mut Secrets)) {
+    SECRETS.with_borrow_mut(|secrets| secrets.as_mut().map(change));
 }
 
 /// Forgets what an earlier run left.
@@ -374,6 +380,8 @@ async fn initialise_first(
         shares: SHARES,
         threshold: THRESHOLD,
         root_token: None,
+        recipients: None,
+        root_token_recipient: None,
         cluster_id: identity.cluster,
         authority: identity.authority.clone(),
         authority_key: SecretBytes::new(b"authority key".to_vec()),
@@ -381,7 +389,7 @@ async fn initialise_first(
     let made = initialise(&*member.raft, clock, entropy, options).await;
     let made = made.map_err(|error| error.to_string())?;
     let secrets = Secrets {
-        shares: made.shares.iter().map(|share| share.expose().to_vec()).collect(),
+        sets: vec![made.shares.iter().map(|share| share.expose().to_vec()).collect()],
         root: made.root_token.expose().to_vec(),
     };
     SECRETS.with_borrow_mut(|known| *known = Some(secrets));
@@ -398,7 +406,7 @@ const CONFIG: Config = Config {
     // Each run says what it is.
     snapshot_log_bytes: 0,
 };
-const SHARES: u8 = 3;
+pub(crate) const SHARES: u8 = 3;
 pub(crate) const THRESHOLD: u8 = 2;
 /// Some day in 2025.
 const WALL_START_MS: u64 = 1_750_000_000_000;

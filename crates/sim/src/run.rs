@@ -20,7 +20,7 @@ use crate::nemesis::Nemesis;
 use crate::observe::{self, Observer};
 use crate::process::{self, Setting, Start, door};
 use crate::schedule::Schedule;
-use crate::{audit, gateway, operator, tenants};
+use crate::{audit, custody, gateway, operator, tenants};
 
 /// How a run is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -184,6 +184,7 @@ impl Run {
             self.cluster.spawn(tenants::come_and_go(Arc::clone(&self.work)));
             self.cluster.spawn(tenants::look_across(Arc::clone(&self.work)));
         }
+        self.cluster.spawn(custody::turn_keys(Arc::clone(&self.work)));
         let until = now_ms() + self.rng.between(CHAOS_MS_MIN, CHAOS_MS_MAX);
         self.nemesis.begin();
         while now_ms() < until && self.cluster.violations.is_empty() {
