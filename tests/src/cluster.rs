@@ -16,6 +16,8 @@ pub struct Cluster {
     dev: Child,
     directory: tempfile::TempDir,
     env: Env,
+    /// What nodes have in their environment, also those that are started again.
+    environment: Vec<(String, String)>,
 }
 
 #[derive(Deserialize, Clone)]
@@ -92,7 +94,15 @@ impl Cluster {
                 return Err(error.context(read(&directory.path().join("dev.log"))));
             }
         };
-        Ok(Self { dev, directory, env })
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Ok(Self {
+            dev,
+            directory,
+            env,
+            environment: environment.collect(),
+        })
     }
 
     /// The nodes as they are now: processes change with restarts.
@@ -225,6 +235,11 @@ impl Cluster {
     }
 
     fn act(&self, action: &str, id: u64) -> Result<()> {
+        let environment: Vec<_> = self
+            .environment
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
         let output = run_cli(
             &[
                 "dev",
@@ -234,7 +249,7 @@ impl Cluster {
                 "--node",
                 &id.to_string(),
             ],
-            &[],
+            &environment,
             "",
         )?;
         ensure!(

@@ -153,8 +153,8 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
 /// The package sets up a directory for the whole network and starts it, unless it is told to set up none. Tests start their own.
 const NO_DIRECTORY: &str = "echo \"slapd slapd/no_configuration boolean true\" | debconf-set-selections && ";
 /// Programs and their packages: namespaces and the nodes in them, signals, disks of their own, clocks that are wrong, the certificates of the
-/// README, and the questions of the runbooks. What the C compiler brings is above.
-const TEST_PROGRAMS: [(&str, &str); 13] = [
+/// README, the questions of the runbooks, a directory, a token and the keys of custodians. What the C compiler brings is above.
+const TEST_PROGRAMS: [(&str, &str); 14] = [
     ("age", "age"),
     ("faketime", "faketime"),
     ("ip", "iproute2"),
@@ -168,6 +168,7 @@ const TEST_PROGRAMS: [(&str, &str); 13] = [
     ("curl", "curl"),
     ("slapd", "slapd"),
     ("ldapmodify", "ldap-utils"),
+    ("softhsm2-util", "softhsm2"),
 ];
 
 const LIBRARY_DIRS: [&str; 6] = [

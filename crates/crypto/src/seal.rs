@@ -16,12 +16,14 @@
 mod config;
 mod key_seal;
 mod keyring_key;
+mod outer_key;
 mod static_key;
 mod unseal;
 
 pub use config::{MalformedSealConfig, SealConfig};
 pub use key_seal::{KeyKind, KeySeal, WRAPPED_BYTES_MAX};
 pub use keyring_key::KeyringKey;
+pub use outer_key::{OuterBinding, OuterKey, OuterKeyError};
 pub use static_key::{KeyId, KeyIdError, MalformedStaticKey, StaticKey};
 pub use unseal::{Submitted, Unseal};
 

@@ -72,5 +72,5 @@ pub use recovered::{Discontinuity, OfflineSeal, Quarantine};
 pub use reply::{Answer, Joined, Reply};
 pub use request::{Consistency, Evidence, Request};
 pub use restored::{NewIdentity, RestoredFrom};
-pub use seal::{KeyUnsealError, SealInfo, SealStatus, UnsealError, is_confirmed};
+pub use seal::{KeySeals, KeyUnsealError, SealInfo, SealStatus, UnsealError, is_confirmed};
 pub use sent::Sent;

@@ -18,7 +18,7 @@ use crate::quotas::Measures;
 use crate::refusals::Refusals;
 use crate::request::IDEMPOTENCY_KEY_BYTES_MAX;
 use crate::rooms::Rooms;
-use crate::seal::{KeyUnsealError, Seal, SealStatus, UnsealError};
+use crate::seal::{KeySeals, KeyUnsealError, Seal, SealStatus, UnsealError};
 use crate::sequencer::Sequencer;
 use crate::vouchers::Vouchers;
 use crate::{Failure, Request};
@@ -97,7 +97,7 @@ impl Node {
         Ok(self.seal_status())
     }
 
-    /// Opens the node with the key of a static seal. The caller has made sure that this node has applied what the cluster committed.
+    /// Opens the node with the key of a seal. The caller has made sure that this node has applied what the cluster committed.
     ///
     /// # Errors
     /// [`KeyUnsealError`]; a node that was sealed since it was started stays so.
@@ -105,6 +105,20 @@ impl Node {
         self.seal.open_with_key(&*self.consensus.view(), key)?;
         self.sequencer.ring();
         Ok(())
+    }
+
+    /// Looks whether the key of a seal would open the node as it is stored here, and opens nothing.
+    ///
+    /// # Errors
+    /// [`KeyUnsealError`]
+    pub fn test_key(&self, key: &StaticKey) -> Result<(), KeyUnsealError> {
+        crate::seal::try_key(&*self.consensus.view(), key).map(drop)
+    }
+
+    /// The seals that keys open. `None` if the cluster is not initialised.
+    #[must_use]
+    pub fn key_seals(&self) -> Option<KeySeals> {
+        crate::seal::key_seals(&*self.consensus.view())
     }
 
     /// Signs a backup with the key that signs the audit log. `None` if sealed. The bytes begin with a label

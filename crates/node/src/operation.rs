@@ -2,7 +2,7 @@
 
 use aumbry_auth::lockout;
 use aumbry_auth::token::Create;
-use aumbry_crypto::seal::{KeyId, StaticKey};
+use aumbry_crypto::seal::{KeyId, OuterBinding, OuterKey, StaticKey};
 use aumbry_engines::kv;
 use aumbry_logical::{Object, Verb};
 use aumbry_types::{Capability, MountPath, Name, NodeId, SecretBytes};
@@ -206,6 +206,8 @@ pub enum Operation {
         key: StaticKey,
         /// Shares that open the root key which it is to wrap.
         shares: Vec<SecretBytes>,
+        /// How something outside has wrapped the key, and for which store; nothing for a key that lies in a file.
+        outer: Option<(OuterKey, OuterBinding)>,
     },
     /// Lists the seals.
     SealList,

@@ -309,8 +309,12 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
             clear("client_addr", join.client_addr.clone());
         }
         Operation::Transfer(Some(node)) => clear("to", node.to_string()),
-        Operation::SealAdd { key: added, .. } => {
-            clear("kind", KeyKind::Static.name().to_owned());
+        Operation::SealAdd { key: added, outer, .. } => {
+            let kind = outer.as_ref().map_or(KeyKind::Static, |(_, bound)| bound.kind);
+            clear("kind", kind.name().to_owned());
+            if let Some((outer, _)) = outer {
+                clear("name", outer.name().to_owned());
+            }
             clear("key_id", added.id().to_string());
         }
         Operation::SealRemove(removed) => clear("key_id", removed.to_string()),

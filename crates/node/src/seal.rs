@@ -58,6 +58,20 @@ pub struct SealInfo {
     pub shares: (u8, u8),
     /// Whether it opens the present root key.
     pub current: bool,
+    /// The name of the key outside that wraps its key. Not kept with a reply that is repeated, whose layout is older.
+    #[serde(skip)]
+    pub name: String,
+}
+
+/// The seals that keys open, and what a new one is bound to. Nothing of it is secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySeals {
+    /// The storage that they open.
+    pub storage_id: StorageId,
+    /// The epoch of the root key that the keyring is wrapped under.
+    pub root_epoch: u32,
+    /// By the id of their key.
+    pub seals: Vec<KeySeal>,
 }
 
 /// Why a share did not help. The shares shown before still count.
@@ -185,21 +199,9 @@ impl Seal {
         }
     }
 
-    /// Opens it with the key of a static seal, unless it was closed since the node was started.
-    pub(crate) fn open_with_key(&self, view: &dyn View, static_key: &StaticKey) -> Result<(), KeyUnsealError> {
-        let config = read_config(view).ok_or(KeyUnsealError::NotInitialised)?;
-        let id = static_key.id();
-        let row = view
-            .get(&key::key_seal(*id.as_bytes()))
-            .ok_or(KeyUnsealError::Unknown(id))?;
-        let seal = Row::decode(&row).ok().and_then(|row| KeySeal::decode(&row.body).ok());
-        let seal = seal.ok_or(KeyUnsealError::Damaged(id))?;
-        if root_epoch(view) != Some(seal.root_epoch) {
-            return Err(KeyUnsealError::Replaced(id));
-        }
-        let root = seal.open_static(static_key, config.storage_id);
-        let root = root.map_err(|_| KeyUnsealError::Damaged(id))?;
-        let opened = open_keyring(view, config.storage_id, &root).ok_or(KeyUnsealError::Damaged(id))?;
+    /// Opens it with the key of a seal, unless it was closed since the node was started.
+    pub(crate) fn open_with_key(&self, view: &dyn View, seal_key: &StaticKey) -> Result<(), KeyUnsealError> {
+        let opened = try_key(view, seal_key)?;
         {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
             // Looked at under the lock that closing takes: what a person closes meanwhile stays closed.
@@ -211,6 +213,35 @@ impl Seal {
         self.reset();
         Ok(())
     }
+}
+
+/// What a key opens: the keys of the store, and the command that wrote them. Who drops them has tested the seal.
+pub(crate) fn try_key(view: &dyn View, seal_key: &StaticKey) -> Result<(Arc<Barrier>, CommandId), KeyUnsealError> {
+    let config = read_config(view).ok_or(KeyUnsealError::NotInitialised)?;
+    let id = seal_key.id();
+    let row = view
+        .get(&key::key_seal(*id.as_bytes()))
+        .ok_or(KeyUnsealError::Unknown(id))?;
+    let seal = Row::decode(&row).ok().and_then(|row| KeySeal::decode(&row.body).ok());
+    let seal = seal.ok_or(KeyUnsealError::Damaged(id))?;
+    if root_epoch(view) != Some(seal.root_epoch) {
+        return Err(KeyUnsealError::Replaced(id));
+    }
+    let root = seal.open(seal_key, config.storage_id);
+    let root = root.map_err(|_| KeyUnsealError::Damaged(id))?;
+    open_keyring(view, config.storage_id, &root).ok_or(KeyUnsealError::Damaged(id))
+}
+
+/// The seals that keys open, as far as this version can read them, and what they are bound to.
+pub(crate) fn key_seals(view: &dyn View) -> Option<KeySeals> {
+    let config = read_config(view)?;
+    let rows = view.scan(&key::key_seals_prefix(), None, KEY_SEALS_MAX).into_iter();
+    let seals = rows.filter_map(|(_, row)| KeySeal::decode(&Row::decode(&row).ok()?.body).ok());
+    Some(KeySeals {
+        storage_id: config.storage_id,
+        root_epoch: root_epoch(view)?,
+        seals: seals.collect(),
+    })
 }
 
 /// The keys of the store, opened with its root key, and the command that wrote them.

@@ -15,7 +15,7 @@ use rustls_pki_types::ServerName;
 
 use crate::certificate::{CertificateError, Files, Loaded, certificates, seconds, utc};
 use crate::config::{Config, ConfigError, Join};
-use crate::key_file;
+use crate::seals::SealSource;
 use crate::ticket::Ticket;
 
 /// Something that was found.
@@ -120,11 +120,12 @@ impl Check {
         {
             self.say("http_certificate_expires", utc(loaded.not_after));
         }
-        if let Some(seal) = &config.seal.static_key
-            && let Err(error) = key_file::read(&seal.key_file)
-        {
-            let text = "the node stays sealed when it is started, until shares open it or the file can be used";
-            self.warning("[seal.static]", format!("{error}; {text}"));
+        for source in SealSource::all(&config.seal) {
+            if let Err(error) = source.check_files() {
+                let text = "the node stays sealed when it is started, until shares open it or the file can be used";
+                let section = format!("[seal.{}]", source.kind().name());
+                self.warning(section, format!("{error}; {text}"));
+            }
         }
         let inspected = self.data_dir(&config.data_dir);
         self.room(config);

@@ -13,10 +13,12 @@ use serde::Deserialize;
 mod audit;
 mod raft;
 mod runtime;
+mod seal;
 
 pub use audit::{Audit, AuditFile, FileMode, SinkStart};
 pub use raft::{Profile, Raft};
 pub use runtime::Runtime;
+pub use seal::{Pkcs11Seal, Seal, StaticSeal, TransitSeal};
 
 /// A node's configuration. `deploy/aumbry.toml` documents each field.
 #[derive(Clone, Debug, Deserialize)]
@@ -136,23 +138,6 @@ pub struct Join {
     pub token_file: PathBuf,
     /// The authority of the members' client listeners, PEM.
     pub ca_file: PathBuf,
-}
-
-/// Seals beside the shares.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Seal {
-    /// A key in a file.
-    #[serde(rename = "static")]
-    pub static_key: Option<StaticSeal>,
-}
-
-/// A key in a file, with which the node unseals itself when it is started.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StaticSeal {
-    /// The file. It may be missing: then the node stays sealed until shares open it, or the file is there.
-    pub key_file: PathBuf,
 }
 
 /// The form of the log.
@@ -344,15 +329,6 @@ impl Config {
             !self.data_dir.as_os_str().is_empty(),
             "data_dir is empty; name a directory",
         );
-        let seal_key = self.seal.static_key.as_ref().map(|seal| &seal.key_file);
-        demand(
-            seal_key.is_none_or(|file| file.is_absolute()),
-            "seal.static.key_file is an absolute path",
-        );
-        demand(
-            seal_key.is_none_or(|file| !file.starts_with(&self.data_dir)),
-            "seal.static.key_file lies in data_dir, so that the disk alone would open the seal; keep it elsewhere",
-        );
         let metrics = self.metrics.as_ref().map(|metrics| metrics.address);
         demand(
             metrics.is_none_or(|address| address.ip().is_loopback()),
@@ -419,6 +395,10 @@ impl Config {
             limits.disk_reserve_bytes >= DISK_RESERVE_BYTES_MIN,
             "limits: disk_reserve_bytes is at least 16777216 (16 MiB)",
         );
+        let listeners = [Some(self.client.address), http.map(|http| http.address)];
+        let own = listeners.into_iter().flatten().map(|address| address.to_string());
+        let own: Vec<String> = own.chain([self.client_advertise()]).collect();
+        found.extend(self.seal.check(&self.data_dir, &own));
         found.extend(self.runtime.check().err());
         found.extend(self.audit.check(&self.data_dir).err());
         found

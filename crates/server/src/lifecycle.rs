@@ -23,6 +23,7 @@ use crate::gateway::Gateway;
 use crate::member::Member;
 use crate::metrics::Metrics;
 use crate::outgoing;
+use crate::seals::SealTests;
 use crate::ticket::Ticket;
 use crate::web;
 
@@ -54,6 +55,8 @@ pub(crate) struct Lifecycle {
     pub(crate) listener: Mutex<Option<TcpListener>>,
     /// One backup at a time is saved or restored: each takes the disk for itself.
     pub(crate) backups: Arc<Semaphore>,
+    /// Whether the seals beside the shares work.
+    pub(crate) seal_tests: SealTests,
     gateway: OnceLock<Weak<Gateway>>,
     /// Set when the node was told to stop: it serves who is there, and nobody else is to come.
     leaving: watch::Sender<bool>,
@@ -121,6 +124,7 @@ impl Lifecycle {
             member: RwLock::new(None),
             listener: Mutex::new(Some(listener)),
             backups: Arc::new(Semaphore::new(1)),
+            seal_tests: SealTests::default(),
             gateway: OnceLock::new(),
             leaving: watch::Sender::new(false),
             stop: watch::Sender::new(false),

@@ -23,6 +23,12 @@ pub(crate) struct ListenerLabels {
     pub(crate) listener: &'static str,
 }
 
+/// Which kind of seal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct SealLabels {
+    pub(crate) kind: &'static str,
+}
+
 /// Which audit sink: the name that the configuration gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct SinkLabels {
@@ -46,6 +52,8 @@ pub(crate) struct Metrics {
     pub(crate) certificate_reload_failures: Family<ListenerLabels, Counter>,
     pub(crate) clock_offset_ms: Gauge,
     pub(crate) campaigns: Gauge,
+    pub(crate) seal_works: Family<SealLabels, Gauge>,
+    pub(crate) seal_tested: Family<SealLabels, Gauge>,
     pub(crate) disk_free_bytes: Gauge<u64, AtomicU64>,
     pub(crate) disk_reserve_bytes: Gauge<u64, AtomicU64>,
     pub(crate) sink_lag_records: Family<SinkLabels, Gauge<u64, AtomicU64>>,
@@ -71,6 +79,8 @@ impl Metrics {
             certificate_reload_failures: Family::default(),
             clock_offset_ms: Gauge::default(),
             campaigns: Gauge::default(),
+            seal_works: Family::default(),
+            seal_tested: Family::default(),
             disk_free_bytes: Gauge::default(),
             disk_reserve_bytes: Gauge::default(),
             sink_lag_records: Family::default(),
@@ -129,6 +139,16 @@ impl Metrics {
             "disk_reserve_bytes",
             "How many bytes are to stay free, as limits.disk_reserve_bytes says",
             metrics.disk_reserve_bytes.clone(),
+        );
+        registry.register(
+            "seal_works",
+            "1 if the seal that this node is configured for would open it, 0 if not; the log says why",
+            metrics.seal_works.clone(),
+        );
+        registry.register(
+            "seal_tested_timestamp_seconds",
+            "When that was found, in seconds since 1970",
+            metrics.seal_tested.clone(),
         );
         metrics.register_sinks(&mut registry);
         Arc::new(Self { registry, ..metrics })

@@ -24,6 +24,7 @@ use crate::http::{self, Answer, Asked};
 use crate::lifecycle::{Lifecycle, MemberError, VERSION};
 use crate::media::GrpcOnlyLayer;
 use crate::metrics::Metrics;
+use crate::seals::SealSource;
 use crate::services::Services;
 use crate::sink::Sinks;
 use crate::vault::{self, Vault};
@@ -197,8 +198,9 @@ async fn serve(config: Config) -> Result<(), RunError> {
         gateway,
         lifecycle: Arc::clone(&lifecycle),
     };
-    if let Some(seal) = lifecycle.config().seal.static_key.clone() {
-        tokio::spawn(auto_unseal::run(Arc::clone(&lifecycle), seal.key_file));
+    let sources = SealSource::all(&lifecycle.config().seal);
+    if !sources.is_empty() {
+        tokio::spawn(auto_unseal::run(Arc::clone(&lifecycle), sources));
     }
     let (reporter, health_service) = tonic_health::server::health_reporter();
     tokio::spawn(health::report(reporter, Arc::clone(&lifecycle)));

@@ -13,7 +13,6 @@ const fn case(number: usize, says: &'static str, waits: &'static [&'static str])
     Case { number, says, waits }
 }
 
-const HSM: &str = "PKCS#11 seal (issue 8)";
 const CLUSTER_SEAL: &str = "sealing the whole cluster (issue 8)";
 const UNSEALING: &str = "records and limits of unsealing (issue 8)";
 const HANDOVER: &str = "handover of keys between nodes (issue 8)";
@@ -30,7 +29,6 @@ const STALE_READS: &str = "reads from followers and regions (a later issue)";
 
 /// What can be waited for.
 pub(crate) const FEATURES: &[&str] = &[
-    HSM,
     CLUSTER_SEAL,
     UNSEALING,
     HANDOVER,
@@ -109,8 +107,8 @@ pub(crate) const CASES: [Case; 118] = [
     case(58, "A sealed node answers", &[]),
     case(59, "An answer leaves after the call that sealed the node; the memory keeps what it had", &[OPEN_CONNECTIONS]),
     case(60, "A node that was cut off is not sealed with its cluster", &[CLUSTER_SEAL]),
-    case(61, "An HSM that fails is replaced by something weaker", &[HSM]),
-    case(62, "A seal of another store, or of an older key, opens this one", &[HSM]),
+    case(61, "An HSM that fails is replaced by something weaker", &[]),
+    case(62, "A seal of another store, or of an older key, opens this one", &[]),
     case(63, "A recipient's key is broken, expired or there twice", &[]),
     case(64, "Recovery is begun from afar", &[RECOVERY_TOKENS]),
     case(65, "Whoever has a client's certificate, or another cluster's, talks to the peer port", &[]),

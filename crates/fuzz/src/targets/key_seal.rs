@@ -30,7 +30,7 @@ fn run(input: &[u8]) -> Verdict {
         return Verdict::Refused;
     };
     assert_eq!(seal.encode(), input, "a seal has one encoding");
-    match seal.open_static(&static_key(), STORAGE) {
+    match seal.open(&static_key(), STORAGE) {
         Ok(root) => {
             assert_eq!(root.expose(), &[9; 32]);
             assert_eq!(input, &seeds()[0][..], "another seal opens");

@@ -61,7 +61,7 @@ checks! {
         PolicyGetRequest, PolicyGetReply, PolicyListRequest, PolicyListReply, PolicyDeleteRequest, PolicyDeleteReply,
         InitRequest, InitReply, UnsealRequest, ResetUnsealRequest, SealStatusRequest, SealStatusReply, HealthRequest,
         HealthReply, SealRequest, SealReply, StatusRequest, Member, StatusReply, StepDownRequest, StepDownReply,
-        SealAddRequest, SealAddReply, Seal, SealListRequest, SealListReply, SealRemoveRequest, SealRemoveReply,
+        SealAddRequest, OuterSealKey, SealAddReply, Seal, SealTest, SealListRequest, SealListReply, SealRemoveRequest, SealRemoveReply,
         TokenName, TokenInfo, TokenCreateRequest, TokenCreateReply, TokenLookupRequest, TokenLookupReply,
         TokenRenewRequest, TokenRenewReply, TokenRevokeRequest, TokenRevokeReply,
     ;

@@ -112,7 +112,7 @@ pub(crate) fn plan(
         Operation::KvConfigRead(path) => mount::read(txn, auth, MountTable::Secrets, path)?,
         Operation::KvConfigWrite(path, change) => mount::tune(txn, auth, MountTable::Secrets, path, change)?,
         Operation::MountList => mount::list(txn, auth)?,
-        Operation::SealAdd { key, shares } => seal::add(txn, key, shares)?,
+        Operation::SealAdd { key, shares, outer } => seal::add(txn, key, shares, outer.as_ref())?,
         Operation::SealList => seal::list(txn)?,
         Operation::SealRemove(key) => seal::remove(txn, *key)?,
         Operation::JoinTokenCreate(ttl_s) => cluster::create_join_token(txn, *ttl_s)?,

@@ -5,15 +5,22 @@
 
 use aumbry_barrier::{Kind, Txn};
 use aumbry_crypto::envelope;
-use aumbry_crypto::seal::{KeyId, KeySeal, SealConfig, StaticKey, Submitted, Unseal, unwrap_keyring};
+use aumbry_crypto::seal::{
+    KeyId, KeySeal, OuterBinding, OuterKey, SealConfig, StaticKey, Submitted, Unseal, unwrap_keyring,
+};
 use aumbry_state::{Counters, Put, Row, Write, key};
 use aumbry_types::{SecretBytes, SecretKey};
 
 use crate::seal::{KEY_SEALS_MAX, SHARES};
 use crate::{Class, Failure, Reply, SealInfo};
 
-/// Wraps the root key under this key.
-pub(super) fn add(txn: &mut Txn<'_>, static_key: &StaticKey, shares: &[SecretBytes]) -> Result<Reply, Failure> {
+/// Wraps the root key under this key, which something outside may have wrapped.
+pub(super) fn add(
+    txn: &mut Txn<'_>,
+    seal_key: &StaticKey,
+    shares: &[SecretBytes],
+    outer: Option<&(OuterKey, OuterBinding)>,
+) -> Result<Reply, Failure> {
     let (_, config) = read_config(txn)?;
     let (storage_id, entropy) = (txn.barrier().storage_id(), txn.entropy());
     if config.storage_id != storage_id {
@@ -25,7 +32,16 @@ pub(super) fn add(txn: &mut Txn<'_>, static_key: &StaticKey, shares: &[SecretByt
     unwrap_keyring(&root, storage_id, &keyring).map_err(|_| damaged())?;
     let root_epoch = envelope::term(&keyring).map_err(|_| damaged())?;
 
-    let seal = KeySeal::make_static(static_key, storage_id, root_epoch, &root, entropy);
+    let seal = match outer {
+        None => KeySeal::make_static(seal_key, storage_id, root_epoch, &root, entropy),
+        Some((outer, bound)) => {
+            if (bound.storage_id, bound.root_epoch, bound.key_id) != (storage_id, root_epoch, seal_key.id()) {
+                let text = "the key was wrapped for another store, or for a root key that was replaced meanwhile; add the seal again";
+                return Err(Failure::new(Class::FailedPrecondition, "SEAL_BINDING", text));
+            }
+            KeySeal::make_outer(seal_key, outer.clone(), bound, &root, entropy)
+        }
+    };
     let row_key = key::key_seal(*seal.key_id.as_bytes());
     txn.fence_scan(key::KEY_SEALS)?;
     let before = txn.read_row(&row_key)?;
@@ -62,6 +78,7 @@ pub(super) fn list(txn: &mut Txn<'_>) -> Result<Reply, Failure> {
         added: row.created,
         shares: (config.threshold, config.shares),
         current: true,
+        name: String::new(),
     }];
     txn.fence_scan(key::KEY_SEALS)?;
     for (_, row) in txn.scan_rows(&key::key_seals_prefix(), None, KEY_SEALS_MAX) {
@@ -113,6 +130,10 @@ fn info(seal: &KeySeal, added: u64, root_epoch: u32) -> SealInfo {
         added,
         shares: (0, 0),
         current: seal.root_epoch == root_epoch,
+        name: seal
+            .outer
+            .as_ref()
+            .map_or_else(String::new, |outer| outer.name().to_owned()),
     }
 }
 

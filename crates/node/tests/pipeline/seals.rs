@@ -1,8 +1,8 @@
 //! Seals that keys open, beside the shares.
 
-use aumbry_crypto::seal::{KeyId, StaticKey};
+use aumbry_crypto::seal::{KeyId, KeyKind, OuterBinding, OuterKey, StaticKey};
 use aumbry_node::{KeyUnsealError, SealInfo};
-use aumbry_types::SimulatedEntropy;
+use aumbry_types::{SimulatedEntropy, StorageId};
 
 use crate::bed::*;
 
@@ -21,7 +21,8 @@ fn key(seed: u64) -> StaticKey {
 
 fn add(key: StaticKey, shares: &[SecretBytes]) -> Operation {
     let shares = shares.iter().map(SecretBytes::duplicate).collect();
-    Operation::SealAdd { key, shares }
+    let outer = None;
+    Operation::SealAdd { key, shares, outer }
 }
 
 fn seals(reply: Result<Reply, Failure>) -> Vec<SealInfo> {
@@ -87,6 +88,55 @@ async fn a_key_opens_a_restarted_node_and_its_removal_ends_that() {
         Err(KeyUnsealError::Unknown(id))
     );
     assert_eq!(seals(bed.call(Operation::SealList).await).len(), 1);
+}
+
+/// Abuse cases: 62.
+#[tokio::test]
+async fn a_key_that_was_wrapped_outside_is_added_for_this_store_and_root_key() {
+    let (bed, shares) = open().await;
+    let bound = bed.node.key_seals().expect("is initialised");
+    assert!(bound.seals.is_empty());
+    let add = |seed, storage_id, root_epoch, key_id| Operation::SealAdd {
+        key: key(seed),
+        shares: shares.iter().map(SecretBytes::duplicate).collect(),
+        outer: Some((
+            OuterKey::new("token key".to_owned(), vec![7; 100]).expect("is one"),
+            OuterBinding {
+                kind: KeyKind::Pkcs11,
+                storage_id,
+                root_epoch,
+                key_id,
+            },
+        )),
+    };
+    let (storage_id, epoch, id) = (bound.storage_id, bound.root_epoch, key(1).id());
+    for wrong in [
+        add(1, StorageId::from_bytes([9; 16]), epoch, id),
+        add(1, storage_id, epoch + 1, id),
+        add(1, storage_id, epoch, key(2).id()),
+    ] {
+        assert_eq!(reason(bed.call(wrong).await), "SEAL_BINDING");
+    }
+    assert!(matches!(bed.node.test_key(&key(1)), Err(KeyUnsealError::Unknown(_))));
+    let added = seals(bed.call(add(1, storage_id, epoch, id)).await);
+    assert_eq!(
+        (added[0].kind.as_str(), added[0].name.as_str()),
+        ("pkcs11", "token key")
+    );
+    assert_eq!(reason(bed.call(add(1, storage_id, epoch, id)).await), "SEAL_EXISTS");
+    let kept = bed.node.key_seals().expect("is initialised").seals;
+    let outer = kept[0].outer.as_ref().expect("was wrapped outside");
+    assert_eq!(
+        (kept.len(), outer.name(), outer.wrapped()),
+        (1, "token key", &[7; 100][..])
+    );
+    assert_eq!(bed.node.test_key(&key(1)), Ok(()));
+    let node = restarted(&bed);
+    assert_eq!(node.test_key(&key(1)), Ok(()), "a test is the same on a sealed node");
+    assert!(node.seal_status().sealed, "and opens nothing");
+    assert_eq!(node.unseal_with_key(&key(1)), Ok(()));
+    assert_eq!(reason(bed.call(Operation::SealRemove(id)).await), "OK");
+    assert!(matches!(bed.node.test_key(&key(1)), Err(KeyUnsealError::Unknown(_))));
 }
 
 #[tokio::test]

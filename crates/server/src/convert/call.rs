@@ -7,12 +7,12 @@ use aumbry_api::v1::{self, token_name};
 use aumbry_auth::identity::mfa;
 use aumbry_auth::token::{Create, TEXT_BYTES_MAX};
 use aumbry_auth::{approle, canonical, userpass};
-use aumbry_crypto::seal::{KeyIdError, StaticKey};
+use aumbry_crypto::seal::{KeyIdError, KeyKind, OuterBinding, OuterKey, StaticKey};
 use aumbry_engines::kv;
 use aumbry_logical::Verb;
 use aumbry_node::method::{LoginAsk, Shown, failure};
 use aumbry_node::{Contents, Failure, JoinRequest, LogicalAsk, MountOptions, MountTable, Operation, Sent, TokenName};
-use aumbry_types::{MountPath, Name, NodeId, SecretBytes, SecretPath};
+use aumbry_types::{MountPath, Name, NodeId, SecretBytes, SecretPath, StorageId};
 use bytes::Bytes;
 
 /// Checks a call and turns it into an operation.
@@ -191,12 +191,40 @@ fn seal_add(add: v1::SealAddRequest) -> Result<Operation, Failure> {
     if add.shares.len() > SHARES_MAX {
         return Err(Failure::invalid("there are at most 255 key shares"));
     }
-    let text = secret(add.static_key);
+    let (text, outer) = match add.outer {
+        None => (secret(add.static_key), None),
+        Some(_) if !add.static_key.is_empty() => {
+            return Err(Failure::invalid(
+                "a seal has one key: a static one, or one that is wrapped outside",
+            ));
+        }
+        Some(mut outer) => (secret(std::mem::take(&mut outer.key)), Some(outer)),
+    };
     let key = StaticKey::parse(text.expose()).map_err(|error| Failure::invalid(format!("the key: {error}")))?;
+    let outer = outer.map(|outer| outer_key(outer, &key)).transpose()?;
     Ok(Operation::SealAdd {
         key,
         shares: add.shares.into_iter().map(secret).collect(),
+        outer,
     })
+}
+
+fn outer_key(outer: v1::OuterSealKey, key: &StaticKey) -> Result<(OuterKey, OuterBinding), Failure> {
+    let kind = match outer.kind.as_str() {
+        "pkcs11" => KeyKind::Pkcs11,
+        "transit" => KeyKind::Transit,
+        _ => return Err(Failure::invalid("a key is wrapped outside by `pkcs11` or `transit`")),
+    };
+    let storage_id = <[u8; 16]>::try_from(&outer.storage_id[..]);
+    let storage_id = storage_id.map_err(|_| Failure::invalid("the id of a storage has 16 bytes"))?;
+    let bound = OuterBinding {
+        kind,
+        storage_id: StorageId::from_bytes(storage_id),
+        root_epoch: outer.root_epoch,
+        key_id: key.id(),
+    };
+    let outer = OuterKey::new(outer.name, outer.wrapped.to_vec());
+    Ok((outer.map_err(|error| Failure::invalid(error.to_string()))?, bound))
 }
 
 fn list_request(list: &v1::KvListRequest) -> Result<kv::Request, Failure> {

@@ -143,6 +143,7 @@ fn seals_reply(operation: &Operation, seals: Vec<SealInfo>) -> Option<v1::Answer
         threshold: seal.shares.0.into(),
         shares: seal.shares.1.into(),
         current: seal.current,
+        name: seal.name,
     });
     Some(match operation {
         Operation::SealAdd { .. } => v1::SealAddReply {

@@ -13,6 +13,7 @@ use super::Services;
 use crate::convert;
 use crate::lifecycle::{Init, MemberError, VERSION};
 use crate::member::Member;
+use crate::seals::Tested;
 
 impl Services {
     /// A restored store becomes that of its new cluster as soon as the keys are there.
@@ -31,6 +32,8 @@ impl Services {
             };
         };
         let status = member.node.seal_status();
+        let bound = member.node.key_seals();
+        let tests = self.lifecycle.seal_tests.all().into_iter();
         v1::SealStatusReply {
             initialized: status.initialised,
             sealed: status.sealed,
@@ -44,7 +47,21 @@ impl Services {
             node_id: member.raft_id().0,
             name: self.lifecycle.name().to_owned(),
             seals: status.seals.into_iter().map(str::to_owned).collect(),
+            storage_id: bound
+                .as_ref()
+                .map_or_else(Bytes::new, |bound| Bytes::copy_from_slice(bound.storage_id.as_bytes())),
+            root_epoch: bound.map_or(0, |bound| bound.root_epoch),
+            seal_tests: tests.map(seal_test).collect(),
         }
+    }
+}
+
+fn seal_test(tested: Tested) -> v1::SealTest {
+    v1::SealTest {
+        kind: tested.kind.to_owned(),
+        key_id: tested.key_id,
+        works: tested.works,
+        tested_ms: tested.at_ms,
     }
 }
 

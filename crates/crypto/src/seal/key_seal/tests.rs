@@ -1,6 +1,7 @@
 use aumbry_types::SimulatedEntropy;
 use proptest::prelude::*;
 
+use super::super::outer_key::OuterKeyError;
 use super::super::static_key::{KeyIdError, MalformedStaticKey};
 use super::*;
 use crate::testing::{hex, key};
@@ -15,7 +16,7 @@ fn made(seed: u64) -> (StaticKey, KeySeal) {
 }
 
 fn open(seal: &KeySeal, key: &StaticKey, id: StorageId) -> Result<[u8; 32], OpenError> {
-    seal.open_static(key, id).map(|root| *root.expose())
+    seal.open(key, id).map(|root| *root.expose())
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn only_its_own_key_opens_it_in_its_own_storage() {
     moved.root_epoch = 4;
     assert_eq!(open(&moved, &static_key, ID), Err(OpenError::WrongKey));
     let mut newer = seal;
-    newer.kind = KeyKind::Unknown(2);
+    newer.kind = KeyKind::Unknown(9);
     assert_eq!(open(&newer, &static_key, ID), Err(OpenError::Format));
 }
 
@@ -108,9 +109,98 @@ fn only_the_canonical_form_is_read() {
     assert_eq!(KeySeal::decode(&long), Err(MalformedSealConfig));
 }
 
+fn made_outer(kind: KeyKind) -> (StaticKey, KeySeal) {
+    let entropy = SimulatedEntropy::new(4);
+    let inner = StaticKey::make(&entropy);
+    let bound = OuterBinding {
+        kind,
+        storage_id: ID,
+        root_epoch: 3,
+        key_id: inner.id(),
+    };
+    let outer = OuterKey::new("aumbry".to_owned(), b"wrapped by a token".to_vec()).expect("is one");
+    let seal = KeySeal::make_outer(&inner, outer, &bound, &key(0x42), &entropy);
+    assert_eq!(seal.binding(ID), bound);
+    (inner, seal)
+}
+
+/// Abuse cases: 61, 62.
+#[test]
+fn a_key_that_something_outside_wraps_is_bound_as_well() {
+    for kind in [KeyKind::Pkcs11, KeyKind::Transit] {
+        let (inner, seal) = made_outer(kind);
+        let good = seal.encode();
+        assert_eq!(KeySeal::decode(&good).as_ref(), Ok(&seal));
+        assert_eq!(open(&seal, &inner, ID), Ok([0x42; 32]));
+        assert_eq!(
+            open(&seal, &inner, StorageId::from_bytes([6; 16])),
+            Err(OpenError::WrongKey)
+        );
+        // As a seal of another kind it opens nothing: not as a weaker one either.
+        for other in [KeyKind::Static, KeyKind::Pkcs11, KeyKind::Transit] {
+            let mut weaker = seal.clone();
+            weaker.kind = other;
+            assert_eq!(open(&weaker, &inner, ID).is_ok(), other == kind);
+        }
+        let mut moved = seal.clone();
+        moved.root_epoch = 4;
+        assert_eq!(open(&moved, &inner, ID), Err(OpenError::WrongKey));
+        for length in 0..22 + ROOT_LEN + 8 {
+            assert!(KeySeal::decode(&good[..length]).is_err(), "{length}");
+        }
+    }
+}
+
+#[test]
+fn what_a_key_is_bound_to_tells_everything_apart() {
+    let (_, seal) = made_outer(KeyKind::Pkcs11);
+    let bound = seal.binding(ID);
+    let contexts = [
+        bound.context("aumbry"),
+        bound.context("aumbrz"),
+        seal.binding(StorageId::from_bytes([6; 16])).context("aumbry"),
+        OuterBinding { root_epoch: 4, ..bound }.context("aumbry"),
+        OuterBinding {
+            kind: KeyKind::Transit,
+            ..bound
+        }
+        .context("aumbry"),
+        OuterBinding {
+            key_id: KeyId::from_bytes([0; 16]),
+            ..bound
+        }
+        .context("aumbry"),
+    ];
+    for (n, context) in contexts.iter().enumerate() {
+        assert!(contexts[..n].iter().all(|before| before != context), "{n}");
+    }
+    assert_eq!(
+        hex(&contexts[0]),
+        format!(
+            "61756d6272792f7365616c2f6f757465722f31{}02{}00000003{}",
+            "05".repeat(16),
+            hex(seal.key_id.as_bytes()),
+            hex(b"aumbry")
+        )
+    );
+}
+
+#[test]
+fn a_wrapped_key_has_bounds() {
+    let make = |name: &str, length| OuterKey::new(name.to_owned(), vec![7; length]);
+    let long = "n".repeat(129);
+    for (name, length) in [("", 1), ("n", 0), ("n", 2_049), (&*long, 1), ("a\nb", 1), ("\u{e4}", 1)] {
+        assert_eq!(make(name, length).err(), Some(OuterKeyError), "{name} {length}");
+    }
+    let (inner, mut seal) = made_outer(KeyKind::Transit);
+    seal.outer = make(&long[..128], 2_048).ok();
+    assert_eq!(KeySeal::decode(&seal.encode()).as_ref(), Ok(&seal));
+    assert_eq!(open(&seal, &inner, ID), Ok([0x42; 32]));
+}
+
 proptest! {
     #[test]
-    fn a_flipped_bit_opens_nothing(seed in any::<u64>(), at in 0_usize..22 + STATIC_LEN, bit in 0_u8..8) {
+    fn a_flipped_bit_opens_nothing(seed in any::<u64>(), at in 0_usize..22 + ROOT_LEN, bit in 0_u8..8) {
         let (static_key, seal) = made(seed);
         let mut bytes = seal.encode();
         prop_assert_eq!(open(&seal, &static_key, ID), Ok([0x42; 32]));
