@@ -45,7 +45,13 @@ async fn a_token_opens_the_node_and_whatever_is_wrong_with_it_does_not() -> Resu
 
     // The token goes while the node is open: it is told before somebody finds out at the next start.
     let away = bed.hsm.at("away");
-    std::fs::rename(bed.hsm.tokens(), &away)?;
+    let take_out = || {
+        std::fs::rename(bed.hsm.tokens(), &away)?;
+        std::fs::create_dir(bed.hsm.tokens())
+    };
+    // An empty directory gives way.
+    let put_back = || std::fs::rename(&away, bed.hsm.tokens());
+    take_out()?;
     bed.tested("pkcs11", false).await?;
     bed.logs("a seal of this node does not work").await?;
     bed.restart()?;
@@ -53,24 +59,24 @@ async fn a_token_opens_the_node_and_whatever_is_wrong_with_it_does_not() -> Resu
     ensure!(bed.is_sealed().await?);
     bed.cluster.unseal(1).await?;
     bed.tested("pkcs11", false).await?;
-    std::fs::rename(&away, bed.hsm.tokens())?;
+    put_back()?;
     bed.tested("pkcs11", true).await?;
 
     // A wrong PIN is tried once. The token is then gone, which nobody who asks it could miss.
     bed.pkcs11("pin-wrong-4711")?;
     bed.restart()?;
     bed.logs("the token refused the PIN").await?;
-    std::fs::rename(bed.hsm.tokens(), &away)?;
+    take_out()?;
     let tries = || log_of(&bed).matches("tried in vain").count();
     let before = tries();
     eventually("it was tried twice more", || async { tries() >= before + 2 }).await?;
     ensure!(
-        !log_of(&bed).contains("shows no token"),
+        !log_of(&bed).contains("shows no token") && !log_of(&bed).contains("the token failed"),
         "the PIN was tried again: {}",
         log_of(&bed)
     );
     ensure!(bed.is_sealed().await?);
-    std::fs::rename(&away, bed.hsm.tokens())?;
+    put_back()?;
     bed.pkcs11(SoftHsm::PIN)?;
     bed.opens().await?;
 
@@ -85,7 +91,7 @@ async fn a_token_opens_the_node_and_whatever_is_wrong_with_it_does_not() -> Resu
     bed.logs("does not open the seal").await?;
     ensure!(bed.is_sealed().await?);
     std::fs::remove_dir_all(bed.hsm.tokens())?;
-    std::fs::rename(&away, bed.hsm.tokens())?;
+    put_back()?;
     bed.opens().await?;
 
     // What was altered, made for another store, or is of another kind than it says.
