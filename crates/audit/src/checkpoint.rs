@@ -73,9 +73,7 @@ impl Checkpoint {
             return Err(CheckpointError::Origin);
         }
         let body = format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root));
-        let id = key_id(&self.origin, key.verifying_key());
-        let signature = STANDARD.encode([id.as_slice(), &key.sign(body.as_bytes())].concat());
-        Ok(format!("{body}\n{SIGNATURE_MARK}{} {signature}\n", self.origin))
+        Ok(sign_note(&body, &self.origin, key))
     }
 
     /// Reads a signed note and checks its signature. Signatures by other keys, such as a witness's, are passed over,
@@ -84,26 +82,9 @@ impl Checkpoint {
     /// # Errors
     /// See [`CheckpointError`].
     pub fn verify(note: &str, key: &VerifyingKey) -> Result<Self, CheckpointError> {
-        let (body, signatures) = parts(note).ok_or(CheckpointError::Malformed)?;
+        let (body, _) = parts(note).ok_or(CheckpointError::Malformed)?;
         let checkpoint = Self::parse(body).ok_or(CheckpointError::Malformed)?;
-        let id = key_id(&checkpoint.origin, key);
-        let mut is_signed = false;
-        for line in signatures.split_terminator('\n') {
-            let (name, bytes) = signature(line).ok_or(CheckpointError::Malformed)?;
-            let Some(signature) = bytes.strip_prefix(id.as_slice()).filter(|_| name == checkpoint.origin) else {
-                continue;
-            };
-            let signature = signature.try_into().map_err(|_| CheckpointError::Signature)?;
-            if !key.verify(body.as_bytes(), signature) {
-                return Err(CheckpointError::Signature);
-            }
-            is_signed = true;
-        }
-        if is_signed {
-            Ok(checkpoint)
-        } else {
-            Err(CheckpointError::Unsigned)
-        }
+        check_note(note, key).map(|_| checkpoint)
     }
 
     fn parse(body: &str) -> Option<Self> {
@@ -112,15 +93,10 @@ impl Checkpoint {
         if !is_key_name(origin) || lines.any(str::is_empty) {
             return None;
         }
-        let number: u64 = size.parse().ok()?;
-        // Leading zeros and a sign would be second forms of the same number.
-        if number.to_string() != size {
-            return None;
-        }
         let root = STANDARD.decode(root).ok()?.try_into().ok()?;
         Some(Self {
             origin: origin.to_owned(),
-            size: number,
+            size: number(size)?,
             root,
         })
     }
@@ -141,6 +117,43 @@ pub fn public_key(text: &str) -> Option<VerifyingKey> {
     let key = VerifyingKey::from_bytes(key.try_into().ok()?);
     (is_key_name(name) && algorithm == &[ALGORITHM_ED25519] && hex::decode(id) == Some(key_id(name, &key)))
         .then_some(key)
+}
+
+/// A number in its one form: leading zeros and a sign would be others of the same.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}
+
+/// The note of a text that ends in a newline, signed by a key of this name.
+pub(crate) fn sign_note(body: &str, name: &str, key: &SigningKey) -> String {
+    let id = key_id(name, key.verifying_key());
+    let signature = STANDARD.encode([id.as_slice(), &key.sign(body.as_bytes())].concat());
+    format!("{body}\n{SIGNATURE_MARK}{name} {signature}\n")
+}
+
+/// The text of a note that this key signed, under the name that is the text's first line. Signatures by other keys are passed over.
+pub(crate) fn check_note<'a>(note: &'a str, key: &VerifyingKey) -> Result<&'a str, CheckpointError> {
+    let (body, signatures) = parts(note).ok_or(CheckpointError::Malformed)?;
+    let origin = body.split('\n').next().unwrap_or_default();
+    let id = key_id(origin, key);
+    let mut is_signed = false;
+    for line in signatures.split_terminator('\n') {
+        let (name, bytes) = signature(line).ok_or(CheckpointError::Malformed)?;
+        let Some(signature) = bytes.strip_prefix(id.as_slice()).filter(|_| name == origin) else {
+            continue;
+        };
+        let signature = signature.try_into().map_err(|_| CheckpointError::Signature)?;
+        if !key.verify(body.as_bytes(), signature) {
+            return Err(CheckpointError::Signature);
+        }
+        is_signed = true;
+    }
+    if is_signed {
+        Ok(body)
+    } else {
+        Err(CheckpointError::Unsigned)
+    }
 }
 
 /// Splits a note into its text, which ends in a newline, and the lines of signatures.

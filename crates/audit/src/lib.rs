@@ -37,6 +37,7 @@ mod event;
 use aumbry_types::hex;
 mod leaf;
 mod merkle;
+mod receipt;
 mod record;
 mod shown;
 
@@ -45,5 +46,6 @@ pub use checkpoint::{Checkpoint, CheckpointError, NOTE_BYTES_MAX, public_key};
 pub use commitment::{clear_commitment, commitment, redact};
 pub use leaf::{Leaf, Outcome};
 pub use merkle::Frontier;
+pub use receipt::{RECEIPT_BYTES_MAX, Receipt};
 pub use record::{Decision, Field, Principal, Record};
 pub use shown::{Place, shown};

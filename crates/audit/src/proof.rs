@@ -2,14 +2,17 @@
 //!
 //! [`Inclusion`] shows that one record is in a tree: with the record and its salt it is all that is disclosed.
 //! [`Consistency`] shows that a tree grew out of an older one, which is what a witness asks before it believes a newer
-//! checkpoint. Making a proof hashes all leaves once; checking one takes a hash for each level of the tree.
+//! checkpoint. Making a proof hashes all leaves once, or reads some tiles of [`Stored`] hashes; checking one takes a hash for each level of
+//! the tree.
 
 use crate::Frontier;
 use crate::merkle::node_hash;
 
 mod form;
+mod stored;
 
 pub use form::{FORM_BYTES_MAX, Proof};
+pub use stored::{Stored, TILE, root_of};
 
 /// That a leaf is at a position of a tree (RFC 9162 section 2.1.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
