@@ -15,6 +15,7 @@ mod files;
 mod notes;
 mod proofs;
 mod prove;
+mod receipt;
 mod trust;
 mod verdict;
 
@@ -52,6 +53,8 @@ enum Command {
     Consistency(proofs::Growth),
     /// Verify that one record is in the log of a checkpoint
     Inclusion(proofs::Membership),
+    /// Verify a receipt of a server, and that the log has what it is of
+    Receipt(receipt::Arguments),
     /// Make a proof from a whole export
     #[command(subcommand)]
     Prove(prove::Command),
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Checkpoints(arguments) => checkpoints::run(&arguments),
         Command::Consistency(arguments) => proofs::consistency(&arguments),
         Command::Inclusion(arguments) => proofs::inclusion(&arguments),
+        Command::Receipt(arguments) => receipt::run(&arguments),
         Command::Prove(command) => prove::run(&command),
     };
     verdict::tell(cli.output == Output::Json, result)

@@ -117,7 +117,7 @@ pub(crate) fn inclusion(arguments: &Membership) -> Result<Value, Failure> {
     }))
 }
 
-fn read(path: &Path) -> Result<Proof, Failure> {
+pub(crate) fn read(path: &Path) -> Result<Proof, Failure> {
     let text = files::text(path, FORM_BYTES_MAX)?;
     let malformed = || Failure::wrong("altered", "this is not a proof").at(&path.display().to_string(), None);
     Proof::decode(text.as_bytes()).ok_or_else(malformed)

@@ -54,6 +54,12 @@ impl Arguments {
 impl Trust {
     /// Verifies a note with the key that stands beside it, if that is the trusted one, or with the trusted one.
     pub(crate) fn verify(&self, note: &str, beside: Option<VerifyingKey>) -> Result<Checkpoint, Failure> {
+        let key = self.key(beside)?;
+        Checkpoint::verify(note, &key).map_err(|error: CheckpointError| Reason::from(error).into())
+    }
+
+    /// The key that stands beside a note, if that is the trusted one; else the trusted one.
+    pub(crate) fn key(&self, beside: Option<VerifyingKey>) -> Result<VerifyingKey, Failure> {
         let Some(key) = beside.or(self.key) else {
             return Err(Failure::Usage(
                 "a note alone does not say its key, and a fingerprint cannot verify it: pass --key with the public key"
@@ -67,7 +73,7 @@ impl Trust {
             }
             .into());
         }
-        Checkpoint::verify(note, &key).map_err(|error: CheckpointError| Reason::from(error).into())
+        Ok(key)
     }
 }
 

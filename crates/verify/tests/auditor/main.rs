@@ -4,4 +4,5 @@ mod exports;
 mod memory;
 mod notes;
 mod proofs;
+mod receipts;
 mod support;

@@ -76,6 +76,10 @@ impl Log {
         checkpoint_line(&self.note(), self.key.verifying_key())
     }
 
+    pub(crate) const fn signing_key(&self) -> &SigningKey {
+        &self.key
+    }
+
     pub(crate) fn key(&self) -> String {
         hex::encode(self.key.verifying_key().as_bytes())
     }
