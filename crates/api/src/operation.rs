@@ -149,6 +149,8 @@ operations! {
     SnapshotReleaseRequest, SnapshotRelease => SnapshotReleaseReply;
     AuditReadRequest, AuditRead => AuditReadReply;
     AuditCheckpointRequest, AuditCheckpoint => AuditCheckpointReply;
+    AuditProofRequest, AuditProof => AuditProofReply;
+    AuditConsistencyRequest, AuditConsistency => AuditConsistencyReply;
     LogicalRequest, Logical => LogicalReply;
 }
 
@@ -187,5 +189,7 @@ replies! {
     SnapshotReleaseReply, SnapshotRelease;
     AuditReadReply, AuditRead;
     AuditCheckpointReply, AuditCheckpoint;
+    AuditProofReply, AuditProof;
+    AuditConsistencyReply, AuditConsistency;
     LogicalReply, Logical;
 }

@@ -1,5 +1,7 @@
 //! `aumbry audit`: the audit log, read, exported and verified.
 
+mod proofs;
+
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -44,6 +46,24 @@ Reading the log is itself recorded.")]
         /// The file; it must not exist
         file: PathBuf,
     },
+    /// Print a signed checkpoint of the log, or write it for `aumbry-verify`
+    #[command(after_help = "Example:
+  aumbry audit checkpoint --out monday.checkpoint")]
+    Checkpoint(proofs::CheckpointFile),
+    /// Prove that one record is in the log: writes proof.json, checkpoint.json and record.json
+    #[command(after_help = "Examples:
+  aumbry audit proof --seq 4711 --out read-4711
+  aumbry audit proof --of read.receipt --no-record --out read
+
+  aumbry-verify inclusion DIR/record.json DIR/proof.json DIR/checkpoint.json --fingerprint 5f1c...
+  aumbry-verify receipt read.receipt --proof DIR/proof.json --checkpoint DIR/checkpoint.json --fingerprint 5f1c...")]
+    Proof(proofs::Proof),
+    /// Prove that the log only grew: writes proof.json, old.json and new.json
+    #[command(after_help = "Example:
+  aumbry audit consistency --from 8212 --out growth
+
+  aumbry-verify consistency DIR/old.json DIR/new.json DIR/proof.json --fingerprint 5f1c...")]
+    Consistency(proofs::Growth),
     /// Verify an exported file, offline and without keys
     #[command(after_help = "Example:
   aumbry audit verify --fingerprint 5f1c... monday.audit")]
@@ -64,6 +84,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     match command {
         Command::Log { from, limit, follow } => log(&client, context.format(), from, limit, follow).await,
         Command::Export { file } => export(&client, context.format(), &file).await,
+        Command::Checkpoint(arguments) => proofs::checkpoint(&client, context.format(), &arguments).await,
+        Command::Proof(arguments) => proofs::inclusion(&client, context.format(), &arguments).await,
+        Command::Consistency(arguments) => proofs::consistency(&client, context.format(), &arguments).await,
         Command::Verify(arguments) => verify(&arguments, context.format()),
     }
 }

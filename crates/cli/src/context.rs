@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use aumbry_client::{Builder, Client, Dispatch, Error, v1};
+use aumbry_client::{Builder, Client, Dispatch, Error, Reply as _, v1};
 use aumbry_types::{NamespacePath, RequestId, SecretBytes, SystemEntropy, parse_duration};
 use clap::Args;
 
-use crate::failure::{Failed, usage, warn};
+use crate::failure::{Failed, note, usage, warn};
 use crate::output::{Format, Output};
 
 /// Options of all commands.
@@ -37,6 +37,9 @@ pub(crate) struct Global {
     /// The namespace that paths are relative to, such as team/app
     #[arg(long, global = true, env = "AUMBRY_NAMESPACE")]
     pub(crate) namespace: Option<String>,
+    /// Write a signed receipt of the (last) request to this file, which must not exist
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
 }
 
 /// A command's surroundings.
@@ -76,7 +79,16 @@ impl Context {
             Some(file) if error.to_string().contains("AUMBRY_CACERT") => no_pem(file),
             _ => error.into(),
         })?;
-        Ok(Caller(client))
+        let Some(file) = self.global.receipt.clone() else {
+            return Ok(Caller { client, receipt: None });
+        };
+        if file.symlink_metadata().is_ok() {
+            return Err(usage(format!("{} exists already: name another file", file.display())));
+        }
+        Ok(Caller {
+            client: client.with_receipts(),
+            receipt: Some(file),
+        })
     }
 
     /// The authority that was named, or that Vault's own variable names.
@@ -127,19 +139,26 @@ impl Context {
 }
 
 /// A client whose errors know whether the request was to change anything.
-pub(crate) struct Caller(Client);
+pub(crate) struct Caller {
+    client: Client,
+    /// Where the receipt goes, if one is wanted.
+    receipt: Option<PathBuf>,
+}
 
 impl Caller {
     /// Makes a request of any node.
     pub(crate) async fn call<O: Dispatch>(&self, mut request: O) -> Result<O::Reply, Failed> {
         let id = name(&mut request);
-        self.0.call(request).await.map_err(|error| failed::<O>(error, id))
+        let answer = self.client.call(request).await;
+        let reply = answer.map_err(|error| failed::<O>(error, id))?;
+        self.keep_receipt(reply.header());
+        Ok(reply)
     }
 
     /// Makes a request of exactly this endpoint.
     pub(crate) async fn call_on<O: Dispatch>(&self, endpoint: &str, mut request: O) -> Result<O::Reply, Failed> {
         let id = name(&mut request);
-        let answer = self.0.call_on(endpoint, request).await;
+        let answer = self.client.call_on(endpoint, request).await;
         answer.map_err(|error| failed::<O>(error, id))
     }
 
@@ -155,21 +174,34 @@ impl Caller {
             ..Default::default()
         };
         let id = name(&mut request);
-        let answer = self.0.call(request).await;
-        answer.map_err(|error| {
+        let answer = self.client.call(request).await;
+        let reply = answer.map_err(|error| {
             let failed = failed::<v1::LogicalRequest>(error, id);
             if is_read { failed.of_read() } else { failed }
-        })
+        })?;
+        self.keep_receipt(reply.header.as_ref());
+        Ok(reply)
+    }
+
+    /// Writes the receipt, if one is wanted. What was asked for is done by then, so that its answer is told whatever becomes of the file.
+    fn keep_receipt(&self, header: Option<&v1::ReplyHeader>) {
+        let Some(file) = &self.receipt else { return };
+        let receipt = header.map_or("", |header| header.receipt.as_str());
+        if receipt.is_empty() {
+            note("the answer came without a receipt: the node was sealed meanwhile, or is of an older version");
+        } else if let Err(error) = std::fs::write(file, format!("{receipt}\n")) {
+            note(&format!("the receipt cannot be written to {}: {error}", file.display()));
+        }
     }
 
     /// The seal of an endpoint.
     pub(crate) async fn seal_status(&self, endpoint: &str) -> Result<v1::SealStatusReply, Failed> {
-        self.0.seal_status(Some(endpoint)).await.map_err(Failed::read)
+        self.client.seal_status(Some(endpoint)).await.map_err(Failed::read)
     }
 
     /// The client itself, for what no other method is for.
     pub(crate) const fn sdk(&self) -> &Client {
-        &self.0
+        &self.client
     }
 }
 

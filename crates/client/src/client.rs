@@ -38,6 +38,8 @@ pub struct Client {
     keeper: Option<Arc<Keeper>>,
     /// Reads reflect at least this, and need be no newer.
     reads_at: Option<Position>,
+    /// Whether answers are to hold receipts.
+    receipts: bool,
 }
 
 /// What the answers to a token's holder have shown.
@@ -67,6 +69,7 @@ impl Client {
             standing: Arc::default(),
             keeper: None,
             reads_at: None,
+            receipts: false,
         }
     }
 
@@ -107,6 +110,16 @@ impl Client {
     pub fn reading_at(&self, position: Position) -> Self {
         Self {
             reads_at: Some(position),
+            ..self.clone()
+        }
+    }
+
+    /// A clone whose requests ask for signed receipts: the header of each reply has one, with which it can be proved later that the audit
+    /// log has the record of that request. A reply without one was served by a node that could not sign it any more.
+    #[must_use]
+    pub fn with_receipts(&self) -> Self {
+        Self {
+            receipts: true,
             ..self.clone()
         }
     }
@@ -304,6 +317,7 @@ impl Client {
     /// Gives the request an id, and a write a key under which trying again is safe.
     fn complete<O: Dispatch>(&self, request: &mut O) {
         let header = request.header_mut();
+        header.receipt |= self.receipts;
         if header.request_id.is_empty() {
             header.request_id = RequestId::make(&SystemEntropy).to_string();
         }

@@ -103,6 +103,8 @@ dispatch! {
     AuditServiceClient {
         AuditReadRequest, read, false;
         AuditCheckpointRequest, checkpoint, false;
+        AuditProofRequest, prove, false;
+        AuditConsistencyRequest, prove_consistency, false;
     }
 }
 

@@ -22,7 +22,7 @@ mod login;
 mod session;
 mod watch;
 
-pub use aumbry_api::v1;
+pub use aumbry_api::{Reply, v1};
 pub use backup::{Restoring, SavedBackup};
 pub use builder::Builder;
 pub use cache::{Bounds, Cache, Secret};

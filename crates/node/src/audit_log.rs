@@ -118,7 +118,7 @@ fn clear_event(clear: &[u8]) -> String {
 /// The event of an initialisation that was repeated.
 const SUPERSEDED: &str = r#"{"operation":"sys.init","superseded":true}"#;
 
-fn damaged() -> Failure {
+pub(crate) fn damaged() -> Failure {
     Failure::new(
         Class::Internal,
         "AUDIT_DAMAGED",

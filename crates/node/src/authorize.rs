@@ -10,7 +10,7 @@ use crate::look::{Guard, Look};
 use crate::method::{Asked, MethodAsk, Unwrapping};
 use crate::mounts::{AuthCache, Mount, MountTable};
 use crate::operation::{Operation, TokenName};
-use crate::{Class, Failure, ops, record};
+use crate::{Class, Failure, ProofAsk, ops, record};
 
 /// One thing that must be allowed.
 pub(crate) struct Need {
@@ -123,6 +123,13 @@ pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operati
         Operation::Transfer(_) => ("sys/storage/raft/transfer".to_owned(), Capability::Update, true),
         Operation::AuditRead { .. } => ("sys/audit-log".to_owned(), Capability::Read, true),
         Operation::AuditCheckpoint => ("sys/audit-log/checkpoint".to_owned(), Capability::Read, false),
+        // They show hashes and sizes, and nothing of what is recorded.
+        Operation::AuditProof(ProofAsk::Inclusion { .. }) => {
+            ("sys/audit-log/proof".to_owned(), Capability::Read, false)
+        }
+        Operation::AuditProof(ProofAsk::Consistency { .. }) => {
+            ("sys/audit-log/consistency".to_owned(), Capability::Read, false)
+        }
         Operation::SnapshotSave => ("sys/storage/raft/snapshot".to_owned(), Capability::Read, true),
         Operation::SnapshotRelease => ("sys/storage/raft/snapshot-release".to_owned(), Capability::Update, true),
         // A joining node shows its join token instead; a KV request was handled above.

@@ -1,6 +1,6 @@
 //! One node above consensus: its parts, and its seal.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aumbry_barrier::ListCache;
 use aumbry_crypto::seal::StaticKey;
@@ -37,6 +37,8 @@ pub struct Node {
     pub(crate) clocks: Clocks,
     pub(crate) rooms: Rooms,
     pub(crate) checkpoints: Checkpoints,
+    /// The turn to add to the hashes of the audit tree, or to throw them away.
+    pub(crate) audit_turn: Mutex<()>,
     pub(crate) admission: Admission,
     pub(crate) hashing: Hashing,
     pub(crate) vouchers: Vouchers,
@@ -67,6 +69,7 @@ impl Node {
             clocks: Clocks::default(),
             rooms: Rooms::default(),
             checkpoints: Checkpoints::default(),
+            audit_turn: Mutex::default(),
             admission: Admission::new(),
             hashing: Hashing::default(),
             vouchers: Vouchers::default(),

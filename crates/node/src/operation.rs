@@ -10,7 +10,7 @@ use aumbry_types::{Capability, MountPath, Name, NodeId, SecretBytes};
 use crate::look::{LeaseAsk, Look};
 use crate::method::{LoginAsk, MethodAsk, WrappedAsk};
 use crate::mounts::{MountOptions, MountTable};
-use crate::{Failure, JoinRequest, Sent};
+use crate::{Failure, JoinRequest, ProofAsk, Sent};
 
 /// How a token is named in a request.
 pub enum TokenName {
@@ -238,6 +238,8 @@ pub enum Operation {
     },
     /// Signs the audit tree as it is.
     AuditCheckpoint,
+    /// Proves a record, or that the log only grew.
+    AuditProof(ProofAsk),
     /// Reads everything, for a backup.
     SnapshotSave,
     /// Ends the quarantine of a restored cluster.
@@ -313,6 +315,8 @@ impl Operation {
             Self::Transfer(_) => "cluster.transfer",
             Self::AuditRead { .. } => "audit.read",
             Self::AuditCheckpoint => "audit.checkpoint",
+            Self::AuditProof(ProofAsk::Inclusion { .. }) => "audit.proof",
+            Self::AuditProof(ProofAsk::Consistency { .. }) => "audit.consistency",
             Self::SnapshotSave => "cluster.snapshot-save",
             Self::SnapshotRelease => "cluster.snapshot-release",
         }
@@ -370,6 +374,7 @@ impl Operation {
             | Self::Members
             | Self::AuditRead { .. }
             | Self::AuditCheckpoint
+            | Self::AuditProof(_)
             | Self::SnapshotSave => false,
         }
     }

@@ -7,6 +7,8 @@ use aumbry_state::Room;
 use aumbry_types::{ClusterId, LogIndex, NodeId, SecretBytes, WallTime};
 use futures::future::BoxFuture;
 
+use crate::HashStore;
+
 /// A node that wants to join, with its evidence.
 pub struct JoinRequest {
     /// The join token's secret.
@@ -172,6 +174,8 @@ pub struct Outside {
     pub ask_web: AskWeb,
     /// Asks a directory.
     pub ask_directory: AskDirectory,
+    /// Keeps the hashes that audit proofs are made from.
+    pub audit_hashes: Box<dyn HashStore>,
     /// The cluster that this node belongs to.
     pub cluster: ClusterId,
     /// This node's region, for audit records.

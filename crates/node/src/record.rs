@@ -13,7 +13,7 @@ use aumbry_types::{MountPath, Name, ObjectId, SecretKey, SecretPath, hex};
 use crate::method::{LoginAsk, Said, Shown};
 use crate::mounts::MountTable;
 use crate::operation::{Contents, Operation, TokenName};
-use crate::{Failure, Reply, Request, authorize, quotas};
+use crate::{Failure, ProofAsk, Reply, Request, authorize, quotas};
 
 /// What is known when the record is made.
 pub(crate) struct Facts<'a> {
@@ -321,6 +321,14 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
         Operation::AuditRead { from, limit, .. } => {
             clear("from", from.to_string());
             clear("limit", limit.to_string());
+        }
+        Operation::AuditProof(ProofAsk::Inclusion { seq, size }) => {
+            clear("seq", seq.to_string());
+            clear("size", size.to_string());
+        }
+        Operation::AuditProof(ProofAsk::Consistency { from, to }) => {
+            clear("from", from.to_string());
+            clear("to", to.to_string());
         }
         Operation::PolicyWrite(_, text) => fields.push(("policy".to_owned(), redact(key, text.as_bytes()))),
         _ => {}

@@ -6,7 +6,7 @@ use aumbry_engines::kv;
 use aumbry_types::{SecretBytes, exposed};
 use serde::{Deserialize, Serialize};
 
-use crate::{AuditRow, MountInfo, MountRow, Position, SealInfo};
+use crate::{AuditProof, AuditRow, MountInfo, MountRow, Position, SealInfo};
 
 /// The content of an answer.
 #[derive(Serialize, Deserialize)]
@@ -72,6 +72,8 @@ pub enum Reply {
         /// The accessor of the token, if it was made.
         accessor: Option<String>,
     },
+    /// A proof about the audit tree.
+    AuditProof(AuditProof),
 }
 
 /// What a new node needs to take part.

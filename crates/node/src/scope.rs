@@ -22,6 +22,7 @@ impl Operation {
             | Self::Transfer(_)
             | Self::AuditRead { .. }
             | Self::AuditCheckpoint
+            | Self::AuditProof(_)
             | Self::SnapshotSave
             | Self::SnapshotRelease => true,
             Self::Look(look) => is_told_of_cluster(&look.what),

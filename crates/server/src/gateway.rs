@@ -6,7 +6,7 @@ use std::time::Duration;
 use aumbry_api::v1::{self, forward_answer};
 use aumbry_api::{Reply as _, Tries};
 use aumbry_logical::Verb;
-use aumbry_node::{Answer, Class, Consistency, Evidence, Failure, Node, Operation, Position, Request};
+use aumbry_node::{Answer, Class, Consistency, Evidence, Failure, Node, Operation, Position, Reply, Request};
 use aumbry_raft::ForwardError;
 use aumbry_types::{NamespacePath, NodeId, RequestId, SecretBytes, hex};
 use bytes::Bytes;
@@ -89,11 +89,12 @@ impl Gateway {
         };
         let deadline = Instant::now() + Duration::from_millis(forwarded.remaining_ms.min(FORWARDED_MS_MAX));
         let call = forwarded.call.unwrap_or_default();
+        let wants_receipt = wants_receipt(&call);
         let request = self
             .request(call, evidence, deadline)
             .map_err(|failure| wire_failure(&failure, none))?;
         will_lead(&member, deadline).await;
-        let answer = serve_leading(&member, &request).await;
+        let answer = serve_leading(&member, &request, wants_receipt).await;
         answer.map_err(|failure| leader_failure(&member, &failure, request.id))
     }
 
@@ -146,7 +147,7 @@ impl Gateway {
             }
             changed.mark_unchanged();
             let answer = if member.node.consensus().leadership().is_some() {
-                let answer = serve_leading(&member, &request).await;
+                let answer = serve_leading(&member, &request, wants_receipt(&call)).await;
                 answer.map_err(|failure| leader_failure(&member, &failure, id))
             } else {
                 match self.forward(&member, &call, &forwardable, &request, deadline).await {
@@ -299,10 +300,17 @@ async fn will_lead(member: &Member, deadline: Instant) {
 }
 
 /// Serves a request on the node that leads. What is asked by path is resolved first, on the state that the leader plans on.
-async fn serve_leading(member: &Member, request: &Request) -> Result<v1::Answer, Failure> {
+async fn serve_leading(member: &Member, request: &Request, wants_receipt: bool) -> Result<v1::Answer, Failure> {
+    let header = |position: Position| {
+        // Who is given none although he asked, was answered all the same: what was asked is done.
+        let receipt = wants_receipt.then(|| member.node.receipt(position, request.id));
+        reply_header(position, request.id, receipt.flatten().unwrap_or_default())
+    };
     let Operation::Logical(ask) = &request.operation else {
-        let answer = member.node.serve(request).await?;
-        return complete(member, &request.operation, request.id, answer);
+        let Answer { reply, position } = member.node.serve(request).await?;
+        let mut answer = complete(member, &request.operation, reply)?;
+        answer.set_header(header(position));
+        return Ok(answer);
     };
     Node::check_wrapping(ask.sent.wrap_ttl_s)?;
     let (namespace, path) = logical::place(member, &request.namespace, &ask.path)?;
@@ -345,7 +353,7 @@ async fn serve_leading(member: &Member, request: &Request) -> Result<v1::Answer,
         namespace: resolved.namespace.as_str().to_owned(),
     }
     .into_answer();
-    answer.set_header(reply_header(position, request.id));
+    answer.set_header(header(position));
     Ok(answer)
 }
 
@@ -373,16 +381,15 @@ async fn wrap(
     Ok((content, position))
 }
 
-/// The answer with its header, completed by what only the leader knows.
-fn complete(member: &Member, operation: &Operation, id: RequestId, answer: Answer) -> Result<v1::Answer, Failure> {
-    let Answer { reply, position } = answer;
-    let mut answer = match (operation, reply) {
+/// The answer without its header, completed by what only the leader knows.
+fn complete(member: &Member, operation: &Operation, reply: Reply) -> Result<v1::Answer, Failure> {
+    Ok(match (operation, reply) {
         (Operation::Members, _) => v1::MembersReply {
             header: None,
             members: member.members(),
         }
         .into_answer(),
-        (Operation::JoinTokenCreate(_), aumbry_node::Reply::JoinToken(secret)) => {
+        (Operation::JoinTokenCreate(_), Reply::JoinToken(secret)) => {
             let join_token = join_ticket(member, secret)?;
             v1::JoinTokenCreateReply {
                 header: None,
@@ -392,17 +399,21 @@ fn complete(member: &Member, operation: &Operation, id: RequestId, answer: Answe
         }
         (operation, reply) => convert::answer(operation, reply)
             .ok_or_else(|| Failure::internal("the reply does not go with the request"))?,
-    };
-    answer.set_header(reply_header(position, id));
-    Ok(answer)
+    })
 }
 
-fn reply_header(position: Position, id: RequestId) -> v1::ReplyHeader {
+/// Whether the answer is to hold a receipt.
+fn wants_receipt(call: &v1::Call) -> bool {
+    call.header().is_some_and(|header| header.receipt)
+}
+
+fn reply_header(position: Position, id: RequestId, receipt: String) -> v1::ReplyHeader {
     v1::ReplyHeader {
         index: position.index,
         term: position.term,
         request_id: id.to_string(),
         audit_seq: position.audit_seq,
+        receipt,
     }
 }
 

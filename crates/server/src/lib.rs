@@ -35,6 +35,7 @@ mod sink;
 mod telemetry;
 mod ticket;
 mod tls;
+mod tree;
 mod vault;
 mod web;
 

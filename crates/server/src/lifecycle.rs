@@ -12,7 +12,7 @@ use aumbry_node::{
 };
 use aumbry_raft::{Config as RaftConfig, Handlers, Identity, IdentityError, RaftNode, StartError, pki, room_to_wire};
 use aumbry_state::Consensus;
-use aumbry_storage::{DataDir, Space};
+use aumbry_storage::{DataDir, Space, TreeHashes};
 use aumbry_types::{Clock, ClusterId, Entropy, NodeId, SecretBytes, SystemClock, SystemEntropy, hex};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore, watch};
@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::outgoing;
 use crate::seals::SealTests;
 use crate::ticket::Ticket;
+use crate::tree;
 use crate::web;
 
 /// What a cluster is made with.
@@ -402,12 +403,14 @@ impl Lifecycle {
             room: Box::new(move || space.room()),
             ask_web: Arc::new(|request| Box::pin(web::ask(request))),
             ask_directory: Box::new(|question| Box::pin(directory::ask(question))),
+            audit_hashes: Box::new(tree::Hashes(TreeHashes::open(&self.data.tree())?)),
             cluster: identity.cluster,
             region: self.config.region.clone(),
         };
         let consensus: Arc<dyn Consensus> = Arc::<RaftNode>::clone(&raft);
         let node = Node::new(consensus, Arc::clone(&self.clock), Arc::clone(&self.entropy), outside);
         tokio::spawn(run_duties(Arc::clone(&node), self.stop.subscribe()));
+        tokio::spawn(tree::follow(Arc::clone(&node), self.stop.subscribe()));
         let member = Arc::new(Member {
             node,
             raft,

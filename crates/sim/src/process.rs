@@ -306,6 +306,7 @@ async fn join_in(
         room: Box::new(move || space.room()),
         ask_web: aumbry_node::no_web(),
         ask_directory: aumbry_node::no_directory(),
+        audit_hashes: Box::<aumbry_node::MemoryHashes>::default(),
         cluster: identity.cluster,
         region: String::new(),
     };

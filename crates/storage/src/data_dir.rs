@@ -157,6 +157,12 @@ impl DataDir {
         self.path.join("audit")
     }
 
+    /// Where [`crate::TreeHashes`] live, which are made again from the audit bodies if they are lost.
+    #[must_use]
+    pub fn tree(&self) -> PathBuf {
+        self.path.join("tree")
+    }
+
     /// Where snapshot files live. It exists.
     #[must_use]
     pub fn snapshots(&self) -> PathBuf {
@@ -209,7 +215,7 @@ impl DataDir {
     /// # Errors
     /// [`StorageError`] if the disk fails.
     pub fn clear_applied(&self) -> Result<(), StorageError> {
-        for directory in [self.state(), self.audit(), self.snapshots()] {
+        for directory in [self.state(), self.audit(), self.tree(), self.snapshots()] {
             remove(&directory)?;
         }
         files::create_dir(&self.snapshots())

@@ -38,6 +38,7 @@ mod space;
 mod state_db;
 #[cfg(test)]
 mod testing;
+mod tree_hashes;
 mod wal;
 
 pub use audit_segments::AuditSegments;
@@ -57,4 +58,5 @@ pub use snapshot_file::{
 };
 pub use space::{Space, free_bytes};
 pub use state_db::{Flush, StateDb, StateSnapshot, install_state, switch_state};
+pub use tree_hashes::TreeHashes;
 pub use wal::Wal;

@@ -157,6 +157,8 @@ fn methods() -> Vec<Method> {
             ..Default::default()
         };
         "AuditService/Checkpoint" needs "read" on "sys/audit-log/checkpoint": v1::AuditCheckpointRequest::default();
+        "AuditService/Prove" needs "read" on "sys/audit-log/proof": v1::AuditProofRequest::default();
+        "AuditService/ProveConsistency" needs "read" on "sys/audit-log/consistency": v1::AuditConsistencyRequest::default();
         "SysService/Status" needs "read" on "sys/status": v1::StatusRequest::default();
         "SysService/StepDown" needs "sudo update" on "sys/step-down": v1::StepDownRequest::default();
         "SysService/AddSeal" needs "sudo update" on "sys/seals": v1::SealAddRequest {
@@ -373,7 +375,13 @@ fn abuse_091_no_method_turns_the_audit_log_off() -> Result<()> {
         .filter(|method| method.to_lowercase().contains("audit"))
         .collect();
     ensure!(
-        of_audit == ["AuditService/Read", "AuditService/Checkpoint"],
+        of_audit
+            == [
+                "AuditService/Read",
+                "AuditService/Checkpoint",
+                "AuditService/Prove",
+                "AuditService/ProveConsistency"
+            ],
         "{of_audit:?}"
     );
     Ok(())

@@ -28,3 +28,4 @@ mod signer;
 mod surface;
 mod system;
 mod tokens;
+mod transparency;

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use aumbry_audit::Checkpoint;
+use aumbry_audit::proof::Proof;
+use aumbry_audit::{Checkpoint, Receipt};
+use aumbry_barrier::Barrier;
+
+use aumbry_types::RequestId;
 
 use super::Effect;
-use crate::{AuditRow, Failure, Node, Operation, Reply, Request, audit_log, genesis};
+use crate::audit_tree::Found;
+use crate::{AuditProof, AuditRow, Failure, Node, Operation, Position, ProofAsk, Reply, Request, audit_log, genesis};
 
 pub(super) fn read(from: u64, limit: usize) -> Result<Effect, Failure> {
     if !(1..=LIMIT_MAX).contains(&limit) {
@@ -68,23 +73,76 @@ impl Node {
 pub(super) fn checkpoint(node: &Node) -> Result<Reply, Failure> {
     let barrier = node.seal.barrier().ok_or_else(Failure::sealed)?;
     let status = node.consensus.status();
-    let storage_id = barrier.storage_id().to_string();
+    Ok(Reply::Checkpoint {
+        note: sign(&barrier, status.audit_size, status.audit_root)?,
+        size: status.audit_size,
+        storage_id: barrier.storage_id().to_string(),
+        verifying_key: *barrier.keyring().checkpoint().verifying_key().as_bytes(),
+    })
+}
+
+/// Finds a proof, after the record of this request was committed, and signs the trees that it is about.
+pub(super) fn proof(node: &Node, ask: ProofAsk) -> Result<Reply, Failure> {
+    let barrier = node.seal.barrier().ok_or_else(Failure::sealed)?;
+    let origin = Checkpoint::origin_of(&barrier.storage_id());
+    let found = node.find_proof(ask)?;
+    let (proof, size, root, leaf_hash, old_note) = match found {
+        Found::Inclusion { proof, leaf, root } => {
+            let size = proof.size;
+            let proof = Proof::Inclusion { origin, proof };
+            (proof, size, root, Some(leaf), String::new())
+        }
+        Found::Consistency { proof, old, new } => {
+            let (old_size, size) = (proof.old_size, proof.new_size);
+            let proof = Proof::Consistency { origin, proof };
+            (proof, size, new, None, sign(&barrier, old_size, old)?)
+        }
+    };
+    Ok(Reply::AuditProof(AuditProof {
+        proof: proof.encode(),
+        note: sign(&barrier, size, root)?,
+        size,
+        old_note,
+        leaf_hash,
+        storage_id: barrier.storage_id().to_string(),
+        verifying_key: *barrier.keyring().checkpoint().verifying_key().as_bytes(),
+    }))
+}
+
+impl Node {
+    /// A signed receipt of a request that was answered: where its record stands, and the tree as it is now, which has it. `None` if there is
+    /// no record, or the node is sealed by now.
+    #[must_use]
+    pub fn receipt(&self, position: Position, request_id: RequestId) -> Option<String> {
+        // A record is never the first of a log: only what has none stands there.
+        if position.audit_seq == 0 {
+            return None;
+        }
+        let barrier = self.seal.barrier()?;
+        let leaf = self.audit_leaf(position.audit_seq)?;
+        let status = self.consensus.status();
+        let receipt = Receipt {
+            storage_id: barrier.storage_id(),
+            seq: leaf.seq,
+            index: leaf.index,
+            request_id,
+            leaf: leaf.hash(),
+            size: status.audit_size,
+            root: status.audit_root,
+        };
+        Some(receipt.sign(barrier.keyring().checkpoint()))
+    }
+}
+
+/// Signs a tree of this node's log.
+fn sign(barrier: &Barrier, size: u64, root: [u8; 32]) -> Result<String, Failure> {
     let checkpoint = Checkpoint {
         origin: Checkpoint::origin_of(&barrier.storage_id()),
-        size: status.audit_size,
-        root: status.audit_root,
+        size,
+        root,
     };
-    let key = barrier.keyring().checkpoint();
-    let note = checkpoint
-        .sign(key)
-        .map_err(|error| Failure::internal(error.to_string()))?;
-    let verifying_key = *key.verifying_key().as_bytes();
-    Ok(Reply::Checkpoint {
-        note,
-        size: status.audit_size,
-        storage_id,
-        verifying_key,
-    })
+    let signed = checkpoint.sign(barrier.keyring().checkpoint());
+    signed.map_err(|error| Failure::internal(error.to_string()))
 }
 
 /// An entry has up to 256 KiB, so this many are read and held in one step at most.

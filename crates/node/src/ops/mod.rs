@@ -22,7 +22,7 @@ use crate::authorize::Needs;
 use crate::logins::Verified;
 use crate::method::{Asked, MethodAsk};
 use crate::mounts::{AuthCache, MountTable};
-use crate::{Failure, Node, Operation, Reply, Request, logins, restored};
+use crate::{Failure, Node, Operation, ProofAsk, Reply, Request, logins, restored};
 
 pub(crate) use audit::wait_before;
 pub(crate) use cluster::join;
@@ -54,6 +54,8 @@ pub(crate) enum Effect {
     },
     /// The audit tree is to be signed.
     Checkpoint,
+    /// A proof about it is to be found.
+    Proof(ProofAsk),
 }
 
 /// Plans an operation that is allowed.
@@ -124,6 +126,7 @@ pub(crate) fn plan(
             return Ok((Reply::Audit(Vec::new()), audit::read(*from, *limit)?));
         }
         Operation::AuditCheckpoint => return Ok((Reply::Done, Effect::Checkpoint)),
+        Operation::AuditProof(ask) => return Ok((Reply::Done, Effect::Proof(*ask))),
         Operation::SnapshotRelease => restored::release(txn)?,
         Operation::WrapData
         | Operation::Status
@@ -151,6 +154,7 @@ pub(crate) async fn finish(node: &Node, request: &Request, reply: Reply, effect:
         Effect::None => Ok(reply),
         Effect::ReadAudit { from, limit } => audit::rows(node, from, limit),
         Effect::Checkpoint => audit::checkpoint(node),
+        Effect::Proof(ask) => audit::proof(node, ask),
         Effect::AddLearner(_) | Effect::Promote(_) | Effect::Remove(_) | Effect::Transfer(_) => {
             cluster::change(node, request, effect).await.map(|()| reply)
         }

@@ -241,6 +241,7 @@ mod tests {
             room: Box::new(|| Room::Ample),
             ask_web,
             ask_directory: crate::no_directory(),
+            audit_hashes: Box::<crate::MemoryHashes>::default(),
             cluster: aumbry_types::ClusterId::from_bytes([7; 16]),
             region: String::new(),
         };

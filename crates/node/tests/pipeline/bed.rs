@@ -7,8 +7,8 @@ pub(crate) use std::time::Duration;
 pub(crate) use aumbry_auth::token::Create;
 pub(crate) use aumbry_engines::kv;
 pub(crate) use aumbry_node::{
-    Answer, AuditRow, Class, Evidence, Failure, InitError, InitOptions, Initialised, Node, Operation, OutcomeClass,
-    Outside, Reply, Request, TokenName, initialise, run_duties,
+    Answer, AuditRow, Class, Evidence, Failure, HashStore, InitError, InitOptions, Initialised, MemoryHashes, Node,
+    Operation, OutcomeClass, Outside, Reply, Request, TokenName, initialise, run_duties,
 };
 pub(crate) use aumbry_state::{
     Change, Committed, Consensus, Local, Member, MembershipError, ProposeError, Room, Status, View,
@@ -109,6 +109,29 @@ pub(crate) struct Bed {
     pub(crate) stop: watch::Sender<bool>,
     /// What the node is told of its disk.
     pub(crate) room: Arc<Mutex<Room>>,
+    /// What audit proofs are made from.
+    pub(crate) hashes: Arc<MemoryHashes>,
+}
+
+/// Hashes that a test looks into, and spoils.
+pub(crate) struct Shared(pub(crate) Arc<MemoryHashes>);
+
+impl HashStore for Shared {
+    fn count(&self, tier: u32) -> u64 {
+        self.0.count(tier)
+    }
+
+    fn read(&self, tier: u32, first: u64, count: u64) -> std::io::Result<Vec<[u8; 32]>> {
+        self.0.read(tier, first, count)
+    }
+
+    fn append(&self, tier: u32, hash: &[u8; 32]) -> std::io::Result<()> {
+        self.0.append(tier, hash)
+    }
+
+    fn clear(&self) -> std::io::Result<()> {
+        self.0.clear()
+    }
 }
 
 impl Bed {
@@ -141,12 +164,14 @@ impl Bed {
         let entropy = Arc::new(SimulatedEntropy::new(42));
         let room = Arc::new(Mutex::new(Room::Ample));
         let told = Arc::clone(&room);
+        let hashes = Arc::new(MemoryHashes::default());
         let outside = Outside {
             sign_node: Box::new(|_, _, _, _, _| Ok("certificate".to_owned())),
             ask_peer: Box::new(|_| Box::pin(async { None })),
             room: Box::new(move || *told.lock().expect("no test panics with it")),
             ask_web: aumbry_node::no_web(),
             ask_directory: aumbry_node::no_directory(),
+            audit_hashes: Box::new(Shared(Arc::clone(&hashes))),
             cluster,
             region: "r1".to_owned(),
         };
@@ -165,6 +190,7 @@ impl Bed {
             root: SecretBytes::default(),
             stop: watch::Sender::new(false),
             room,
+            hashes,
         }
     }
 

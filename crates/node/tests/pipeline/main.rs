@@ -14,4 +14,5 @@ mod requests;
 mod rules;
 mod seals;
 mod told;
+mod transparency;
 mod trouble;

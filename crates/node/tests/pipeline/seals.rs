@@ -35,12 +35,18 @@ fn seals(reply: Result<Reply, Failure>) -> Vec<SealInfo> {
 
 /// Another node of the same store, as it is after a start: it has the rows and no key.
 pub(crate) fn restarted(bed: &Bed) -> Arc<Node> {
+    restarted_with(bed, Arc::default())
+}
+
+/// The same, with what its disk has of hashes.
+pub(crate) fn restarted_with(bed: &Bed, hashes: Arc<MemoryHashes>) -> Arc<Node> {
     let outside = Outside {
         sign_node: Box::new(|_, _, _, _, _| Ok(String::new())),
         ask_peer: Box::new(|_| Box::pin(async { None })),
         room: Box::new(|| Room::Ample),
         ask_web: aumbry_node::no_web(),
         ask_directory: aumbry_node::no_directory(),
+        audit_hashes: Box::new(Shared(hashes)),
         cluster: ClusterId::from_bytes([7; 16]),
         region: String::new(),
     };

@@ -11,7 +11,9 @@ use aumbry_crypto::seal::{KeyIdError, KeyKind, OuterBinding, OuterKey, StaticKey
 use aumbry_engines::kv;
 use aumbry_logical::Verb;
 use aumbry_node::method::{LoginAsk, Shown, failure};
-use aumbry_node::{Contents, Failure, JoinRequest, LogicalAsk, MountOptions, MountTable, Operation, Sent, TokenName};
+use aumbry_node::{
+    Contents, Failure, JoinRequest, LogicalAsk, MountOptions, MountTable, Operation, ProofAsk, Sent, TokenName,
+};
 use aumbry_types::{MountPath, Name, NodeId, SecretBytes, SecretPath, StorageId};
 use bytes::Bytes;
 
@@ -147,6 +149,14 @@ pub(crate) fn operation(op: Op) -> Result<Operation, Failure> {
             wait_size: read.wait_size,
         },
         Op::AuditCheckpoint(_) => Operation::AuditCheckpoint,
+        Op::AuditProof(ask) => Operation::AuditProof(ProofAsk::Inclusion {
+            seq: ask.seq,
+            size: ask.size,
+        }),
+        Op::AuditConsistency(ask) => Operation::AuditProof(ProofAsk::Consistency {
+            from: ask.from,
+            to: ask.to,
+        }),
     })
 }
 

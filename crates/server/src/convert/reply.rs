@@ -5,7 +5,7 @@ use aumbry_api::v1;
 use aumbry_auth::identity::mfa::LoginWaits;
 use aumbry_auth::token::Info;
 use aumbry_engines::kv;
-use aumbry_node::{AuditRow, Joined, MountInfo, Operation, Reply, SealInfo, TokenName};
+use aumbry_node::{AuditProof, AuditRow, Joined, MountInfo, Operation, Reply, SealInfo, TokenName};
 use aumbry_types::SecretBytes;
 use bytes::Bytes;
 
@@ -87,6 +87,7 @@ pub(crate) fn answer(operation: &Operation, reply: Reply) -> Option<v1::Answer> 
             verifying_key: Bytes::copy_from_slice(&verifying_key),
         }
         .into_answer(),
+        Reply::AuditProof(proof) => audit_proof(proof),
         Reply::Seals(seals) => return seals_reply(operation, seals),
         Reply::Done => return done(operation),
         // Asked by path alone.
@@ -98,6 +99,32 @@ pub(crate) fn answer(operation: &Operation, reply: Reply) -> Option<v1::Answer> 
         | Reply::WrappedInfo(_)
         | Reply::RootAttempt { .. } => return None,
     })
+}
+
+fn audit_proof(found: AuditProof) -> v1::Answer {
+    let verifying_key = Bytes::copy_from_slice(&found.verifying_key);
+    match found.leaf_hash {
+        Some(leaf) => v1::AuditProofReply {
+            header: None,
+            proof: found.proof,
+            note: found.note,
+            size: found.size,
+            storage_id: found.storage_id,
+            verifying_key,
+            leaf_hash: Bytes::copy_from_slice(&leaf),
+        }
+        .into_answer(),
+        None => v1::AuditConsistencyReply {
+            header: None,
+            proof: found.proof,
+            old_note: found.old_note,
+            new_note: found.note,
+            size: found.size,
+            storage_id: found.storage_id,
+            verifying_key,
+        }
+        .into_answer(),
+    }
 }
 
 fn second_factors(waits: LoginWaits) -> v1::SecondFactors {

@@ -13,6 +13,7 @@ mod sys;
 mod table;
 mod tell;
 mod token;
+mod transparency;
 
 use aumbry_logical::{Body, FieldError, Verb};
 use aumbry_node::{Class, Failure, LogicalAsk, NoRoute, Operation, Position, Reply, Request};

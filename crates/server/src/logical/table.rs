@@ -1,5 +1,6 @@
 //! The one table of paths: what the router knows, what `?help=1` tells and what the OpenAPI document lists.
 
+mod audit;
 mod keys;
 mod methods;
 mod people;
@@ -121,10 +122,11 @@ pub(crate) struct Section {
 }
 
 /// Everything.
-pub(crate) const SECTIONS: [Section; 14] = [
+pub(crate) const SECTIONS: [Section; 15] = [
     section("system", "", system::SYSTEM),
     section("quotas", "", quotas::QUOTAS),
     section("keys", "", keys::KEYS),
+    section("audit", "", audit::AUDIT),
     section("token", "", people::TOKENS),
     section("identity", "", people::PEOPLE),
     section("kv-v2", "{secret_mount_path}/", methods::VERSIONED),

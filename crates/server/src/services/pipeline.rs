@@ -66,6 +66,8 @@ service!(MountService {
 service!(AuditService {
     read(AuditReadRequest) -> AuditReadReply;
     checkpoint(AuditCheckpointRequest) -> AuditCheckpointReply;
+    prove(AuditProofRequest) -> AuditProofReply;
+    prove_consistency(AuditConsistencyRequest) -> AuditConsistencyReply;
 });
 
 service!(LogicalService {

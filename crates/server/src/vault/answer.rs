@@ -105,6 +105,11 @@ pub(super) fn of_reply(path: &str, reply: v1::LogicalReply, is_write: bool, clus
         // Texts and JSON that was parsed are always written.
         json_answer(status, serde_json::to_vec(&envelope).unwrap_or_default())
     };
+    if let Ok(receipt) = HeaderValue::from_str(&header.receipt)
+        && !receipt.is_empty()
+    {
+        answer.headers_mut().insert(RECEIPT, receipt);
+    }
     if is_write && let Some(index) = index_header(cluster, header.index) {
         answer.headers_mut().insert(INDEX, index);
     }
@@ -250,6 +255,7 @@ fn of_kind(status: StatusCode, kind: &'static str, body: Body) -> Answer {
 }
 
 const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
+const RECEIPT: HeaderName = HeaderName::from_static("x-aumbry-receipt");
 const REASON: HeaderName = HeaderName::from_static("x-aumbry-reason");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-aumbry-request-id");
 const BARE: [&str; 6] = [

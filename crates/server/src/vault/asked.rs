@@ -25,6 +25,8 @@ pub(super) struct Asked {
     pub(super) wrap_ttl_s: u64,
     /// Of second factors, for a login.
     pub(super) codes: Vec<Passcode>,
+    /// Whether a receipt of the record is wanted.
+    pub(super) wants_receipt: bool,
 }
 
 impl Asked {
@@ -66,6 +68,7 @@ impl Asked {
             token: token(&head.headers)?,
             wrap_ttl_s: wrap_ttl(&head.headers)?,
             codes: codes(&head.headers)?,
+            wants_receipt: wants_receipt(&head.headers)?,
         })
     }
 }
@@ -159,6 +162,17 @@ fn wrap_ttl(headers: &HeaderMap) -> Result<u64, Refused> {
     Ok(ttl.as_secs())
 }
 
+fn wants_receipt(headers: &HeaderMap) -> Result<bool, Refused> {
+    match one(headers, &RECEIPT)?.unwrap_or_default() {
+        "true" => Ok(true),
+        "" | "false" => Ok(false),
+        _ => Err(Refused::new(
+            StatusCode::BAD_REQUEST,
+            "X-Aumbry-Receipt must be true or false",
+        )),
+    }
+}
+
 /// The codes of second factors, one in each header. Names of methods have no colon.
 fn codes(headers: &HeaderMap) -> Result<Vec<Passcode>, Refused> {
     let bad = || {
@@ -239,6 +253,7 @@ fn of_body(headers: &HeaderMap, body: Vec<u8>) -> Result<Vec<u8>, Refused> {
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 const WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
+const RECEIPT: HeaderName = HeaderName::from_static("x-aumbry-receipt");
 const MFA: HeaderName = HeaderName::from_static("x-vault-mfa");
 /// As many as a login takes.
 const CODES_MAX: usize = 16;

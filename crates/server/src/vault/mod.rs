@@ -55,6 +55,7 @@ impl Vault {
         let call = v1::LogicalRequest {
             header: Some(v1::RequestHeader {
                 namespace: asked.namespace.as_str().to_owned(),
+                receipt: asked.wants_receipt,
                 ..v1::RequestHeader::default()
             }),
             verb: asked.verb as i32,
