@@ -89,7 +89,7 @@ fn in_log(receipt: &Receipt, proof: Proof, checkpoint: &Checkpoint) -> Result<()
         let reason = "the receipt, the proof and the checkpoint are not all of one log";
         return Err(Failure::wrong("another-log", reason));
     }
-    if (receipt.size, receipt.root) != (checkpoint.size, checkpoint.root) && receipt.size == checkpoint.size {
+    if receipt.size == checkpoint.size && receipt.root != checkpoint.root {
         let reason = "one key signed two roots of one size: that of the receipt, and that of the checkpoint";
         return Err(Failure::wrong("forked", reason));
     }
