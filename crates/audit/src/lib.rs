@@ -26,6 +26,7 @@
 
 pub mod blob;
 pub mod export;
+pub mod filter;
 pub mod proof;
 pub mod text;
 
@@ -44,6 +45,7 @@ mod shown;
 pub use body::Body;
 pub use checkpoint::{Checkpoint, CheckpointError, NOTE_BYTES_MAX, public_key};
 pub use commitment::{clear_commitment, commitment, redact};
+pub use filter::{Filter, PathFilter};
 pub use leaf::{Leaf, Outcome};
 pub use merkle::Frontier;
 pub use receipt::{RECEIPT_BYTES_MAX, Receipt};

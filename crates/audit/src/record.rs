@@ -223,7 +223,15 @@ fn decode_principal(input: &mut Decoder<'_>) -> Option<Principal> {
 }
 
 fn encode_fields(out: &mut Encoder, fields: &[(String, Field)]) {
-    let left_out = Field::Clear(more(fields.len(), FIELDS_MAX));
+    // Most records have none or one, and a record is made of every request.
+    if let [] | [_] = fields {
+        out.length(fields.len());
+        for (name, field) in fields {
+            encode_field(out, &shortened(name, WORD_BYTES_MAX), &shortened_field(field));
+        }
+        return;
+    }
+    let left_out;
     let kept = if fields.len() > FIELDS_MAX {
         FIELDS_MAX - 1
     } else {
@@ -234,21 +242,26 @@ fn encode_fields(out: &mut Encoder, fields: &[(String, Field)]) {
         .map(|(name, field)| (shortened(name, WORD_BYTES_MAX), shortened_field(field)))
         .collect();
     if kept < fields.len() {
+        left_out = Field::Clear(more(fields.len(), FIELDS_MAX));
         sorted.push((Cow::Borrowed(ELLIPSIS), Cow::Borrowed(&left_out)));
     }
     sorted.sort_unstable();
     out.length(sorted.len());
     for (name, field) in sorted {
-        out.bytes(name.as_bytes());
-        match &*field {
-            Field::Clear(value) => {
-                out.byte(0);
-                out.bytes(value.as_bytes());
-            }
-            Field::Hmac(digest) => {
-                out.byte(1);
-                out.fixed(digest);
-            }
+        encode_field(out, &name, &field);
+    }
+}
+
+fn encode_field(out: &mut Encoder, name: &str, field: &Field) {
+    out.bytes(name.as_bytes());
+    match field {
+        Field::Clear(value) => {
+            out.byte(0);
+            out.bytes(value.as_bytes());
+        }
+        Field::Hmac(digest) => {
+            out.byte(1);
+            out.fixed(digest);
         }
     }
 }

@@ -38,7 +38,7 @@ pub struct AuditRow {
 }
 
 /// A record with the salt of its commitment, as an entry's body holds it.
-type Salted = (Vec<u8>, [u8; 16]);
+pub(crate) type Salted = (Vec<u8>, [u8; 16]);
 
 /// Decrypts bodies: the rows from `from`, at most `limit`.
 ///
@@ -54,10 +54,7 @@ pub(crate) fn open(
     let mut rows = Vec::new();
     for bytes in bodies {
         let body = Body::decode(&bytes).ok_or_else(damaged)?;
-        let records = match open_blob(barrier, &body) {
-            Err(_) if body.index < genesis => Vec::new(),
-            opened => opened?,
-        };
+        let records = records(barrier, &body, genesis)?;
         for (position, leaf) in body.leaves().enumerate() {
             if leaf.seq < from {
                 continue;
@@ -92,6 +89,14 @@ pub(crate) fn open(
     Ok(rows)
 }
 
+/// The records of a body. There are none if nobody has their keys any more, or consensus itself made the entry.
+pub(crate) fn records(barrier: &Barrier, body: &Body, genesis: u64) -> Result<Vec<Salted>, Failure> {
+    match open_blob(barrier, body) {
+        Err(_) if body.index < genesis => Ok(Vec::new()),
+        opened => opened,
+    }
+}
+
 fn open_blob(barrier: &Barrier, body: &Body) -> Result<Vec<Salted>, Failure> {
     if body.blob.is_empty() {
         return Ok(Vec::new());
@@ -103,20 +108,23 @@ fn open_blob(barrier: &Barrier, body: &Body) -> Result<Vec<Salted>, Failure> {
 }
 
 fn clear_event(clear: &[u8]) -> String {
+    serde_json::json!({ "operation": clear_operation(clear) }).to_string()
+}
+
+/// What consensus itself did.
+pub(crate) fn clear_operation(clear: &[u8]) -> &'static str {
     let kind = [
         ("blank", "raft.leader"),
         ("membership", "raft.membership"),
         ("malformed", "raft.malformed"),
     ];
-    let operation = kind
-        .iter()
+    kind.iter()
         .find(|(prefix, _)| clear.starts_with(prefix.as_bytes()))
-        .map_or("raft", |(_, name)| name);
-    serde_json::json!({ "operation": operation }).to_string()
+        .map_or("raft", |(_, name)| name)
 }
 
 /// The event of an initialisation that was repeated.
-const SUPERSEDED: &str = r#"{"operation":"sys.init","superseded":true}"#;
+pub(crate) const SUPERSEDED: &str = r#"{"operation":"sys.init","superseded":true}"#;
 
 pub(crate) fn damaged() -> Failure {
     Failure::new(

@@ -154,7 +154,10 @@ pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operati
 /// The paths that an operation is about, for its audit record, before anything was decided.
 pub(crate) fn audit_path(operation: &Operation) -> String {
     match operation {
-        Operation::Kv(request) => request.paths().join(","),
+        Operation::Kv(request) => match request.path() {
+            Some(path) => path.as_str().to_owned(),
+            None => request.paths().join(","),
+        },
         Operation::PlainKv(request) => request.path().map_or_else(String::new, |path| path.as_str().to_owned()),
         Operation::NoRoute(no_route) => no_route.path.clone(),
         Operation::Lease(ask) => ask.path.clone(),

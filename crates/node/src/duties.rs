@@ -54,11 +54,21 @@ pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
             }
         }
     };
+    let index = async {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            // What is damaged is told by whoever reads it.
+            let _ = node.tend_audit_index().await;
+        }
+    };
     tokio::select! {
         () = propose => {}
         () = keep_house => {}
         () = keep_time => {}
         () = ask => {}
+        () = index => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
 }

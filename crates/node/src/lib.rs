@@ -11,6 +11,7 @@
 mod admission;
 mod allow;
 mod audit_log;
+mod audit_query;
 mod audit_tree;
 mod auth_cache;
 mod authorize;
@@ -57,6 +58,7 @@ mod time;
 mod vouchers;
 
 pub use audit_log::AuditRow;
+pub use audit_query::{AuditQuery, Moment};
 pub use audit_tree::{AuditProof, HashStore, MemoryHashes, ProofAsk};
 pub use duties::{run as run_duties, step_aside};
 pub use failure::{Class, Failure, OutcomeClass, Position};

@@ -2,12 +2,15 @@
 
 use aumbry_types::{Capability, SecretBytes};
 
+use crate::AuditQuery;
 use crate::method::Said;
 
 /// What is to be told.
 pub enum What {
     /// The devices that keep the audit log.
     AuditDevices,
+    /// Records of the audit log.
+    AuditQuery(Box<AuditQuery>),
     /// The digest by which the audit log knows a value.
     AuditHash(SecretBytes),
     /// Which nodes there are, and which of them leads.
@@ -53,6 +56,7 @@ impl What {
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::AuditDevices => "sys.audit.list",
+            Self::AuditQuery(_) => "audit.query",
             Self::AuditHash(_) => "sys.audit.hash",
             Self::HaStatus => "sys.ha-status",
             Self::HostInfo => "sys.host-info",

@@ -8,6 +8,7 @@ use aumbry_state::Consensus;
 use aumbry_types::{Clock, Entropy};
 
 use crate::admission::Admission;
+use crate::audit_query::AuditIndex;
 use crate::browser::{Beginnings, TriedStates};
 use crate::checkpoints::Checkpoints;
 use crate::clocks::Clocks;
@@ -44,6 +45,7 @@ pub struct Node {
     pub(crate) vouchers: Vouchers,
     pub(crate) tried: TriedStates,
     pub(crate) beginnings: Beginnings,
+    pub(crate) audit_index: AuditIndex,
 }
 
 impl Node {
@@ -75,6 +77,7 @@ impl Node {
             vouchers: Vouchers::default(),
             tried: TriedStates::default(),
             beginnings: Beginnings::default(),
+            audit_index: AuditIndex::default(),
         })
     }
 
@@ -150,6 +153,7 @@ impl Node {
         self.seal.close();
         self.sequencer.lock().reset();
         self.lists.clear();
+        self.audit_index.clear();
         self.sequencer.ring();
     }
 

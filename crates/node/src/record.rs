@@ -333,6 +333,11 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
         Operation::PolicyWrite(_, text) => fields.push(("policy".to_owned(), redact(key, text.as_bytes()))),
         _ => {}
     }
+    if let Some(Reply::Kv(reply)) = reply
+        && let Some(given) = given(reply)
+    {
+        fields.push(("given".to_owned(), Field::Clear(given)));
+    }
     // The token that was made can be named, and revoked, by whoever reads the log.
     if let Some(Reply::RootAttempt {
         accessor: Some(accessor),
@@ -379,6 +384,22 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
         push_pairs(key, &mut fields, "custom_metadata", &changed.collect());
     }
     fields
+}
+
+/// Which versions a reply gives away, or made: one for each path that was asked for, in order, 0 for nothing. Those of a batch that is too large for one value are not
+/// told: values have no order among themselves.
+fn given(reply: &kv::Reply) -> Option<String> {
+    let version = |item: &kv::Item| if item.data.is_some() { item.info.version } else { 0 };
+    let given = match reply {
+        kv::Reply::Item(item) => version(item).to_string(),
+        kv::Reply::Items(items) => {
+            let versions = items.iter().map(|item| item.as_ref().map_or(0, version).to_string());
+            versions.collect::<Vec<_>>().join(",")
+        }
+        kv::Reply::Written { info, .. } => info.version.to_string(),
+        kv::Reply::Names { .. } | kv::Reply::Metadata(_) | kv::Reply::Done => return None,
+    };
+    Some(given).filter(|text| text.len() <= PACKED_BYTES_MAX)
 }
 
 /// What is shown at a login.

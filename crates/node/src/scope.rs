@@ -95,6 +95,12 @@ const fn is_told_of_cluster(what: &What) -> bool {
         | What::SweepCount
         | What::Autopilot
         | What::Plugins => true,
-        What::LeaseCount | What::OpenApi | What::Help | What::ResultantAcl | What::MoveStatus(_) => false,
+        // Each namespace is told of its own.
+        What::AuditQuery(_)
+        | What::LeaseCount
+        | What::OpenApi
+        | What::Help
+        | What::ResultantAcl
+        | What::MoveStatus(_) => false,
     }
 }

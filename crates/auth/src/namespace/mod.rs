@@ -7,5 +7,5 @@ mod plan;
 mod request;
 mod row;
 
-pub use plan::{Change, Place, exists, find, plan};
+pub use plan::{Change, Place, created, exists, find, plan};
 pub use request::Request;

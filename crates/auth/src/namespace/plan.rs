@@ -117,6 +117,14 @@ pub fn find(txn: &mut Txn<'_>, path: &NamespacePath) -> Result<Option<ObjectId>,
     Ok(txn.lookup(NAMESPACES, path.as_str())?.map(|child| child.id))
 }
 
+/// Since when there is a namespace that is not the root, in log time (ms).
+///
+/// # Errors
+/// [`DamagedRow`]
+pub fn created(txn: &mut Txn<'_>, id: ObjectId) -> Result<u64, DamagedRow> {
+    Ok(Row::read(txn, id)?.created)
+}
+
 fn enter(txn: &mut Txn<'_>, place: &Place<'_>, name: &str, path: &NamespacePath) -> Result<ObjectId, Error> {
     // A path is one thing's: the mount would be reached no more.
     if place.mounts.iter().any(|mount| mount.split('/').next() == Some(name)) {

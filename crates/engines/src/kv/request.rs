@@ -319,6 +319,15 @@ impl Request {
     #[must_use]
     pub fn paths(&self) -> Vec<&str> {
         match self {
+            Self::BatchGet { paths } => paths.iter().map(SecretPath::as_str).collect(),
+            one => one.path().map(SecretPath::as_str).into_iter().collect(),
+        }
+    }
+
+    /// The path that it is about, if it is about one.
+    #[must_use]
+    pub const fn path(&self) -> Option<&SecretPath> {
+        match self {
             Self::Put { path, .. }
             | Self::Get { path, .. }
             | Self::Patch { path, .. }
@@ -328,9 +337,9 @@ impl Request {
             | Self::Destroy { path, .. }
             | Self::ReadMetadata { path }
             | Self::WriteMetadata { path, .. }
-            | Self::DeleteMetadata { path } => vec![path.as_str()],
-            Self::BatchGet { paths } => paths.iter().map(SecretPath::as_str).collect(),
-            Self::List { path, .. } => path.iter().map(SecretPath::as_str).collect(),
+            | Self::DeleteMetadata { path } => Some(path),
+            Self::List { path, .. } => path.as_ref(),
+            Self::BatchGet { .. } => None,
         }
     }
 

@@ -4,19 +4,40 @@ use std::time::Duration;
 
 use aumbry_audit::proof::Proof;
 use aumbry_audit::{Checkpoint, Receipt};
-use aumbry_barrier::Barrier;
-
-use aumbry_types::RequestId;
+use aumbry_auth::namespace as namespaces;
+use aumbry_barrier::{Barrier, Txn};
+use aumbry_types::{NamespacePath, RequestId};
 
 use super::Effect;
 use crate::audit_tree::Found;
-use crate::{AuditProof, AuditRow, Failure, Node, Operation, Position, ProofAsk, Reply, Request, audit_log, genesis};
+use crate::{
+    AuditProof, AuditQuery, AuditRow, Failure, Node, Operation, Position, ProofAsk, Reply, Request, audit_log, genesis,
+};
 
 pub(super) fn read(from: u64, limit: usize) -> Result<Effect, Failure> {
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Failure::invalid("limit is 1 to 1,000"));
     }
     Ok(Effect::ReadAudit { from, limit })
+}
+
+/// Settles what a query is of: its own namespace since there is that, and the times that it names.
+pub(super) fn query(txn: &mut Txn<'_>, namespace: &NamespacePath, query: &AuditQuery) -> Result<Effect, Failure> {
+    if !(1..=LIMIT_MAX).contains(&query.limit) {
+        return Err(Failure::invalid("limit is 1 to 1,000"));
+    }
+    let now = txn.now().0;
+    let mut query = query.clone();
+    let filter = &mut query.filter;
+    filter.since_ms = query.since.resolve(now).unwrap_or_default();
+    filter.until_ms = query.until.resolve(now);
+    filter.namespace.clone_from(namespace);
+    if !namespace.is_root() {
+        // One of the same name that was there before was somebody else's.
+        let id = txn.namespace();
+        filter.since_ms = filter.since_ms.max(namespaces::created(txn, id)?);
+    }
+    Ok(Effect::QueryAudit(Box::new(query)))
 }
 
 /// Waits for more records, if the request wants to.

@@ -20,9 +20,10 @@ use aumbry_types::NodeId;
 
 use crate::authorize::Needs;
 use crate::logins::Verified;
+use crate::look::{Look, What};
 use crate::method::{Asked, MethodAsk};
 use crate::mounts::{AuthCache, MountTable};
-use crate::{Failure, Node, Operation, ProofAsk, Reply, Request, logins, restored};
+use crate::{AuditQuery, Failure, Node, Operation, ProofAsk, Reply, Request, logins, restored};
 
 pub(crate) use audit::wait_before;
 pub(crate) use cluster::join;
@@ -52,6 +53,8 @@ pub(crate) enum Effect {
         /// At most so many.
         limit: usize,
     },
+    /// Audit records are to be looked for.
+    QueryAudit(Box<AuditQuery>),
     /// The audit tree is to be signed.
     Checkpoint,
     /// A proof about it is to be found.
@@ -93,6 +96,10 @@ pub(crate) fn plan(
         Operation::TokenRevoke(name) => token::revoke(txn, caller, name)?,
         Operation::TokenOrphan(name) => token::revoke_orphan(txn, caller, name)?,
         Operation::Lease(ask) => lease::plan(txn, auth, ask)?,
+        Operation::Look(Look {
+            what: What::AuditQuery(query),
+            ..
+        }) => return Ok((Reply::Done, audit::query(txn, &request.namespace, query)?)),
         Operation::Look(look) => look::plan(txn, auth, caller, look)?,
         Operation::PolicyWrite(name, text) => policy::write(txn, name, text)?,
         Operation::PolicyRead(name) => policy::read(txn, name)?,
@@ -153,6 +160,7 @@ pub(crate) async fn finish(node: &Node, request: &Request, reply: Reply, effect:
     match effect {
         Effect::None => Ok(reply),
         Effect::ReadAudit { from, limit } => audit::rows(node, from, limit),
+        Effect::QueryAudit(query) => node.search(&query, request.deadline).await,
         Effect::Checkpoint => audit::checkpoint(node),
         Effect::Proof(ask) => audit::proof(node, ask),
         Effect::AddLearner(_) | Effect::Promote(_) | Effect::Remove(_) | Effect::Transfer(_) => {

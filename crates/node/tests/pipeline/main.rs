@@ -1,5 +1,6 @@
 //! The whole road from request to reply, on the in-memory consensus.
 
+mod audits;
 mod bed;
 mod costs;
 mod generate_root;

@@ -1,6 +1,7 @@
 //! From paths to operations, and from replies to JSON: what the HTTP interface and the generic gRPC service speak. Whatever is reached here is an
 //! operation that the typed services reach as well: neither has rules of its own.
 
+mod audit;
 mod auth;
 mod content;
 mod identity;

@@ -5,7 +5,7 @@ use aumbry_logical::Verb::{Delete, List, Patch, Read, Write};
 use super::NodePath::{Health, Init, Leader, Replication, SealStatus, Unseal};
 use super::Served::{By, ByHttp, ByNode, Not};
 use super::{Route, root_row, row};
-use crate::logical::{leases, manual, mounts, policy, sys, tell};
+use crate::logical::{audit, leases, manual, mounts, policy, sys, tell};
 
 /// `sys/`.
 pub(super) const SYSTEM: &[Route] = &[
@@ -297,6 +297,11 @@ pub(super) const SYSTEM: &[Route] = &[
         "sys/revoke-force/{prefix...}",
         &[(Write, By(leases::revoke_prefix))],
         "Ends all leases below a prefix.",
+    ),
+    row(
+        "sys/audit-log/query",
+        &[(Read, By(audit::query)), (Write, By(audit::query))],
+        "Records of the audit log of this namespace, a page at a time: `identity`, `accessor`, `path` or `path_prefix`, `operation`, `outcome`, `address`, `request_id`, `since`, `until`.",
     ),
     root_row(
         "sys/audit",
