@@ -1,6 +1,12 @@
 //! `aumbry audit`: the audit log, read, exported and verified.
 
+mod as_of;
+mod blast;
+mod event;
 mod proofs;
+mod query;
+mod stale;
+mod views;
 
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -16,7 +22,8 @@ use serde_json::{Value, json};
 
 use crate::context::{Caller, Context};
 use crate::failure::{Refused, usage};
-use crate::output::{Format, document, line, line_json, time};
+use crate::output::{Format, document, line, line_json};
+use event::{path_of, text};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -39,6 +46,24 @@ Reading the log is itself recorded.")]
         #[arg(long)]
         follow: bool,
     },
+    /// Look for records: by who, what, when, from where, and what became of it
+    #[command(after_help = query::EXAMPLES)]
+    Query(Box<query::Query>),
+    /// Tell who was given a secret, which versions, and when
+    #[command(after_help = views::WHO_READ)]
+    WhoRead(views::WhoRead),
+    /// Tell what somebody did: how often, and when first and last
+    #[command(after_help = views::WHAT_DID)]
+    WhatDid(views::WhatDid),
+    /// Plan which secrets to rotate because somebody had them
+    #[command(after_help = blast::EXAMPLES)]
+    BlastRadius(blast::BlastRadius),
+    /// Propose what to take away, because nobody has used it for some time
+    #[command(after_help = stale::EXAMPLES)]
+    Stale(stale::Stale),
+    /// Tell which change of a policy held at an index, and prove its text
+    #[command(after_help = as_of::EXAMPLES)]
+    AsOf(as_of::AsOf),
     /// Write the whole log with a signed checkpoint into a file that anybody can verify
     #[command(after_help = "Example:
   aumbry audit export monday.audit")]
@@ -83,6 +108,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
     let client = context.client()?;
     match command {
         Command::Log { from, limit, follow } => log(&client, context.format(), from, limit, follow).await,
+        Command::Query(arguments) => query::run(*arguments, context).await,
+        Command::WhoRead(arguments) => views::who_read(arguments, context).await,
+        Command::WhatDid(arguments) => views::what_did(arguments, context).await,
+        Command::BlastRadius(arguments) => blast::run(arguments, context).await,
+        Command::Stale(arguments) => stale::run(arguments, context).await,
+        Command::AsOf(arguments) => as_of::run(arguments, context).await,
         Command::Export { file } => export(&client, context.format(), &file).await,
         Command::Checkpoint(arguments) => proofs::checkpoint(&client, context.format(), &arguments).await,
         Command::Proof(arguments) => proofs::inclusion(&client, context.format(), &arguments).await,
@@ -127,15 +158,7 @@ async fn log(client: &Caller, format: Format, from: Option<u64>, limit: Option<u
     let all = if from.is_some() || follow { u64::MAX } else { LAST };
     let mut left = limit.unwrap_or(all);
     if format == Format::Table {
-        line(&columns([
-            "seq",
-            "time",
-            "operation",
-            "decision",
-            "who",
-            "what",
-            "reason",
-        ]))?;
+        line(&columns(HEADINGS))?;
     }
     let mut wait_size = if from.is_none() && limit.is_none() && follow {
         next
@@ -191,35 +214,23 @@ fn show(format: Format, row: &v1::AuditRow) -> Result<()> {
             outcome: u8::try_from(row.outcome).unwrap_or(u8::MAX),
         },
     );
-    if format == Format::Json {
-        return line_json(&event);
-    }
-    let text = |key: &str| event[key].as_str().unwrap_or_default();
-    line(&columns([
-        &row.seq.to_string(),
-        &time(row.log_time_ms),
-        text("operation"),
-        text("decision"),
-        event["principal"]["display_name"].as_str().unwrap_or("-"),
-        &what(&event),
-        text("reason"),
-    ]))
+    show_event(format, &event)
 }
 
-/// What a record is about: a path, or the token that was named.
-fn what(event: &Value) -> String {
-    let path = event["path"].as_str().unwrap_or_default();
-    match event["fields"]["accessor"].as_str() {
-        Some(accessor) if path.is_empty() => format!("accessor {accessor}"),
-        _ if path.is_empty()
-            && event["operation"]
-                .as_str()
-                .is_some_and(|name| name.starts_with("token.")) =>
-        {
-            format!("by {}", event["principal"]["accessor"].as_str().unwrap_or("-"))
-        }
-        _ => path.to_owned(),
+/// Prints a record as it is shown.
+fn show_event(format: Format, event: &Value) -> Result<()> {
+    if format == Format::Json {
+        return line_json(event);
     }
+    line(&columns([
+        &event["seq"].to_string(),
+        text(event, "time"),
+        text(event, "operation"),
+        text(event, "decision"),
+        event["principal"]["display_name"].as_str().unwrap_or("-"),
+        &path_of(event),
+        text(event, "reason"),
+    ]))
 }
 
 fn columns([seq, time, operation, decision, who, what, reason]: [&str; 7]) -> String {
@@ -322,6 +333,8 @@ fn fingerprint(text: &str) -> Result<[u8; 32]> {
     hex::decode(text).ok_or_else(|| usage("a fingerprint is 64 hexadecimal digits"))
 }
 
+/// What the columns are called.
+const HEADINGS: [&str; 7] = ["seq", "time", "operation", "decision", "who", "what", "reason"];
 /// The most records of one page.
 const PAGE: u64 = 1_000;
 /// As many records as people look at.
@@ -330,24 +343,6 @@ const LAST: u64 = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_record_says_what_it_is_about() {
-        for (event, about) in [
-            (json!({ "operation": "kv.get", "path": "secret/x" }), "secret/x"),
-            (
-                json!({ "operation": "token.revoke", "path": "", "fields": { "accessor": "ab" } }),
-                "accessor ab",
-            ),
-            (
-                json!({ "operation": "token.create", "path": "", "principal": { "accessor": "cd" } }),
-                "by cd",
-            ),
-            (json!({ "operation": "audit.read", "path": "" }), ""),
-        ] {
-            assert_eq!(what(&event), about);
-        }
-    }
 
     #[test]
     fn a_damaged_file_is_told_with_its_line() {

@@ -1,5 +1,6 @@
 //! The program's commands, as people and scripts use them, against a real node.
 
+mod audit;
 mod browser;
 mod leases;
 mod namespaces;
