@@ -100,11 +100,9 @@ pub(super) async fn change(node: &Node, request: &Request, effect: Effect) -> Re
         Effect::Promote(id) => consensus.promote(id),
         Effect::Remove(id) => consensus.remove(id),
         Effect::Transfer(to) => consensus.transfer(to),
-        Effect::None
-        | Effect::ReadAudit { .. }
-        | Effect::QueryAudit(_)
-        | Effect::Checkpoint
-        | Effect::Proof(_) => return Ok(()),
+        Effect::None | Effect::ReadAudit { .. } | Effect::QueryAudit(_) | Effect::Checkpoint | Effect::Proof(_) => {
+            return Ok(());
+        }
     };
     let deadline = request.deadline + Duration::ZERO;
     match tokio::time::timeout_at(deadline, changing).await {
