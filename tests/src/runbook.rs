@@ -120,7 +120,9 @@ impl Page {
         std::fs::write(&script, self.script(home, case)?)?;
         let bin = home.join("bin");
         std::fs::create_dir(&bin)?;
-        std::os::unix::fs::symlink(binary(), bin.join("aumbry"))?;
+        for program in ["aumbry", "aumbry-verify"] {
+            std::os::unix::fs::symlink(binary().with_file_name(program), bin.join(program))?;
+        }
         let systemctl = bin.join("systemctl");
         std::fs::write(&systemctl, include_str!("runbook/systemctl"))?;
         std::fs::set_permissions(&systemctl, Permissions::from_mode(0o755))?;
