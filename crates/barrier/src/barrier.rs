@@ -53,13 +53,17 @@ impl Barrier {
         })
     }
 
-    /// The barrier of a keyring that took this one's place.
+    /// The barrier of a keyring that took this one's place. Where the root key was replaced, `handover` has the key that wraps it now, for nodes that are open.
     ///
     /// # Errors
-    /// [`DamagedRow`] if it is not wrapped by the key that this one was opened with.
-    pub fn follow(&self, wrapped: &[u8]) -> Result<Self, DamagedRow> {
+    /// [`DamagedRow`] if it is wrapped neither by the key that this one was opened with, nor by the one that is handed over.
+    pub fn follow(&self, wrapped: &[u8], handover: Option<&[u8]>) -> Result<Self, DamagedRow> {
         let key = self.keyring_key.as_ref().ok_or(DamagedRow)?;
-        let next = Self::unwrap(self.storage_id, Arc::clone(key), wrapped).map_err(|_| DamagedRow)?;
+        let next = Self::unwrap(self.storage_id, Arc::clone(key), wrapped).or_else(|error| {
+            let next = key.take_over(handover.ok_or(error)?)?;
+            Self::unwrap(self.storage_id, Arc::new(next), wrapped)
+        });
+        let next = next.map_err(|_| DamagedRow)?;
         if next.keyring.term() == self.keyring.term() {
             next.uses.store(self.uses(), Ordering::Relaxed);
         }
@@ -81,6 +85,25 @@ impl Barrier {
         let mut keyring = key.unwrap(wrapped).map_err(|_| DamagedRow)?;
         change(&mut keyring)?;
         Ok(key.wrap(&keyring, epoch, entropy).into())
+    }
+
+    /// The keyring as another root key wraps it, and what hands the key that opens it over to nodes that are open.
+    ///
+    /// # Errors
+    /// [`DamagedRow`] if the keyring does not open.
+    pub fn change_root(
+        &self,
+        wrapped: &[u8],
+        root: &SecretKey,
+        entropy: &dyn Entropy,
+    ) -> Result<(Bytes, Bytes), DamagedRow> {
+        let key = self.keyring_key.as_ref().ok_or(DamagedRow)?;
+        let epoch = envelope::term(wrapped).map_err(|_| DamagedRow)?;
+        let epoch = epoch.checked_add(1).ok_or(DamagedRow)?;
+        let keyring = key.unwrap(wrapped).map_err(|_| DamagedRow)?;
+        let next = KeyringKey::of_root(root, self.storage_id);
+        let handover = key.hand_over(&next, epoch, entropy);
+        Ok((next.wrap(&keyring, epoch, entropy).into(), handover.into()))
     }
 
     /// How often keys of the current term have sealed something since this barrier was made.

@@ -129,6 +129,7 @@ impl House {
             match node.look_at_keys()? {
                 Some(Due::Rotation) => settle(node.plan_internal(keys::ROTATE, keys::rotate_now)?).await,
                 Some(Due::Retirement) => settle(node.plan_internal(keys::RETIRE, keys::retire_now)?).await,
+                Some(Due::HandoverEnd) => settle(node.plan_internal(keys::HANDOVER_END, keys::end_handover)?).await,
                 None => None,
             };
         }

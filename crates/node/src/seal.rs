@@ -179,14 +179,16 @@ impl Seal {
         Ok(true)
     }
 
-    /// Takes up the keyring that is stored, if it is another than the one that the barrier was opened from. A keyring that does not open with the key of
-    /// the one before closes the seal: this node could not read what is written from now on.
+    /// Takes up the keyring that is stored, if it is another than the one that the barrier was opened from. A keyring that opens neither with the key of
+    /// the one before, nor with the one that is handed over, closes the seal: this node could not read what is written from now on.
     pub(crate) fn follow(&self, view: &dyn View) {
         let Some((barrier, before)) = self.held() else { return };
         let Some(row) = keyring_row(view).filter(|row| row.writer != before) else {
             return;
         };
-        let next = barrier.follow(&row.body).ok();
+        let handover = view.get(&key::keyring_handover());
+        let handover = handover.and_then(|row| Row::decode(&row).ok()).map(|row| row.body);
+        let next = barrier.follow(&row.body, handover.as_deref()).ok();
         if next.is_none() {
             tracing::warn!(
                 "the stored keys were wrapped anew, and this node cannot open them: it seals itself; use the key shares"

@@ -30,18 +30,17 @@ pub(crate) async fn turn_keys(work: Arc<Work>) {
             if matches!(insist(Ask::RotateKeys, PATIENCE).await, Some(Ok(_))) {
                 strikes::count(KEYS_ROTATED);
             }
-        } else if let Some(made) = make().await {
+        } else if let Some(made) = make(rng.between(0, 1) == 0).await {
             replace(made, &work).await;
         }
     }
 }
 
 /// Shows the old shares. Gives the new ones, and what they are tried by.
-async fn make() -> Option<(Shares, String)> {
+async fn make(rotates_root: bool) -> Option<(Shares, String)> {
     let old = secrets(|secrets| secrets.sets.last().cloned())??;
     told(insist(rekey(Verb::Delete, "init", ""), PATIENCE).await)?;
-    let begin = format!("{{\"secret_shares\": {SHARES}, \"secret_threshold\": {THRESHOLD}}}");
-    let begun = told(insist(rekey(Verb::Write, "init", &begin), PATIENCE).await)?;
+    let begun = told(insist(begin(rotates_root), PATIENCE).await)?;
     let nonce = begun.text("nonce").ok()??;
     let mut made = None;
     for share in old.iter().take(usize::from(THRESHOLD)) {
@@ -81,8 +80,7 @@ async fn replace((new, nonce): (Shares, String), work: &Work) {
 /// Whether a share is one of those that count, by showing it to a rekey of its own.
 async fn try_share(share: &[u8]) -> Option<bool> {
     told(insist(rekey(Verb::Delete, "init", ""), PATIENCE).await)?;
-    let begin = format!("{{\"secret_shares\": {SHARES}, \"secret_threshold\": {THRESHOLD}}}");
-    let begun = told(insist(rekey(Verb::Write, "init", &begin), PATIENCE).await)?;
+    let begun = told(insist(begin(false), PATIENCE).await)?;
     let nonce = begun.text("nonce").ok()??;
     match insist(show("update", &nonce, share), PATIENCE).await? {
         Ok(_) => Some(true),
@@ -94,6 +92,11 @@ async fn try_share(share: &[u8]) -> Option<bool> {
         }
         Err(_) => None,
     }
+}
+
+fn begin(rotates_root: bool) -> Ask {
+    let body = format!("{{\"secret_shares\": {SHARES}, \"secret_threshold\": {THRESHOLD}, \"rotate_root\": {rotates_root}}}");
+    rekey(Verb::Write, "init", &body)
 }
 
 fn rekey(verb: Verb, below: &'static str, body: &str) -> Ask {

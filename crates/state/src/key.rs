@@ -74,6 +74,12 @@ pub fn key_seals_prefix() -> Bytes {
     directory_prefix(KEY_SEALS)
 }
 
+/// What hands the key of a new root key over to nodes that are open, for a while. As with seals, an entry of a directory of its own.
+#[must_use]
+pub fn keyring_handover() -> Bytes {
+    directory(KEYRING_HANDOVER, [0; 16])
+}
+
 /// The entry of a name in a directory. `name` is the keyed hash of container and name.
 #[must_use]
 pub fn directory(container: ObjectId, name: [u8; 16]) -> Bytes {
@@ -201,6 +207,8 @@ pub fn is_scanned(key: &[u8]) -> bool {
 
 /// The directory of the seals that keys open. Well-known objects below it are those of `auth` and `node`.
 pub const KEY_SEALS: ObjectId = ObjectId::well_known(8);
+/// The directory of the key that is handed over when the root key is replaced.
+const KEYRING_HANDOVER: ObjectId = ObjectId::well_known(51);
 /// The longest key of a row that a command may name.
 pub const ROW_KEY_BYTES_MAX: usize = 33;
 

@@ -25,6 +25,9 @@ pub(crate) struct Rekey {
     /// How many of them will open the seal
     #[arg(long, default_value_t = 3)]
     threshold: u8,
+    /// Replace the root key as well: old shares, backups and other seals open nothing that is written from then on. Add other seals again afterwards
+    #[arg(long, conflicts_with_all = ["verify", "status", "cancel"])]
+    rotate_root: bool,
     /// Encrypt a new share to this public key of age; once for each share, in their order
     #[arg(long = "recipient", value_name = "AGE1...", value_delimiter = ',', conflicts_with_all = ["verify", "status", "cancel"])]
     recipients: Vec<String>,
@@ -65,6 +68,7 @@ pub(super) async fn run(asked: Rekey, context: &Context) -> Result<()> {
         "secret_shares": asked.shares,
         "secret_threshold": asked.threshold,
         "age_recipients": asked.recipients,
+        "rotate_root": asked.rotate_root,
     });
     let begun = call(&client, ByPath::new(Verb::Write, INIT).with(&begin)).await?;
     let made = match make(&client, &begun.data["nonce"], &old).await {

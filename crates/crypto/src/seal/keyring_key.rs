@@ -2,9 +2,10 @@
 
 use aumbry_types::{Entropy, SecretKey, StorageId};
 
-use super::UnwrapError;
+use super::{UnwrapError, root_key};
+use crate::derive_key;
+use crate::envelope::{self, OpenError};
 use crate::keyring::Keyring;
-use crate::{derive_key, envelope};
 
 /// What opens the keyring, and wraps it anew when a key is added to it or taken out: derived from the root key, which it does not give away.
 ///
@@ -40,9 +41,41 @@ impl KeyringKey {
         Keyring::decode(opened.expose()).map_err(UnwrapError::Keyring)
     }
 
+    /// Tells the key of the next root key to whoever has this one: a node that is open when the root key is replaced stays open. `epoch` is that of the next
+    /// root key.
+    ///
+    /// Whoever has this key and what is given here has the next key too. So it is taken away again, and nobody has lost a root key for good before that.
+    #[must_use]
+    pub fn hand_over(&self, next: &Self, epoch: u32, entropy: &dyn Entropy) -> Vec<u8> {
+        let (key, aad) = self.handover(epoch);
+        envelope::seal(&key, epoch, &aad, next.key.expose(), entropy)
+    }
+
+    /// The next key, from what [`Self::hand_over`] gave.
+    ///
+    /// # Errors
+    /// [`UnwrapError`] if it was given by another key, or for another storage.
+    pub fn take_over(&self, given: &[u8]) -> Result<Self, UnwrapError> {
+        let epoch = envelope::term(given).map_err(UnwrapError::Envelope)?;
+        let (key, aad) = self.handover(epoch);
+        let opened = envelope::open(&key, &aad, given).map_err(UnwrapError::Envelope)?;
+        let key = root_key(&opened).ok_or(UnwrapError::Envelope(OpenError::Corrupt))?;
+        Ok(Self {
+            key,
+            storage_id: self.storage_id,
+        })
+    }
+
+    fn handover(&self, epoch: u32) -> (SecretKey, Vec<u8>) {
+        let context = [&self.storage_id.as_bytes()[..], &epoch.to_be_bytes()].concat();
+        let aad = [HANDOVER_LABEL.as_bytes(), &context].concat();
+        (derive_key(&self.key, HANDOVER_LABEL, &context), aad)
+    }
+
     fn aad(&self) -> Vec<u8> {
         [LABEL.as_bytes(), self.storage_id.as_bytes()].concat()
     }
 }
 
+const HANDOVER_LABEL: &str = "aumbry/seal/keyring-handover/1";
 const LABEL: &str = "aumbry/seal/keyring/1";

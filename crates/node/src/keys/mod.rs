@@ -7,7 +7,7 @@
 //! - The uses of a term are counted too high and never too low: a leader adds a block of them to the replicated count before it uses the first.
 //! - A term is taken out only after every row was looked at behind the change that made the next one, and no batch token of it can still live.
 //!
-//! What it does not do: turn the root key or the shares, which is a rekey; make the keys of names and of the audit log anew.
+//! What it does not do: turn the root key or the shares, which is a rekey (`ceremony`); make the keys of names and of the audit log anew.
 
 mod care;
 mod plan;
@@ -15,7 +15,7 @@ mod request;
 mod rewrap;
 mod uses;
 
-pub(crate) use plan::{Due, plan, retire_now, rotate_now};
+pub(crate) use plan::{Due, end_handover, plan, retire_now, rotate_now, write_keyring};
 pub use request::Request;
 pub(crate) use rewrap::{Rewrapped, rewrap};
 pub(crate) use uses::Uses;
@@ -40,5 +40,7 @@ impl Node {
 pub(crate) const ROTATE: &str = "keys.rotate";
 /// The name of what is sealed anew.
 pub(crate) const REWRAP: &str = "keys.rewrap";
+/// The name of the end of a handover.
+pub(crate) const HANDOVER_END: &str = "keys.handover-end";
 /// The name of terms that go.
 pub(crate) const RETIRE: &str = "keys.retire";

@@ -98,6 +98,19 @@ pub(crate) fn retire_now(txn: &mut Txn<'_>) -> Result<bool, Failure> {
     retire(txn, false).map(|gone| !gone.is_empty()).map_err(failure)
 }
 
+/// Takes away what hands over the key of a new root key: who was not there for so long is opened with the shares.
+///
+/// # Errors
+/// [`Failure`]
+pub(crate) fn end_handover(txn: &mut Txn<'_>) -> Result<bool, Failure> {
+    if is_due(txn)? != Some(Due::HandoverEnd) {
+        return Ok(false);
+    }
+    txn.read_row(&key::keyring_handover())?;
+    txn.write(Write::Delete(key::keyring_handover()));
+    Ok(true)
+}
+
 /// Takes out the terms that nothing uses. Gives their numbers.
 ///
 /// # Errors
@@ -141,6 +154,8 @@ pub(crate) enum Due {
     Rotation,
     /// Terms taken out.
     Retirement,
+    /// What hands over the key of a new root key taken away.
+    HandoverEnd,
 }
 
 /// Whether something is due now.
@@ -149,6 +164,10 @@ pub(crate) enum Due {
 /// [`DamagedRow`]
 pub(super) fn is_due(txn: &mut Txn<'_>) -> Result<Option<Due>, DamagedRow> {
     let row = txn.peek_row(&key::keyring())?.ok_or(DamagedRow)?;
+    let handover = txn.peek_row(&key::keyring_handover())?;
+    if handover.is_some_and(|given| txn.now().0 >= given.created.saturating_add(HANDOVER_MS)) {
+        return Ok(Some(Due::HandoverEnd));
+    }
     let care = Care::read(txn)?;
     if !care.is_automatic {
         return Ok(None);
@@ -225,7 +244,8 @@ fn keyring_row(txn: &mut Txn<'_>) -> Result<Row, DamagedRow> {
     txn.read_row(&key::keyring())?.ok_or(DamagedRow)
 }
 
-fn write_keyring(txn: &mut Txn<'_>, body: Bytes, counters: Counters) {
+/// Replaces the wrapped keyring.
+pub(crate) fn write_keyring(txn: &mut Txn<'_>, body: Bytes, counters: Counters) {
     txn.write(Write::Put(Put {
         key: key::keyring(),
         kind: Kind::Cluster as u8,
@@ -254,6 +274,8 @@ fn object(value: Value) -> Object {
     }
 }
 
+/// An hour: a node that is open and cut off for longer is opened with the new shares.
+const HANDOVER_MS: u64 = 3_600_000;
 /// The longest life of a token: 32 days.
 const BATCH_TOKEN_MS: u64 = 32 * 24 * 3_600 * 1_000;
 /// A block of reserved uses: less would make a new term with every leader.

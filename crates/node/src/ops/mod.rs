@@ -149,13 +149,12 @@ pub(crate) fn plan(
 /// Carries out what follows, and completes the reply.
 pub(crate) async fn finish(node: &Node, request: &Request, reply: Reply, effect: Effect) -> Result<Reply, Failure> {
     // Whoever is told that there is a new key writes with it.
-    if let Operation::Method(MethodAsk {
-        asked: Asked::Keys(keys),
-        ..
-    }) = &request.operation
-        && keys.is_write()
-    {
-        node.follow_keys();
+    if let Operation::Method(MethodAsk { asked, .. }) = &request.operation {
+        match asked {
+            Asked::Keys(keys) if keys.is_write() => node.follow_keys(),
+            Asked::Rekey(rekey) if rekey.is_write() => node.follow_keys(),
+            _ => {}
+        }
     }
     match effect {
         Effect::None => Ok(reply),

@@ -36,7 +36,7 @@ impl Bed {
     }
 
     /// What another node of the same store answers, which does its duties for so long.
-    async fn ask_another(&self, node: &Arc<Node>, operation: Operation) -> String {
+    pub(crate) async fn ask_another(&self, node: &Arc<Node>, operation: Operation) -> String {
         let stop = watch::Sender::new(false);
         let duties = tokio::spawn(run_duties(Arc::clone(node), stop.subscribe()));
         let served = node.serve(&self.request(&self.root, operation, "")).await;
@@ -87,7 +87,7 @@ impl Bed {
 }
 
 /// Duties are done every 100 ms.
-async fn until(mut is_done: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(mut is_done: impl AsyncFnMut() -> bool) {
     for _ in 0..200 {
         if is_done().await {
             return;

@@ -1,5 +1,6 @@
 //! New key shares: from the old ones to the entry that changes the seal, over changes of leader at every step.
 
+use aumbry_crypto::seal::StaticKey;
 use aumbry_logical::{Body, Verb};
 use aumbry_node::ceremony::rekey;
 use aumbry_node::method::{Asked, MethodAsk};
@@ -7,6 +8,7 @@ use aumbry_types::hex;
 use serde_json::{Value, json};
 
 use crate::bed::*;
+use crate::keys::until;
 use crate::seals::restarted;
 
 fn ask(verb: Verb, below: &str, body: &Value) -> Operation {
@@ -302,11 +304,7 @@ async fn shares_are_told_once() {
     };
     assert_eq!(reason(shown().await), "NO_REKEY");
     bed.assert_opens(&new, &old, "they count at once");
-    for (field, wrong) in [
-        ("pgp_keys", json!(["x"])),
-        ("backup", json!(true)),
-        ("rotate_root", json!(true)),
-    ] {
+    for (field, wrong) in [("pgp_keys", json!(["x"])), ("backup", json!(true))] {
         let mut body = json!({ "secret_shares": 3, "secret_threshold": 2 });
         body[field] = wrong;
         let body = Body::parse(body.to_string().as_bytes()).expect("is JSON");
@@ -320,4 +318,71 @@ async fn shares_are_told_once() {
         let body = Body::parse(body.to_string().as_bytes()).expect("is JSON");
         assert!(rekey::Request::parse(Verb::Write, "rekey/init", &body).is_err());
     }
+}
+
+/// A new root key in the same entry as the new shares: nodes that are open stay so, and what the old one opens is of no use any more.
+#[tokio::test]
+async fn abuse_055_a_new_root_key_leaves_exactly_one_that_opens() {
+    let (bed, old) = open().await;
+    let other = restarted(&bed);
+    for share in &old[..3] {
+        other.unseal(share.expose()).expect("is a good share");
+    }
+    let static_key = StaticKey::make(&SimulatedEntropy::new(9));
+    let add = Operation::SealAdd {
+        key: StaticKey::make(&SimulatedEntropy::new(9)),
+        outer: None,
+        shares: old[..3].iter().map(SecretBytes::duplicate).collect(),
+    };
+    assert_eq!(reason(bed.call(add).await), "OK");
+    assert!(restarted(&bed).unseal_with_key(&static_key).is_ok());
+    assert_eq!(version(bed.call(put("secret/x", "{}", None)).await), 1);
+
+    let begin = json!({ "secret_shares": 3, "secret_threshold": 2, "rotate_root": true });
+    let nonce = text(&bed.ok(Verb::Write, "init", begin).await["nonce"]);
+    bed.consensus.local.depose();
+    let made = bed.show_all("update", &nonce, &old[..3]).await;
+    let (new, trial) = (keys(&made), text(&made["verification_nonce"]));
+    bed.consensus.local.depose();
+    bed.show("verify", &trial, &new[0]).await.expect("is right");
+    bed.assert_opens(&old, &new[..2], "new shares are tried");
+    assert!(restarted(&bed).unseal_with_key(&static_key).is_ok());
+    bed.consensus.local.depose();
+    let done = bed.show("verify", &trial, &new[2]).await.expect("is the last one");
+    assert_eq!(done["complete"], true);
+    bed.assert_opens(&new[..2], &old, "the new ones count");
+    // The seal of the old root key is told apart, and opens nothing.
+    let replaced = restarted(&bed).unseal_with_key(&static_key);
+    assert!(replaced.is_err_and(|error| error.to_string().contains("was replaced")));
+
+    // This node goes on, and so does another one that was open; the leader changes.
+    assert_eq!(version(bed.call(put("secret/x", "{}", None)).await), 2);
+    bed.consensus.local.depose();
+    assert_eq!(version(bed.call(put("secret/x", "{}", None)).await), 3);
+    assert_eq!(
+        bed.ask_another(&other, get("secret/x")).await,
+        "{}",
+        "it was handed the key"
+    );
+
+    // What hands it over goes after an hour. Who slept for longer, or through two of them, is opened with the shares.
+    let handover = || bed.consensus.local.view().get(&aumbry_state::key::keyring_handover());
+    assert!(handover().is_some());
+    bed.clock.advance_ms(3_600_000);
+    until(async || handover().is_none()).await;
+    let begin =
+        json!({ "secret_shares": 1, "secret_threshold": 1, "rotate_root": true, "require_verification": false });
+    let nonce = text(&bed.ok(Verb::Write, "init", begin).await["nonce"]);
+    let last = keys(&bed.show_all("update", &nonce, &new[..2]).await);
+    bed.assert_opens(&last, &new, "at once, as that was asked for");
+    let begin =
+        json!({ "secret_shares": 1, "secret_threshold": 1, "rotate_root": true, "require_verification": false });
+    let nonce = text(&bed.ok(Verb::Write, "init", begin).await["nonce"]);
+    bed.show_all("update", &nonce, &last).await;
+    let stop = watch::Sender::new(false);
+    let duties = tokio::spawn(run_duties(Arc::clone(&other), stop.subscribe()));
+    until(async || other.seal_status().sealed).await;
+    stop.send_replace(true);
+    duties.await.expect("they end");
+    assert_eq!(version(bed.call(put("secret/x", "{}", None)).await), 4);
 }

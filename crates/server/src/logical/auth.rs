@@ -359,6 +359,7 @@ const CLEAR: &[&str] = &[
     "require_verification",
     "secret_shares",
     "secret_threshold",
+    "rotate_root",
 ];
 /// Those that do.
 // A recipient is no secret, and the identity beside it, which somebody may paste in its place, is.

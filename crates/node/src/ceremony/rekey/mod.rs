@@ -10,7 +10,8 @@
 //! - New shares are in no row until they are tried.
 //! - Everything takes a token with `sudo`, and the old shares beside it.
 //!
-//! What it does not do: make a new root key. What the old shares opened, in a backup or on a copied disk, they open still.
+//! With `rotate_root` the entry replaces the root key as well: the keyring is wrapped under the new one, and what the old one opens, in a seal of a key, a backup or on a
+//! copied disk, is a keyring of that time. Nodes that are open are handed the key of the new keyring, and stay open; that is taken away after an hour.
 
 mod plan;
 mod request;

@@ -5,15 +5,16 @@ use aumbry_barrier::Txn;
 use aumbry_crypto::recipient::Recipients;
 use aumbry_crypto::seal::{SealConfig, make_seal};
 use aumbry_crypto::share::Share;
-use aumbry_state::key;
+use aumbry_state::{Counters, key};
+use aumbry_types::SecretKey;
 use serde_json::{Value, json};
 
 use super::super::given::{Given, check_root, damaged, is_nonce, make_nonce, read_config, refused, told};
 use super::super::share_text;
 use super::request::{Request, Shown, Start};
 use super::session::{Pending, Session};
-use crate::Failure;
 use crate::genesis::clear_row;
+use crate::{Failure, keys};
 
 /// Plans a request.
 ///
@@ -75,6 +76,7 @@ fn start(
         shares: asked.shares,
         threshold: asked.threshold,
         verifies: asked.verifies,
+        rotates_root: asked.rotates_root,
         recipients: asked.recipients.clone(),
         given: Given::default(),
         pending: None,
@@ -100,12 +102,13 @@ fn update(txn: &mut Txn<'_>, config: SealConfig, mut session: Session, shown: &S
     check_root(txn, &root)?;
     let epoch = config.epoch.checked_add(1).ok_or_else(damaged)?;
     let entropy = txn.entropy();
+    let next = session.rotates_root.then(|| SecretKey::make(entropy));
     let made = make_seal(
         config.storage_id,
         epoch,
         session.shares,
         session.threshold,
-        &root,
+        next.as_ref().unwrap_or(&root),
         entropy,
     );
     let (made, shares) = made.map_err(|error| Failure::invalid(error.to_string()))?;
@@ -130,7 +133,7 @@ fn update(txn: &mut Txn<'_>, config: SealConfig, mut session: Session, shown: &S
         session.pending = Some(pending);
         session.write(txn);
     } else {
-        replace(txn, made);
+        replace(txn, made, next.as_ref())?;
     }
     Ok(told(answer))
 }
@@ -145,17 +148,27 @@ fn verify(txn: &mut Txn<'_>, mut session: Session, shown: &Shown) -> Result<Answ
         session.write(txn);
         return trial(&session);
     };
-    check_root(txn, &root)?;
+    let next = session.rotates_root.then_some(&root);
+    if next.is_none() {
+        check_root(txn, &root)?;
+    }
     let nonce = pending.nonce.clone();
-    replace(txn, made);
+    replace(txn, made, next)?;
     Ok(told(json!({ "nonce": nonce, "complete": true })))
 }
 
-/// The one entry in which the new shares take the place of the old ones.
-fn replace(txn: &mut Txn<'_>, mut made: SealConfig) {
+/// The one entry in which the new shares take the place of the old ones, and a new root key that of the old one.
+fn replace(txn: &mut Txn<'_>, mut made: SealConfig, next: Option<&SecretKey>) -> Result<(), Failure> {
     made.confirmed = true;
+    if let Some(root) = next {
+        let row = txn.read_row(&key::keyring())?.ok_or_else(damaged)?;
+        let (keyring, handover) = txn.barrier().change_root(&row.body, root, txn.entropy())?;
+        keys::write_keyring(txn, keyring, Counters::Keep);
+        txn.write(clear_row(key::keyring_handover(), handover, [0, 0]));
+    }
     txn.write(clear_row(key::seal_config(), made.encode().into(), [0, 0]));
     Session::remove(txn);
+    Ok(())
 }
 
 fn read_recipients(texts: &[String], shares: u8) -> Result<Option<Recipients>, Failure> {
@@ -174,6 +187,7 @@ fn status(config: &SealConfig, session: Option<&Session>) -> Value {
         "pgp_fingerprints": null,
         "backup": false,
         "verification_required": session.is_some_and(|session| session.verifies),
+        "rotate_root": session.is_some_and(|session| session.rotates_root),
     });
     if let Some(session) = session {
         told["started_by"] = json!(session.began_by);

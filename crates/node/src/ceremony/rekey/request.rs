@@ -32,6 +32,8 @@ pub struct Start {
     pub(super) threshold: u8,
     /// Whether the new shares must be tried before they count.
     pub(super) verifies: bool,
+    /// Whether there will be a new root key as well.
+    pub(super) rotates_root: bool,
     /// Whom they are encrypted to, as they were written.
     pub(super) recipients: Vec<String>,
 }
@@ -90,11 +92,6 @@ impl Start {
                 "shares are not encrypted to PGP keys, and kept nowhere; leave pgp_keys and backup out, or name age_recipients",
             ));
         }
-        if is_set("rotate_root")? {
-            return Err(Error::Invalid(
-                "a new root key cannot be made yet; leave rotate_root out for new shares of the present one",
-            ));
-        }
         let number = |field| {
             let count = body.count(field)?.and_then(|count| u8::try_from(count).ok());
             Ok::<_, Error>(count.unwrap_or(0))
@@ -108,6 +105,7 @@ impl Start {
         Ok(Self {
             shares,
             threshold,
+            rotates_root: is_set("rotate_root")?,
             verifies: body.flag("require_verification")?.unwrap_or(true),
             recipients: body.texts("age_recipients")?.unwrap_or_default(),
         })

@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) threshold: u8,
     /// Whether the new shares must be tried before they count.
     pub(super) verifies: bool,
+    /// Whether there will be a new root key as well.
+    pub(super) rotates_root: bool,
     /// Whom the new shares are encrypted to: as many as there are, or none.
     pub(super) recipients: Vec<String>,
     /// The old shares that were shown.
