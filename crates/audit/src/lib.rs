@@ -27,6 +27,7 @@
 pub mod blob;
 pub mod export;
 pub mod filter;
+pub mod format;
 pub mod proof;
 pub mod text;
 
