@@ -53,13 +53,22 @@ impl Authority {
         self.issue_until(LONG)
     }
 
+    /// A certificate for a client.
+    pub fn issue_client(&self) -> Result<Pair> {
+        self.issue_for(LONG, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
     /// A certificate for this machine that is valid up to the first day of a year.
     pub fn issue_until(&self, year: i32) -> Result<Pair> {
+        self.issue_for(year, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    fn issue_for(&self, year: i32, purpose: ExtendedKeyUsagePurpose) -> Result<Pair> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
         params.not_after = rcgen::date_time_ymd(year, 1, 1);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![purpose];
         let certificate = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Pair {
             certificate,

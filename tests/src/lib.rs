@@ -5,6 +5,7 @@
 mod canary;
 mod certificates;
 mod cluster;
+mod collector;
 mod damage;
 mod development;
 mod disk;
@@ -37,6 +38,7 @@ mod web;
 pub use canary::{Canaries, Form, Found, plant_everywhere, search};
 pub use certificates::{Authority, Pair};
 pub use cluster::{Cluster, NodeEnv, binary, eventually, run_cli};
+pub use collector::{Collector, Manner, Taken};
 pub use damage::{
     Dice, copy_directory, files_below, flip, flip_middle, flip_middle_of_log, is_clear, log_end, newest, operator,
     tell, used_bytes,

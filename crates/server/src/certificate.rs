@@ -14,7 +14,7 @@ use aumbry_types::{Clock, WallTime};
 use tokio::signal::unix::Signal;
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) use self::pair::{CertificateError, Files, Loaded, certificates, seconds, utc};
+pub(crate) use self::pair::{CertificateError, Files, Loaded, Readers, certificates, read, seconds, utc};
 use crate::metrics::{ListenerLabels, Metrics};
 
 /// The certificate that a listener shows at the moment.

@@ -13,7 +13,7 @@ use rustls::client::verify_server_name;
 use rustls::server::ParsedCertificate;
 use rustls_pki_types::ServerName;
 
-use crate::certificate::{CertificateError, Files, Loaded, certificates, seconds, utc};
+use crate::certificate::{CertificateError, Files, Loaded, Readers, certificates, read, seconds, utc};
 use crate::config::{Config, ConfigError, Join};
 use crate::seals::SealSource;
 use crate::ticket::Ticket;
@@ -127,6 +127,7 @@ impl Check {
                 self.warning(section, format!("{error}; {text}"));
             }
         }
+        self.sinks(config);
         let inspected = self.data_dir(&config.data_dir);
         self.room(config);
         let is_member = Identity::is_in(&config.data_dir);
@@ -249,6 +250,30 @@ impl Check {
                 path.display(),
                 format!("{free} bytes are free, less than limits.disk_reserve_bytes ({reserve}): {text}"),
             );
+        }
+    }
+
+    /// A sink whose files cannot be used waits for them, and the node starts all the same.
+    fn sinks(&mut self, config: &Config) {
+        let syslog = config.audit.syslog.iter().map(|sink| {
+            let files = [&sink.ca_file, &sink.cert_file, &sink.key_file];
+            (&sink.name, files, &None)
+        });
+        let http = config.audit.http.iter().map(|sink| {
+            let files = [&sink.ca_file, &sink.cert_file, &sink.key_file];
+            (&sink.name, files, &sink.token_file)
+        });
+        for (name, [authority, certificate, key], token) in syslog.chain(http) {
+            let of_all = [authority, certificate].map(|path| (path, Readers::Any));
+            let of_owner = [key, token].map(|path| (path, Readers::Owner));
+            for (path, readers) in of_all.into_iter().chain(of_owner) {
+                if let Some(path) = path
+                    && let Err(error) = read(path, readers).map(SecretBytes::new)
+                {
+                    let text = "its records wait in the log until it can be used";
+                    self.warning(format!("audit sink {name}"), format!("{error}; {text}"));
+                }
+            }
         }
     }
 

@@ -59,6 +59,7 @@ pub(crate) struct Metrics {
     pub(crate) sink_lag_records: Family<SinkLabels, Gauge<u64, AtomicU64>>,
     pub(crate) sink_lag_seconds: Family<SinkLabels, Gauge<f64, AtomicU64>>,
     pub(crate) sink_errors: Family<SinkLabels, Counter>,
+    pub(crate) sink_stopped: Family<SinkLabels, Gauge>,
 }
 
 impl Metrics {
@@ -86,6 +87,7 @@ impl Metrics {
             sink_lag_records: Family::default(),
             sink_lag_seconds: Family::default(),
             sink_errors: Family::default(),
+            sink_stopped: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -169,6 +171,11 @@ impl Metrics {
             "audit_sink_errors",
             "Failed attempts of the sink to write; it goes on trying",
             self.sink_errors.clone(),
+        );
+        registry.register(
+            "audit_sink_stopped",
+            "Whether the sink was refused, and waits for SIGHUP or a restart",
+            self.sink_stopped.clone(),
         );
     }
 

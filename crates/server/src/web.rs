@@ -113,6 +113,16 @@ async fn tls(authority_pem: &str) -> Result<Arc<ClientConfig>, WebError> {
 
 /// TLS that trusts these certificates, or those that the machine trusts.
 pub(crate) async fn trusting(authority_pem: &str) -> Result<ClientConfig, WebError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .map_err(|_| WebError::Authority)?;
+    let roots = roots(authority_pem).await?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// These certificates, or those that the machine trusts.
+pub(crate) async fn roots(authority_pem: &str) -> Result<RootCertStore, WebError> {
     let mut roots = RootCertStore::empty();
     if authority_pem.trim().is_empty() {
         let certificates = CertificateDer::pem_slice_iter(&machine_roots().await?)
@@ -129,11 +139,7 @@ pub(crate) async fn trusting(authority_pem: &str) -> Result<ClientConfig, WebErr
     if roots.is_empty() {
         return Err(WebError::Authority);
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-    let builder = builder
-        .with_safe_default_protocol_versions()
-        .map_err(|_| WebError::Authority)?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
 }
 
 /// The authorities that this machine trusts: of the file that OpenSSL would use, or of the first where systems keep them.

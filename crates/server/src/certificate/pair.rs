@@ -224,12 +224,13 @@ pub(crate) fn utc(seconds: i64) -> String {
 
 /// Who may read a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Readers {
+pub(crate) enum Readers {
     Any,
     Owner,
 }
 
-fn read(path: &Path, readers: Readers) -> Result<Vec<u8>, CertificateError> {
+/// The content of a small file: a certificate, a key or a token.
+pub(crate) fn read(path: &Path, readers: Readers) -> Result<Vec<u8>, CertificateError> {
     let unreadable = |error: std::io::Error| file(path, format!("it cannot be read: {error}"));
     // Asked of the path first: opening a pipe would wait for somebody to write into it.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {

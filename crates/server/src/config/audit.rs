@@ -1,17 +1,38 @@
 //! Where audit records are written besides the log.
 
+mod remote;
+
 use std::path::{Path, PathBuf};
 
+use aumbry_audit::format::Format;
+pub use remote::{AuditHttp, AuditSyslog, Facility, HttpKind};
 use serde::Deserialize;
 
 use super::is_name;
 
 /// Where audit records are written besides the log.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Audit {
-    /// Files of one JSON object a line.
+    /// From how many seconds of lag on the node's log tells of a sink as an alarm.
+    pub alarm_lag_s: u64,
+    /// Files of one record a line.
     pub file: Vec<AuditFile>,
+    /// Receivers of syslog.
+    pub syslog: Vec<AuditSyslog>,
+    /// Collectors that are told by HTTP.
+    pub http: Vec<AuditHttp>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            alarm_lag_s: 300,
+            file: Vec::new(),
+            syslog: Vec::new(),
+            http: Vec::new(),
+        }
+    }
 }
 
 /// A file that every audit record is written to.
@@ -28,6 +49,9 @@ pub struct AuditFile {
     /// Where it begins when it is new.
     #[serde(default)]
     pub from: SinkStart,
+    /// The form of its lines.
+    #[serde(default)]
+    pub format: Format,
 }
 
 /// The mode of a file: its owner may read and write it, a group may too, nobody else may, and nobody runs it.
@@ -73,30 +97,43 @@ pub enum SinkStart {
 
 impl Audit {
     pub(super) fn check(&self, data_dir: &Path) -> Result<(), &'static str> {
-        if self.file.len() > SINKS_MAX {
-            return Err("audit.file: at most 4 files");
+        let names = self.file.iter().map(|sink| &sink.name);
+        let names = names.chain(self.syslog.iter().map(|sink| &sink.name));
+        let names: Vec<&String> = names.chain(self.http.iter().map(|sink| &sink.name)).collect();
+        if names.len() > SINKS_MAX {
+            return Err("audit: at most 4 sinks, of all kinds together");
+        }
+        for (at, name) in names.iter().enumerate() {
+            if name.is_empty() || !is_name(name) {
+                return Err("audit: the name of a sink has 1 to 64 characters of A-Z, a-z, 0-9, `-`, `_`, `.`");
+            }
+            if names[..at].contains(name) {
+                return Err("audit: two sinks have the same name");
+            }
+        }
+        if !(1..=ALARM_LAG_S_MAX).contains(&self.alarm_lag_s) {
+            return Err("audit.alarm_lag_s is 1 to 86400");
         }
         for (at, file) in self.file.iter().enumerate() {
-            if file.name.is_empty() || !is_name(&file.name) {
-                return Err("audit.file: a name has 1 to 64 characters of A-Z, a-z, 0-9, `-`, `_`, `.`");
-            }
             if !file.path.is_absolute() || file.path.file_name().is_none() {
                 return Err("audit.file: path is an absolute path of a file");
             }
             if file.path.starts_with(data_dir) {
                 return Err("audit.file: path must not lie in data_dir, whose room the node itself needs");
             }
-            let is_other = |other: &AuditFile| other.name != file.name && other.path != file.path;
-            if !self.file[..at].iter().all(is_other) {
-                return Err("audit.file: two files have the same name or path");
+            if self.file[..at].iter().any(|other| other.path == file.path) {
+                return Err("audit.file: two files have the same path");
             }
         }
-        Ok(())
+        self.syslog.iter().try_for_each(AuditSyslog::check)?;
+        self.http.iter().try_for_each(AuditHttp::check)
     }
 }
 
 /// One for people, one for a collector, and as many in reserve; each decrypts the whole log.
 const SINKS_MAX: usize = 4;
+/// Who wants to be told after more than a day has no need of an alarm.
+const ALARM_LAG_S_MAX: u64 = 86_400;
 const OWNER: u32 = 0o600;
 const GROUP: u32 = 0o060;
 
@@ -130,6 +167,9 @@ mod tests {
             file("a", "/a", "mode = \"0400\""),
             file("a", "/a", "mode = \"600x\""),
             file("a", "/a", "from = \"end\""),
+            file("a", "/a", "format = \"xml\""),
+            "alarm_lag_s = 0".to_owned(),
+            format!("{log}[[syslog]]\nname = \"a\"\naddress = \"127.0.0.1:6514\"\n"),
             format!("{log}{}", file("a", "/other", "")),
             format!("{log}{}", file("other", "/var/log/a", "")),
             names.concat(),

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::SinkError;
 use super::output::Place;
-use crate::config::{AuditFile, SinkStart};
+use crate::config::SinkStart;
 
 /// The state of a sink. Invariant: all records below `next` are durable in its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cursor {
     version: u32,
-    /// The sink's file, for people: the name of the cursor is a digest of it.
+    /// What the sink writes to, for people: a file, or the kind and name of what is elsewhere. The name of the cursor is a digest of it.
     path: PathBuf,
     /// The cluster whose log it follows.
     pub(super) cluster: String,
@@ -40,7 +40,7 @@ impl Cursor {
         }
     }
 
-    /// The stored cursor of a file. One that cannot be read counts as none: the log is written anew, which loses nothing.
+    /// The stored cursor of a sink. One that cannot be read counts as none: the log is written anew, which loses nothing.
     pub(super) fn load(data: &DataDir, path: &Path) -> Result<Option<Self>, SinkError> {
         let Some(bytes) = data.read(&name(path))? else {
             return Ok(None);
@@ -61,16 +61,30 @@ impl Cursor {
 
     /// The record that a sink would write next, looked up before the node belongs to a cluster; what a new one that begins now would write is
     /// not known yet, and is beyond everything.
-    pub(super) fn first_look(data: &DataDir, file: &AuditFile) -> u64 {
-        match (Self::load(data, &file.path), file.from) {
+    pub(super) fn first_look(data: &DataDir, path: &Path, from: SinkStart) -> u64 {
+        match (Self::load(data, path), from) {
             (Ok(Some(cursor)), _) => cursor.next,
             (_, SinkStart::Start) => 0,
             (_, SinkStart::Now) => u64::MAX,
         }
     }
+
+    /// Begins anew with the first record.
+    pub(super) fn restart(&mut self, data: &DataDir, cluster: String) -> Result<(), SinkError> {
+        self.cluster = cluster;
+        self.next = 0;
+        self.leaf.clear();
+        self.save(data)
+    }
+
+    /// Goes on with the log of another cluster, which is the same up to here.
+    pub(super) fn move_to(&mut self, data: &DataDir, cluster: String) -> Result<(), SinkError> {
+        self.cluster = cluster;
+        self.save(data)
+    }
 }
 
-/// The name of the cursor of a file.
+/// The name under which a cursor is stored.
 fn name(path: &Path) -> String {
     let digest = aumbry_crypto::sha256(&[path.as_os_str().as_bytes()]);
     format!("sink-{}", hex::encode(&digest[..DIGEST_BYTES]))

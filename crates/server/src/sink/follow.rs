@@ -1,30 +1,48 @@
 //! The thread of one sink: it looks for new records, writes them, and tries again what failed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use aumbry_audit::format::Format;
 use prometheus_client::metrics::counter::Counter;
 
-use super::SinkError;
 use super::cursor::Cursor;
-use super::lines::{self, Author};
-use super::output::Output;
-use super::writer::Writer;
-use crate::config::{AuditFile, SinkStart};
+use super::lines::{self, Author, Bounds};
+use super::writer::{Transport, Writer};
+use super::{SinkError, Told};
+use crate::config::SinkStart;
 use crate::lifecycle::Lifecycle;
 use crate::member::Member;
 
+/// What all kinds of sinks are told in the configuration.
+pub(super) struct Settings {
+    /// Its name, for people.
+    pub(super) name: String,
+    /// What its cursor goes with: the path of a file, or the kind and the name.
+    pub(super) key: PathBuf,
+    pub(super) from: SinkStart,
+    pub(super) format: Format,
+    pub(super) bounds: Bounds,
+    /// How often new records are looked for.
+    pub(super) tick: Duration,
+}
+
 /// One sink.
-pub(super) struct Follower {
+pub(super) struct Follower<T> {
     lifecycle: Arc<Lifecycle>,
-    file: AuditFile,
+    settings: Settings,
     author: Author,
-    /// There once the sink has a cursor and the log was found to be the one that it follows.
-    writer: Option<Writer>,
-    /// What others are told of the cursor.
-    next: Arc<AtomicU64>,
+    /// There until the sink has a cursor, and the log was found to be the one that it follows.
+    transport: Option<T>,
+    /// There from then on.
+    writer: Option<Writer<T>>,
+    /// Up to where the batch went that was not delivered: it is sent again as it was.
+    unsettled: Option<u64>,
+    /// What others are told.
+    told: Arc<Told>,
     errors: Counter,
     is_failing: bool,
 }
@@ -37,18 +55,26 @@ enum Look {
     Idle,
 }
 
-impl Follower {
-    pub(super) fn new(lifecycle: Arc<Lifecycle>, file: AuditFile, next: Arc<AtomicU64>, errors: Counter) -> Self {
+impl<T: Transport> Follower<T> {
+    pub(super) fn new(
+        lifecycle: Arc<Lifecycle>,
+        settings: Settings,
+        transport: T,
+        told: Arc<Told>,
+        errors: Counter,
+    ) -> Self {
         let author = Author {
             name: lifecycle.config().name.clone(),
             region: lifecycle.config().region.clone(),
         };
         Self {
             lifecycle,
-            file,
+            settings,
             author,
+            transport: Some(transport),
             writer: None,
-            next,
+            unsettled: None,
+            told,
             errors,
             is_failing: false,
         }
@@ -64,19 +90,50 @@ impl Follower {
                     if matches!(look, Look::Wrote) {
                         Duration::ZERO
                     } else {
-                        TICK
+                        self.settings.tick
                     }
+                }
+                Err(error @ SinkError::Refused { .. }) => {
+                    self.failed(&error);
+                    if !self.is_woken(rung) {
+                        return;
+                    }
+                    Duration::ZERO
                 }
                 Err(error) => {
                     self.failed(&error);
-                    let pause = retry;
+                    let asked = match error {
+                        SinkError::Later { after, .. } => after.unwrap_or_default().min(RETRY_AFTER_MAX),
+                        _ => Duration::ZERO,
+                    };
+                    let pause = retry.max(asked);
                     retry = (2 * retry).min(RETRY_MAX);
                     pause
                 }
             };
-            if rung.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
-                return;
+            match rung.recv_timeout(pause) {
+                Ok(()) => self.reload(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    /// Stands still until somebody has looked at what was refused. False if the sink is to end.
+    fn is_woken(&mut self, rung: &Receiver<()>) -> bool {
+        self.told.is_stopped.store(true, Ordering::Relaxed);
+        let rung = rung.recv();
+        self.told.is_stopped.store(false, Ordering::Relaxed);
+        self.reload();
+        // What comes of it is told, even if it is the same.
+        self.is_failing = false;
+        rung.is_ok()
+    }
+
+    fn reload(&mut self) {
+        let transport = self.transport.as_mut();
+        if let Some(transport) = transport.or_else(|| self.writer.as_mut().map(Writer::transport)) {
+            transport.reload();
         }
     }
 
@@ -90,45 +147,70 @@ impl Follower {
         }
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
-            None => match self.begin(&member)? {
-                Some(writer) => writer,
-                None => return Ok(Look::Idle),
-            },
+            None => {
+                let Some(cursor) = self.begin(&member)? else {
+                    return Ok(Look::Idle);
+                };
+                let Some(transport) = self.transport.take() else {
+                    return Ok(Look::Idle);
+                };
+                Writer::new(transport, cursor)
+            }
         };
-        let batch = lines::batch(&member, &self.author, writer.cursor().next);
+        let next = writer.cursor().next;
+        let mut bounds = self.settings.bounds;
+        if let Some(end) = self.unsettled {
+            bounds.records = usize::try_from(end.saturating_sub(next))
+                .unwrap_or(bounds.records)
+                .max(1);
+        }
+        let batch = lines::batch(
+            &member,
+            &self.author,
+            next,
+            bounds,
+            self.settings.format,
+            writer.transport(),
+        );
         drop(member);
         let written = match batch {
-            Ok(Some(batch)) => writer.put(&self.lifecycle.data, &batch).map(|()| Look::Wrote),
+            Ok(Some(batch)) => {
+                self.unsettled = Some(batch.next);
+                writer.put(&self.lifecycle.data, &batch).map(|()| Look::Wrote)
+            }
             Ok(None) => {
-                writer.release();
+                writer.transport().idle();
                 Ok(Look::Idle)
             }
             Err(error) => Err(error),
         };
         let next = writer.cursor().next;
-        self.next.store(next, Ordering::Relaxed);
+        self.told.next.store(next, Ordering::Relaxed);
         self.writer = Some(writer);
-        if self.is_failing && matches!(written, Ok(Look::Wrote)) {
-            self.is_failing = false;
-            tracing::info!(sink = self.file.name, next, "the audit sink writes again");
+        if matches!(written, Ok(Look::Wrote)) {
+            self.unsettled = None;
+            if self.is_failing {
+                self.is_failing = false;
+                tracing::info!(sink = self.settings.name, next, "the audit sink writes again");
+            }
         }
         written
     }
 
     /// Loads the cursor, or makes one. `None` while it cannot be told whether the log is the one that was followed.
-    fn begin(&self, member: &Member) -> Result<Option<Writer>, SinkError> {
+    fn begin(&self, member: &Member) -> Result<Option<Cursor>, SinkError> {
         let data = &self.lifecycle.data;
-        let output = Output::new(self.file.path.clone(), self.file.mode);
+        let key = &self.settings.key;
         let cluster = member.cluster().to_string();
-        let Some(cursor) = Cursor::load(data, &self.file.path)? else {
-            let next = match self.file.from {
+        let Some(mut cursor) = Cursor::load(data, key)? else {
+            let next = match self.settings.from {
                 SinkStart::Start => 0,
                 SinkStart::Now => lines::size(member),
             };
-            let cursor = Cursor::new(&self.file.path, cluster, next);
+            let cursor = Cursor::new(key, cluster, next);
             // Stored at once: "now" must not be later after a crash.
             cursor.save(data)?;
-            return Ok(Some(Writer::new(output, cursor)));
+            return Ok(Some(cursor));
         };
         let is_other = match cursor.next.checked_sub(1).filter(|_| !cursor.leaf.is_empty()) {
             None => false,
@@ -139,34 +221,39 @@ impl Follower {
                 None => return Ok(None),
             },
         };
-        let is_new_cluster = cursor.cluster != cluster;
-        let mut writer = Writer::new(output, cursor);
         if is_other {
-            let sink = &self.file.name;
+            let sink = &self.settings.name;
             tracing::warn!(
                 sink,
                 "the log is not the one that the audit sink followed; it is written anew"
             );
-            writer.restart(data, cluster)?;
-        } else if is_new_cluster {
+            cursor.restart(data, cluster)?;
+        } else if cursor.cluster != cluster {
             // Recovered from fewer nodes, with everything that was written.
-            writer.move_to(data, cluster)?;
+            cursor.move_to(data, cluster)?;
         }
-        Ok(Some(writer))
+        Ok(Some(cursor))
     }
 
     fn failed(&mut self, error: &SinkError) {
         self.errors.inc();
-        if !self.is_failing {
+        let sink = &self.settings.name;
+        if let SinkError::Refused { .. } = error {
             self.is_failing = true;
-            let sink = &self.file.name;
+            tracing::error!(
+                sink,
+                %error,
+                "ALARM: an audit sink is refused and stands still; its records wait in the log, requests go on; repair what it says, then send SIGHUP"
+            );
+        } else if !self.is_failing {
+            self.is_failing = true;
             tracing::error!(sink, %error, "an audit sink cannot write; its records wait in the log, requests go on");
         }
     }
 }
 
-/// How often new records are looked for. Shorter ones would cost a sync each on a busy node.
-const TICK: Duration = Duration::from_millis(200);
 const RETRY_MIN: Duration = Duration::from_millis(200);
-/// A disk that was freed is noticed within it.
+/// A disk that was freed, or a collector that is back, is noticed within it.
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// A collector that asks for more does not know when.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);

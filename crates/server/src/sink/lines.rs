@@ -1,6 +1,7 @@
 //! Applied records of this node, as lines.
 
-use aumbry_audit::{Body, Leaf, shown, text};
+use aumbry_audit::format::{Format, Gravity};
+use aumbry_audit::{Body, Leaf, shown};
 use aumbry_node::AuditRow;
 use aumbry_state::Consensus as _;
 use aumbry_types::hex;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::SinkError;
-use super::writer::Batch;
+use super::writer::{Batch, Transport};
 use crate::member::Member;
 
 /// Who writes lines: the same for all of one sink.
@@ -17,12 +18,49 @@ pub(super) struct Author {
     pub(super) region: String,
 }
 
+/// A record, ready for a transport.
+pub(super) struct Rendered<'a> {
+    /// In the form of the sink, without an end of line.
+    pub(super) text: &'a str,
+    /// Whether that is JSON.
+    pub(super) is_json: bool,
+    pub(super) seq: u64,
+    pub(super) index: u64,
+    /// The time of the log, in milliseconds since 1970.
+    pub(super) log_time: u64,
+    pub(super) gravity: Gravity,
+    /// The record as it is shown, for what stands beside the text.
+    pub(super) shown: &'a Value,
+}
+
+/// How much one batch holds.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
+}
+
+impl Bounds {
+    /// A batch is in memory twice and on its way to one disk: large enough that its sync costs little.
+    pub(super) const OF_FILES: Self = Self {
+        records: 1_000,
+        bytes: 1 << 20,
+    };
+}
+
 /// The records from `from` on, as many as one batch takes. `None` if the node is sealed, or there are none.
-pub(super) fn batch(member: &Member, author: &Author, from: u64) -> Result<Option<Batch>, SinkError> {
+pub(super) fn batch(
+    member: &Member,
+    author: &Author,
+    from: u64,
+    bounds: Bounds,
+    format: Format,
+    transport: &impl Transport,
+) -> Result<Option<Batch>, SinkError> {
     if !member.node.is_unsealed() {
         return Ok(None);
     }
-    let rows = match member.node.audit_rows(from, BATCH_RECORDS, BATCH_ENTRIES) {
+    let rows = match member.node.audit_rows(from, bounds.records, BATCH_ENTRIES) {
         Ok(rows) => rows,
         // Sealed since.
         Err(_) if !member.node.is_unsealed() => return Ok(None),
@@ -38,23 +76,37 @@ pub(super) fn batch(member: &Member, author: &Author, from: u64) -> Result<Optio
         "region": author.region,
     });
     let mut batch = Batch {
-        lines: Zeroizing::new(Vec::with_capacity(BATCH_BYTES)),
+        lines: Zeroizing::new(Vec::with_capacity(bounds.bytes)),
+        first: from,
         next: from,
         leaf: String::new(),
+        cluster: member.cluster().to_string(),
     };
     for row in &rows {
         if row.seq != batch.next {
             return Err(SinkError::Records(format!("record {} is missing", batch.next)));
         }
-        let line = line(row, &written_by)
-            .ok_or_else(|| SinkError::Records(format!("record {} is of a newer version; update this node", row.seq)))?;
+        let unknown = || SinkError::Records(format!("record {} is of a newer version; update this node", row.seq));
+        let (line, leaf) = line(row, &written_by).ok_or_else(unknown)?;
+        let text = Zeroizing::new(format.render(&line).map_err(|_| unknown())?);
+        let mut framed = Zeroizing::new(Vec::with_capacity(2 * text.len() + FRAME_BYTES));
+        let rendered = Rendered {
+            text: &text,
+            is_json: format.is_json(),
+            seq: row.seq,
+            index: row.index,
+            log_time: row.log_time,
+            gravity: Gravity::of(&line),
+            shown: &line,
+        };
+        transport.frame(&rendered, &mut framed);
         // Never more than was reserved, so that no copy is left behind; but at least one.
-        if batch.next > from && batch.lines.len() + line.text.len() > BATCH_BYTES {
+        if batch.next > from && batch.lines.len() + framed.len() > bounds.bytes {
             break;
         }
-        batch.lines.extend_from_slice(line.text.as_bytes());
+        batch.lines.extend_from_slice(&framed);
         batch.next += 1;
-        batch.leaf = line.leaf;
+        batch.leaf = leaf;
     }
     Ok(Some(batch))
 }
@@ -73,13 +125,9 @@ pub(super) fn size(member: &Member) -> u64 {
     body.map_or(0, |body| body.first_seq + body.leaves.len() as u64)
 }
 
-struct Line {
-    text: Zeroizing<String>,
-    leaf: String,
-}
-
-/// What `aumbry audit log` prints of a record, with what its leaf is made of and who wrote the line. `None` if its outcome is unknown.
-fn line(row: &AuditRow, written_by: &Value) -> Option<Line> {
+/// What `aumbry audit log` prints of a record, with what its leaf is made of and who wrote the line; and the leaf. `None` if its outcome is
+/// unknown.
+fn line(row: &AuditRow, written_by: &Value) -> Option<(Value, String)> {
     let leaf = Leaf {
         seq: row.seq,
         index: row.index,
@@ -104,13 +152,10 @@ fn line(row: &AuditRow, written_by: &Value) -> Option<Line> {
         "leaf": hash,
     });
     line["written_by"] = written_by.clone();
-    let mut text = Zeroizing::new(text::json(&line).ok()?);
-    text.push('\n');
-    Some(Line { text, leaf: hash })
+    Some((line, hash))
 }
 
-/// A batch is in memory twice and on its way to one disk: large enough that its sync costs little.
-const BATCH_BYTES: usize = 1 << 20;
-const BATCH_RECORDS: usize = 1_000;
+/// What stands around a text: a head, times and numbers. A text that is escaped once more seldom doubles.
+const FRAME_BYTES: usize = 1 << 10;
 /// Most entries of a busy cluster hold many records, of an idle one a single one.
 const BATCH_ENTRIES: usize = 256;

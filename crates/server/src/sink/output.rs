@@ -16,6 +16,8 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::SinkError;
+use super::lines::Rendered;
+use super::writer::{Batch, Transport};
 use crate::config::FileMode;
 
 /// A position in a file: up to there it is durable.
@@ -307,6 +309,33 @@ impl Output {
             path: self.path.clone(),
             source,
         }
+    }
+}
+
+impl Transport for Output {
+    fn frame(&self, record: &Rendered<'_>, into: &mut Vec<u8>) {
+        into.extend_from_slice(record.text.as_bytes());
+        into.push(b'\n');
+    }
+
+    fn deliver(
+        &mut self,
+        place: Option<Place>,
+        batch: &Batch,
+        keep: &mut dyn FnMut(Place) -> Result<(), SinkError>,
+    ) -> Result<Option<Place>, SinkError> {
+        let end = match self.prepare(place, &batch.lines)? {
+            Prepared::Written(end) => end,
+            Prepared::At(place) => {
+                keep(place)?;
+                self.append(place, &batch.lines)?
+            }
+        };
+        Ok(Some(end))
+    }
+
+    fn idle(&mut self) {
+        self.release();
     }
 }
 

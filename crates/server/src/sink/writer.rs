@@ -1,29 +1,60 @@
-//! The output of a sink with its cursor, in step.
+//! The transport of a sink with its cursor, in step.
 
 use aumbry_storage::DataDir;
 use zeroize::Zeroizing;
 
 use super::SinkError;
 use super::cursor::Cursor;
-use super::output::{Output, Place, Prepared};
+use super::lines::Rendered;
+use super::output::Place;
 
-/// Consecutive records as lines. They name secrets, so the bytes are wiped.
+/// Consecutive records, as their transport frames them. They name secrets, so the bytes are wiped.
 pub(super) struct Batch {
     pub(super) lines: Zeroizing<Vec<u8>>,
+    /// The first record.
+    pub(super) first: u64,
     /// The record after the last one.
     pub(super) next: u64,
     /// The hash of the last leaf, in hex.
     pub(super) leaf: String,
+    /// The cluster whose records they are.
+    pub(super) cluster: String,
 }
 
-/// Writes batches. Invariant: `cursor` is the one that is stored, or it was not stored yet.
-pub(super) struct Writer {
-    output: Output,
+/// A way for records to go. It may block; nothing but its own sink waits for it.
+pub(super) trait Transport: Send + 'static {
+    /// Adds a record to the bytes of a batch.
+    fn frame(&self, record: &Rendered<'_>, into: &mut Vec<u8>);
+
+    /// Brings a batch to where it belongs. When this returns, it is durable there, or whoever is there has said that it has all of it.
+    ///
+    /// A transport whose records have places is told that of the last one, stores with `keep` where the batch is about to stand, and gives
+    /// where it ends.
+    ///
+    /// # Errors
+    /// [`SinkError`]; the same batch, or a longer one that begins with it, is delivered again later.
+    fn deliver(
+        &mut self,
+        place: Option<Place>,
+        batch: &Batch,
+        keep: &mut dyn FnMut(Place) -> Result<(), SinkError>,
+    ) -> Result<Option<Place>, SinkError>;
+
+    /// There is nothing to do for a while.
+    fn idle(&mut self) {}
+
+    /// Somebody asks to look at everything anew.
+    fn reload(&mut self) {}
+}
+
+/// Delivers batches. Invariant: `cursor` is the one that is stored, or it was not stored yet.
+pub(super) struct Writer<T> {
+    output: T,
     cursor: Cursor,
 }
 
-impl Writer {
-    pub(super) const fn new(output: Output, cursor: Cursor) -> Self {
+impl<T: Transport> Writer<T> {
+    pub(super) const fn new(output: T, cursor: Cursor) -> Self {
         Self { output, cursor }
     }
 
@@ -31,63 +62,36 @@ impl Writer {
         &self.cursor
     }
 
-    /// Writes the batch that begins at the cursor; once it is durable, so is the cursor behind it.
+    pub(super) const fn transport(&mut self) -> &mut T {
+        &mut self.output
+    }
+
+    /// Delivers the batch that begins at the cursor; once it is durable, so is the cursor behind it.
     ///
     /// # Errors
-    /// [`SinkError`]; the cursor is where it was, and the batch is to be written again.
+    /// [`SinkError`]; the cursor is where it was, and the batch is to be delivered again.
     pub(super) fn put(&mut self, data: &DataDir, batch: &Batch) -> Result<(), SinkError> {
-        let place = match self.output.prepare(self.cursor.place, &batch.lines)? {
-            Prepared::Written(place) => place,
-            Prepared::At(place) => {
-                if self.cursor.place != Some(place) {
-                    self.store(data, |cursor| cursor.place = Some(place))?;
-                }
-                self.output.append(place, &batch.lines)?
-            }
+        let (cursor, output) = (&mut self.cursor, &mut self.output);
+        let before = cursor.place;
+        let keep = &mut |place| match cursor.place == Some(place) {
+            true => Ok(()),
+            false => store(cursor, data, |cursor| cursor.place = Some(place)),
         };
-        self.passed(data, batch, place)
-    }
-
-    /// Begins anew with the first record.
-    ///
-    /// # Errors
-    /// [`SinkError`]
-    pub(super) fn restart(&mut self, data: &DataDir, cluster: String) -> Result<(), SinkError> {
-        self.store(data, |cursor| {
-            cursor.cluster = cluster;
-            cursor.next = 0;
-            cursor.leaf.clear();
-        })
-    }
-
-    /// Goes on with the log of another cluster, which is the same up to here.
-    ///
-    /// # Errors
-    /// [`SinkError`]
-    pub(super) fn move_to(&mut self, data: &DataDir, cluster: String) -> Result<(), SinkError> {
-        self.store(data, |cursor| cursor.cluster = cluster)
-    }
-
-    /// Lets go of a file that was renamed or removed.
-    pub(super) fn release(&mut self) {
-        self.output.release();
-    }
-
-    fn passed(&mut self, data: &DataDir, batch: &Batch, place: Place) -> Result<(), SinkError> {
-        self.store(data, |cursor| {
+        let place = output.deliver(before, batch, keep)?;
+        store(&mut self.cursor, data, |cursor| {
             cursor.next = batch.next;
             cursor.leaf.clone_from(&batch.leaf);
-            cursor.place = Some(place);
+            cursor.place = place;
         })
     }
+}
 
-    fn store(&mut self, data: &DataDir, change: impl FnOnce(&mut Cursor)) -> Result<(), SinkError> {
-        let mut cursor = self.cursor.clone();
-        change(&mut cursor);
-        cursor.save(data)?;
-        self.cursor = cursor;
-        Ok(())
-    }
+fn store(current: &mut Cursor, data: &DataDir, change: impl FnOnce(&mut Cursor)) -> Result<(), SinkError> {
+    let mut cursor = current.clone();
+    change(&mut cursor);
+    cursor.save(data)?;
+    *current = cursor;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aumbry_types::{Entropy as _, SimulatedEntropy};
 
+use super::super::output::{Output, Prepared};
 use super::*;
 use crate::config::FileMode;
 
@@ -12,7 +13,7 @@ use crate::config::FileMode;
 struct Bed {
     root: tempfile::TempDir,
     data: DataDir,
-    writer: Writer,
+    writer: Writer<Output>,
     renamed: u32,
 }
 
@@ -51,9 +52,7 @@ impl Bed {
         let batch = batch(self.writer.cursor.next, count);
         let prepared = self.writer.output.prepare(self.writer.cursor.place, &batch.lines);
         if let (Prepared::At(place), Point::Behind { bytes, zeros }) = (prepared.unwrap(), point) {
-            self.writer
-                .store(&self.data, |cursor| cursor.place = Some(place))
-                .unwrap();
+            store(&mut self.writer.cursor, &self.data, |cursor| cursor.place = Some(place)).unwrap();
             let mut file = OpenOptions::new().append(true).open(self.path()).unwrap();
             file.write_all(&batch.lines[..bytes.min(batch.lines.len())]).unwrap();
             file.write_all(&vec![0; zeros]).unwrap();
@@ -88,7 +87,7 @@ fn file(root: &Path) -> PathBuf {
     root.join("log/audit.log")
 }
 
-fn load(data: &DataDir, path: &Path) -> Writer {
+fn load(data: &DataDir, path: &Path) -> Writer<Output> {
     let cursor = Cursor::load(data, path).unwrap();
     let cursor = cursor.unwrap_or_else(|| Cursor::new(path, "c".to_owned(), 0));
     Writer::new(Output::new(path.to_owned(), FileMode::default()), cursor)
@@ -102,8 +101,10 @@ fn text(from: u64, count: u64) -> String {
 fn batch(from: u64, count: u64) -> Batch {
     Batch {
         lines: Zeroizing::new(text(from, count).into_bytes()),
+        first: from,
         next: from + count,
         leaf: String::new(),
+        cluster: String::new(),
     }
 }
 
@@ -221,14 +222,14 @@ fn only_a_regular_file_of_one_writer_is_written() {
 fn a_renamed_file_is_let_go_of() {
     let mut bed = Bed::new();
     bed.put(1).unwrap();
-    bed.writer.release();
+    bed.writer.transport().release();
     let lock = |path: &Path| {
         let file = fs::File::open(path).unwrap();
         rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
     };
     assert!(!lock(&bed.path()), "it is held while it has its name");
     bed.rename();
-    bed.writer.release();
+    bed.writer.transport().release();
     assert!(lock(&bed.path().with_added_extension("1")), "it is still held");
     bed.put(1).unwrap();
     assert_eq!(bed.lines(), text(0, 2));
