@@ -213,6 +213,38 @@ async fn a_receiver_of_syslog_has_every_record_whatever_it_does() -> Result<()> 
     Ok(())
 }
 
+/// Nothing goes to who has another authority's certificate, nor with a token that others can read; what is repaired is used without a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_to_a_stranger() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (authority, other) = (Authority::make()?, Authority::make()?);
+    let collector = Collector::http(Some(&authority)).await?;
+    let ca = file(directory.path(), "ca.pem", other.pem(), 0o644)?;
+    let token = file(directory.path(), "token", "token-of-the-collector", 0o600)?;
+    let sink = format!(
+        "[[audit.http]]\nname = \"sink\"\nurl = \"https://{}\"\nca_file = {ca:?}\ntoken_file = {token:?}\n",
+        collector.address
+    );
+    let bed = Bed::start(directory, &sink).await?;
+    let fails = |errors: f64| bed.fails_beyond(errors);
+    fails(1.0).await?;
+    ensure!(collector.connections() >= 2 && collector.taken().is_empty());
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o640))?;
+    std::fs::write(&ca, authority.pem())?;
+    fails(bed.metric("errors_total").await? + 1.0).await?;
+    ensure!(collector.taken().is_empty(), "a token that others can read was sent");
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600))?;
+    bed.catches_up().await?;
+    let lines: Vec<String> = collector
+        .taken()
+        .iter()
+        .flat_map(|taken| taken.body.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    check(&bed.shown()?, &lines)?;
+    ensure!(!bed.server.log().contains("token-of-the-collector"));
+    Ok(())
+}
+
 /// Each kind and each form beside the others, in clear on this machine.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_and_form_has_every_record() -> Result<()> {
@@ -422,6 +454,12 @@ impl Bed {
 
     async fn metric(&self, name: &str) -> Result<f64> {
         metric(&self.metrics, &format!("aumbry_audit_sink_{name}{{sink=\"sink\"}}")).await
+    }
+
+    /// The sink has failed more often than this.
+    async fn fails_beyond(&self, errors: f64) -> Result<()> {
+        let has_failed = || async { self.metric("errors_total").await.is_ok_and(|count| count > errors) };
+        eventually("the sink fails", has_failed).await
     }
 
     async fn catches_up(&self) -> Result<()> {
