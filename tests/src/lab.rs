@@ -124,7 +124,12 @@ impl Lab {
     pub async fn restart(&mut self, node: u8) -> Result<()> {
         let server = &mut self.nodes[usize::from(node) - 1].server;
         server.run().await?;
-        server.unseal(std::slice::from_ref(&self.share)).await
+        self.unseal(node).await
+    }
+
+    /// Unseals a node.
+    pub async fn unseal(&self, node: u8) -> Result<()> {
+        self.node(node).server.unseal(std::slice::from_ref(&self.share)).await
     }
 
     /// The numbers of the nodes.

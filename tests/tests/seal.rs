@@ -1,8 +1,10 @@
 //! Initialising and the seal, over real processes.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use aumbry_client::{Client, v1};
-use aumbry_tests::{Cluster, eventually};
+use aumbry_tests::{Cluster, Lab, eventually, in_namespace};
 use aumbry_types::SecretBytes;
 
 /// The cluster is initialised once; each wrong share is refused by itself and named, and what was shown before still counts.
@@ -118,11 +120,7 @@ fn with_number(share: &str, number: u8) -> Result<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn sealed_nodes_lead_and_replicate_and_answer_nothing() -> Result<()> {
     let cluster = Cluster::start(3)?;
-    let put = v1::KvPutRequest {
-        path: "secret/a".to_owned(),
-        data: "{}".into(),
-        ..Default::default()
-    };
+    let put = put("secret/a");
     let before = cluster.client()?.call(put.clone()).await?.header.unwrap_or_default();
     for node in cluster.nodes() {
         cluster.kill(node.id)?;
@@ -209,4 +207,117 @@ async fn a_killed_leader_comes_back_and_catches_up() -> Result<()> {
         same(|s| (s.applied, &s.state_digest, &s.audit_root))
     })
     .await
+}
+
+/// The nodes with the newest log stay sealed, and the one that was unsealed lacks what the others acknowledged: a sealed one is elected, brings it up to
+/// date and hands over, and nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_unsealed_node_may_have_the_shortest_log() -> Result<()> {
+    let cluster = Cluster::start(3)?;
+    let leader = cluster.leader().await?;
+    let behind = if leader == 1 { 2 } else { 1 };
+    let short = cluster.status(behind).await?.last_log;
+    cluster.kill(behind)?;
+    let client = cluster.client()?;
+    for n in 0..20 {
+        client.call(put(&format!("secret/late/{n}"))).await?;
+    }
+    let others: Vec<u64> = cluster.nodes().iter().map(|node| node.id).collect();
+    let others = others.iter().filter(|id| **id != behind);
+    for id in others.clone() {
+        // The positive control: they hold what the other one lacks.
+        ensure!(cluster.status(*id).await?.last_log >= short + 20);
+    }
+    for id in others.clone() {
+        cluster.kill(*id)?;
+    }
+    for node in cluster.nodes() {
+        cluster.restart(node.id)?;
+    }
+    cluster.unseal(behind).await?;
+    let reader = cluster.client_on(behind)?;
+    let get = || v1::KvGetRequest {
+        path: "secret/late/19".to_owned(),
+        ..Default::default()
+    };
+    eventually("what the sealed nodes acknowledged is read", || async {
+        reader.call(get()).await.is_ok()
+    })
+    .await?;
+    ensure!(cluster.leader().await? == behind, "a sealed node leads on");
+    reader.call(put("secret/more")).await?;
+    for id in others {
+        ensure!(
+            cluster.client_on(*id)?.seal_status(None).await?.sealed,
+            "node {id} is open"
+        );
+    }
+    Ok(())
+}
+
+/// A node that is cut off while the whole cluster is sealed, opened and released again wipes its keys as soon as it hears of the others.
+///
+/// Abuse cases: 60.
+#[test]
+fn a_node_that_was_cut_off_is_sealed_with_its_cluster() -> Result<()> {
+    let name = "a_node_that_was_cut_off_is_sealed_with_its_cluster";
+    in_namespace(name, || async {
+        let lab = Lab::start(3).await?;
+        let all: Vec<u8> = lab.ids().collect();
+        let leader = lab.leader_of(&all).await?;
+        let away = all.iter().copied().find(|id| *id != leader).context("a follower")?;
+        let others: Vec<u8> = all.iter().copied().filter(|id| *id != away).collect();
+        let client = |id: u8| lab.client_on(id, Duration::from_secs(10));
+        let is_sealed = |id: u8| {
+            let client = client(id);
+            async move { Ok::<_, anyhow::Error>(client?.seal_status(None).await?.sealed) }
+        };
+        for other in &others {
+            lab.cut(away, *other)?;
+            lab.cut(*other, away)?;
+        }
+        client(leader)?.call(on_seal(v1::Verb::Write)).await?;
+        ensure!(is_sealed(leader).await?, "the leader is open after its answer");
+        for other in &others {
+            eventually("who hears of it obeys", || async {
+                is_sealed(*other).await.is_ok_and(|sealed| sealed)
+            })
+            .await?;
+            lab.unseal(*other).await?;
+        }
+        let leader = lab.leader_of(&others).await?;
+        client(leader)?.call(on_seal(v1::Verb::Delete)).await?;
+        ensure!(!is_sealed(away).await?, "the control: nothing has reached it");
+        for other in &others {
+            lab.heal(away, *other)?;
+            lab.heal(*other, away)?;
+        }
+        eventually("it obeys when it comes back", || async {
+            is_sealed(away).await.is_ok_and(|sealed| sealed)
+        })
+        .await?;
+        ensure!(sealed(&client(away)?, v1::PolicyListRequest::default()).await == "SEALED");
+        lab.unseal(away).await?;
+        eventually("it serves", || async {
+            let Ok(client) = client(away) else { return false };
+            client.call(v1::PolicyListRequest::default()).await.is_ok()
+        })
+        .await
+    })
+}
+
+fn on_seal(verb: v1::Verb) -> v1::LogicalRequest {
+    v1::LogicalRequest {
+        verb: verb.into(),
+        path: "sys/seal/cluster".to_owned(),
+        ..Default::default()
+    }
+}
+
+fn put(path: &str) -> v1::KvPutRequest {
+    v1::KvPutRequest {
+        path: path.to_owned(),
+        data: "{}".into(),
+        ..Default::default()
+    }
 }

@@ -206,6 +206,68 @@ async fn what_a_person_closes_or_removes_stays_so() -> Result<()> {
     Ok(())
 }
 
+/// Who seals the whole cluster keeps the key file from opening any node, running or restarted, until an operator releases it: then all open by themselves.
+///
+/// Abuse cases: 60.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_was_sealed_waits_for_its_release() -> Result<()> {
+    let cluster = Cluster::start(3)?;
+    put(&cluster.client()?, "secret/before", "kept").await?;
+    let keys = Keys::new(&cluster)?;
+    let (file, _) = keys.make("key")?;
+    keys.add(&file)?;
+    for node in cluster.nodes() {
+        configure(&node, &section(&file))?;
+    }
+    restart(&cluster, &[1, 2, 3])?;
+    for id in [1, 2, 3] {
+        opens(&cluster, id).await?;
+    }
+    cluster.leader().await?;
+    let operator = |arguments: &[&str]| -> Result<String> {
+        let done = cluster.cli(&[&["operator"], arguments].concat(), "")?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Ok(String::from_utf8(done.stdout)?)
+    };
+    let told = cluster.cli(&["operator", "seal", "--release"], "")?;
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    ensure!(told.contains("there is nothing to release"), "{told}");
+
+    let told = operator(&["seal", "--cluster"])?;
+    ensure!(told.matches("sealed with the whole cluster").count() == 3, "{told}");
+    restart(&cluster, &[3])?;
+    for node in cluster.nodes() {
+        logs(&node, "keys open nothing until").await?;
+        ensure!(is_sealed(&cluster, node.id).await?, "a key undid what an operator did");
+    }
+    // Shares open the node that they are shown to, and no other one.
+    cluster.unseal(1).await?;
+    let client = cluster.client_on(1)?;
+    eventually("node 1 serves", || async {
+        get(&client, "secret/before").await.is_ok_and(|value| value == "kept")
+    })
+    .await?;
+    for id in [2, 3] {
+        ensure!(is_sealed(&cluster, id).await?, "node {id} is open");
+    }
+    let shown = operator(&["seal-status", "--output", "json"])?;
+    let shown: serde_json::Value = serde_json::from_str(&shown)?;
+    ensure!(shown["keys_held_back"] == true, "{shown}");
+    operator(&["seal", "--release"])?;
+    for id in [2, 3] {
+        opens(&cluster, id).await?;
+    }
+    for operation in ["sys.seal.cluster", "sys.seal.release"] {
+        let all = records(&client).await?;
+        let mut of = all.iter().filter(|record| record.text("operation") == operation);
+        ensure!(
+            of.any(aumbry_tests::Recorded::is_allowed),
+            "{operation} is not on record"
+        );
+    }
+    Ok(())
+}
+
 /// The seals come with a backup: the file opens what is restored, which serves root alone until it is released. A node that joins
 /// opens itself as well.
 #[tokio::test(flavor = "multi_thread")]

@@ -78,6 +78,8 @@ pub enum Kind {
     RootAttempt = 74,
     /// The name of a token where an operator's limit counts it.
     Counted = 70,
+    /// The seal of the whole cluster; clear.
+    ClusterSeal = 77,
 }
 
 impl Kind {
@@ -122,6 +124,7 @@ impl Kind {
             63 => Self::Rekey,
             74 => Self::RootAttempt,
             70 => Self::Counted,
+            77 => Self::ClusterSeal,
             _ => return None,
         })
     }
@@ -146,7 +149,7 @@ impl Kind {
             // What somebody typed in the place of a name can be a password.
             Self::FailedLogins => false,
             // Clear, or read by nobody.
-            Self::Cluster | Self::Work | Self::KeySeal | Self::Counted => false,
+            Self::Cluster | Self::Work | Self::KeySeal | Self::ClusterSeal | Self::Counted => false,
             // It is no row.
             Self::BatchToken => false,
         }

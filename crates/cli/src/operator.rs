@@ -40,13 +40,11 @@ With --recipient, each share is encrypted before it leaves the node; its custodi
   aumbry operator unseal --file share-1")]
     Unseal(seal::Unseal),
     /// Seal the first endpoint: it wipes its keys
-    #[command(after_help = "Example:
-  aumbry operator seal --all")]
-    Seal {
-        /// Seal every endpoint
-        #[arg(long)]
-        all: bool,
-    },
+    #[command(after_help = "Examples:
+  aumbry operator seal                      the first endpoint
+  aumbry operator seal --cluster            every node, also one that nobody reaches now, once it comes back
+  aumbry operator seal --release            keys open nodes again; needs a node that key shares opened")]
+    Seal(seal::Seal),
     /// Tell the seal of the first endpoint; needs no token
     #[command(after_help = "Example:
   aumbry operator seal-status")]
@@ -169,7 +167,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Keys(command) => keys::run(command, context).await,
         Command::Rekey(asked) => rekey::run(asked, context).await,
         Command::GenerateRoot(asked) => generate_root::run(asked, context).await,
-        Command::Seal { all } => seal::seal(context, all).await,
+        Command::Seal(arguments) => seal::seal(context, &arguments).await,
         Command::Status => {
             let client = context.client()?;
             let status = client.call_on(context.first()?, v1::StatusRequest::default()).await?;

@@ -112,6 +112,8 @@ pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operati
         Operation::MountList | Operation::MountRows(MountTable::Secrets) => return Ok(mounts_needs(None)),
         Operation::Status => ("sys/status".to_owned(), Capability::Read, false),
         Operation::Seal => ("sys/seal".to_owned(), Capability::Update, true),
+        Operation::SealCluster => (CLUSTER_SEAL.to_owned(), Capability::Update, true),
+        Operation::SealRelease => (CLUSTER_SEAL.to_owned(), Capability::Delete, true),
         Operation::SealAdd { .. } => ("sys/seals".to_owned(), Capability::Update, true),
         Operation::SealList => ("sys/seals".to_owned(), Capability::Read, false),
         Operation::SealRemove(key) => (format!("sys/seals/{key}"), Capability::Delete, true),
@@ -175,6 +177,7 @@ pub(crate) fn audit_path(operation: &Operation) -> String {
         | Operation::MountRead(table, path) => mount_path(*table, path),
         Operation::KvConfigRead(path) | Operation::KvConfigWrite(path, _) => format!("{}/config", path.as_str()),
         Operation::SealAdd { key, .. } => format!("sys/seals/{}", key.id()),
+        Operation::SealCluster | Operation::SealRelease => CLUSTER_SEAL.to_owned(),
         Operation::SealRemove(key) => format!("sys/seals/{key}"),
         Operation::Promote(node) | Operation::Remove(node) => format!("node/{node}"),
         Operation::Join(join) => format!("node/{}", join.name),
@@ -335,3 +338,6 @@ const fn lookup_capability(name: &TokenName) -> Capability {
         TokenName::Text(_) | TokenName::Accessor(_) => Capability::Update,
     }
 }
+
+/// The path of the seal of the whole cluster.
+const CLUSTER_SEAL: &str = "sys/seal/cluster";

@@ -36,6 +36,7 @@ pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
+            node.obey_cluster_seal();
             let status = node.consensus.status();
             rooms::tend(&node, &status);
             clocks::tend(&node, &status);

@@ -21,6 +21,7 @@ pub mod ceremony;
 mod certificates;
 mod checkpoints;
 mod clocks;
+mod cluster_seal;
 mod dedup;
 mod duties;
 mod expiry;

@@ -151,10 +151,28 @@ impl Node {
     /// Wipes the keys. Requests in flight fail.
     pub fn seal(&self) {
         self.seal.close();
+        self.forget_plans();
+    }
+
+    /// Drops all that was opened with the keys.
+    fn forget_plans(&self) {
         self.sequencer.lock().reset();
         self.lists.clear();
         self.audit_index.clear();
         self.sequencer.ring();
+    }
+
+    /// Wipes the keys because an operator sealed the whole cluster, which this node may not have applied yet.
+    pub fn seal_with_cluster(&self) {
+        self.seal.close_with_cluster();
+        self.forget_plans();
+    }
+
+    /// Wipes the keys if the whole cluster was sealed since this node was opened.
+    pub(crate) fn obey_cluster_seal(&self) {
+        if self.seal.obey(&*self.consensus.view()) {
+            self.forget_plans();
+        }
     }
 
     /// What consensus knows, on this node.

@@ -200,6 +200,10 @@ pub enum Operation {
     Status,
     /// Seals the node that was called.
     Seal,
+    /// Seals all nodes.
+    SealCluster,
+    /// Lets seals of keys open nodes again after the whole cluster was sealed.
+    SealRelease,
     /// Adds a seal that a key opens.
     SealAdd {
         /// The key.
@@ -303,6 +307,8 @@ impl Operation {
             Self::KvConfigWrite(..) => "kv.config.write",
             Self::Status => "sys.status",
             Self::Seal => "sys.seal",
+            Self::SealCluster => "sys.seal.cluster",
+            Self::SealRelease => "sys.seal.release",
             Self::SealAdd { .. } => "sys.seal.add",
             Self::SealList => "sys.seal.list",
             Self::SealRemove(_) => "sys.seal.remove",
@@ -352,6 +358,8 @@ impl Operation {
             | Self::Remove(_)
             | Self::Transfer(_)
             | Self::Seal
+            | Self::SealCluster
+            | Self::SealRelease
             | Self::SealAdd { .. }
             | Self::SealRemove(_)
             | Self::SnapshotRelease
@@ -383,7 +391,13 @@ impl Operation {
     pub(crate) const fn is_for_emergencies(&self) -> bool {
         matches!(
             self,
-            Self::Status | Self::Members | Self::Seal | Self::StepDown | Self::Transfer(_) | Self::Remove(_)
+            Self::Status
+                | Self::Members
+                | Self::Seal
+                | Self::SealCluster
+                | Self::StepDown
+                | Self::Transfer(_)
+                | Self::Remove(_)
         )
     }
 }

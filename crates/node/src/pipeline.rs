@@ -75,7 +75,8 @@ impl Node {
             match placed.outcome {
                 Outcome::Ok => {
                     let reply = result.map_err(|failure| failure.at(position))?;
-                    if !self.is_unsealed() {
+                    // Who sealed the whole cluster is told so: the answer says nothing else.
+                    if !self.is_unsealed() && !matches!(request.operation, Operation::SealCluster) {
                         return Err(sealed_meanwhile(request).at(position));
                     }
                     let reply = ops::finish(self, request, reply, effect)
@@ -400,6 +401,8 @@ impl Node {
         if planner.leadership != present || present.is_none() {
             planner.reset();
             self.lists.clear();
+            // The whole cluster may have been sealed by the leader before, while this node heard of nothing.
+            self.seal.obey(&*self.consensus.view());
             // The keys may have been changed by the leader before. All that was committed by then is applied.
             self.seal.follow(&*self.consensus.view());
         }

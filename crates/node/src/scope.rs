@@ -10,6 +10,8 @@ impl Operation {
         match self {
             Self::Status
             | Self::Seal
+            | Self::SealCluster
+            | Self::SealRelease
             | Self::SealAdd { .. }
             | Self::SealList
             | Self::SealRemove(_)

@@ -9,19 +9,36 @@ use aumbry_state::{Row, View, key};
 use aumbry_types::{CommandId, SecretKey, StorageId};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster_seal::ClusterSeal;
+
 /// The seal.
 #[derive(Default)]
 pub(crate) struct Seal {
     open: RwLock<Open>,
-    progress: Mutex<Option<Unseal>>,
+    progress: Mutex<Option<Progress>>,
 }
 
 #[derive(Default)]
 struct Open {
-    /// The barrier, and the command that wrote the keyring that it was opened from.
-    barrier: Option<(Arc<Barrier>, CommandId)>,
+    held: Option<Held>,
     /// Whether it was closed in the life of this process: then somebody wanted it closed, and only shares open it.
     was_closed: bool,
+}
+
+/// What an open seal has.
+#[derive(Clone)]
+pub(crate) struct Held {
+    barrier: Arc<Barrier>,
+    /// The command that wrote the keyring that the barrier was opened from.
+    keyring: CommandId,
+    /// What stood in the seal of the whole cluster when it was opened.
+    mark: [u8; 16],
+}
+
+/// The shares shown so far. They count until the whole cluster is sealed.
+struct Progress {
+    unseal: Unseal,
+    mark: [u8; 16],
 }
 
 /// What everyone may know of the seal.
@@ -41,6 +58,8 @@ pub struct SealStatus {
     pub epoch: u32,
     /// The kinds of seals, each once: `shares`, then those of keys.
     pub seals: Vec<&'static str>,
+    /// Whether seals of keys open nothing, since an operator sealed the whole cluster and has not released them.
+    pub keys_held_back: bool,
 }
 
 /// One seal of the cluster. Any one opens a node.
@@ -99,6 +118,11 @@ pub enum KeyUnsealError {
     /// Somebody closed it since the node was started.
     #[error("the node was sealed by an operator: key shares open it, or a restart")]
     Closed,
+    /// Somebody sealed the whole cluster.
+    #[error(
+        "an operator sealed the whole cluster: keys open nothing until `aumbry operator seal --release`, which takes a node that key shares opened"
+    )]
+    HeldBack,
     /// No seal is opened by this key.
     #[error(
         "the key {0} opens no seal of this cluster; see `aumbry operator seals list`, and add it with `aumbry operator seals add`"
@@ -119,20 +143,43 @@ pub enum KeyUnsealError {
 impl Seal {
     /// The keys, if open.
     pub(crate) fn barrier(&self) -> Option<Arc<Barrier>> {
-        self.held().map(|(barrier, _)| barrier)
+        self.held().map(|held| held.barrier)
     }
 
-    fn held(&self) -> Option<(Arc<Barrier>, CommandId)> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).barrier.clone()
+    fn held(&self) -> Option<Held> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).held.clone()
     }
 
     /// Closes it. The keys are wiped when the last request that holds them ends.
     pub(crate) fn close(&self) {
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = Open {
-            barrier: None,
+            held: None,
             was_closed: true,
         };
         self.reset();
+    }
+
+    /// Closes it because the whole cluster is sealed: keys open it again once they are released.
+    pub(crate) fn close_with_cluster(&self) {
+        self.open.write().unwrap_or_else(PoisonError::into_inner).held = None;
+        self.reset();
+    }
+
+    /// Closes it if the whole cluster was sealed since it was opened. True if it was.
+    pub(crate) fn obey(&self, view: &dyn View) -> bool {
+        let Some(before) = self.held() else { return false };
+        if ClusterSeal::read(view).mark == before.mark {
+            return false;
+        }
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        // Whoever closed and opened it meanwhile knew of it.
+        if open.held.as_ref().is_none_or(|held| held.mark != before.mark) {
+            return false;
+        }
+        open.held = None;
+        drop(open);
+        tracing::warn!("an operator sealed the whole cluster: this node has wiped its keys; key shares open it");
+        true
     }
 
     /// Forgets the shares shown so far.
@@ -148,7 +195,10 @@ impl Seal {
             sealed: self.barrier().is_none(),
             threshold: config.as_ref().map_or(0, |c| u32::from(c.threshold)),
             shares: config.as_ref().map_or(0, |c| u32::from(c.shares)),
-            progress: progress.as_ref().map_or(0, |unseal| u32::from(unseal.have())),
+            progress: progress
+                .as_ref()
+                .map_or(0, |progress| u32::from(progress.unseal.have())),
+            keys_held_back: !ClusterSeal::read(view).is_released,
             seals: config.as_ref().map_or_else(Vec::new, |_| kinds(view)),
             epoch: config.map_or(0, |c| c.epoch),
         }
@@ -160,35 +210,39 @@ impl Seal {
         if self.barrier().is_some() {
             return Ok(true);
         }
+        // Before everything else: what is sealed from here on closes it again.
+        let mark = ClusterSeal::read(view).mark;
         let config = read_config(view).ok_or(UnsealError::NotInitialised)?;
         let (storage_id, epoch) = (config.storage_id, config.epoch);
-        // Shares of an epoch that has ended meanwhile count for nothing.
-        let unseal = match progress.take() {
-            Some(unseal) if unseal.config().epoch == epoch && unseal.config().storage_id == storage_id => {
-                progress.insert(unseal)
-            }
-            _ => progress.insert(Unseal::new(config)),
+        // Shares of an epoch that has ended meanwhile count for nothing, nor do those shown before the whole cluster was sealed.
+        let is_of = |before: &Unseal| before.config().epoch == epoch && before.config().storage_id == storage_id;
+        let shown = match progress.take() {
+            Some(before) if is_of(&before.unseal) && before.mark == mark => progress.insert(before),
+            _ => progress.insert(Progress {
+                unseal: Unseal::new(config),
+                mark,
+            }),
         };
-        let root = match unseal.submit(share)? {
+        let root = match shown.unseal.submit(share)? {
             Submitted::Progress { .. } => return Ok(false),
             Submitted::Opened(root) => root,
         };
         *progress = None;
-        let opened = open_keyring(view, storage_id, &root).ok_or(UnsealError::Damaged)?;
-        self.open.write().unwrap_or_else(PoisonError::into_inner).barrier = Some(opened);
+        let opened = open_keyring(view, storage_id, &root, mark).ok_or(UnsealError::Damaged)?;
+        self.open.write().unwrap_or_else(PoisonError::into_inner).held = Some(opened);
         Ok(true)
     }
 
     /// Takes up the keyring that is stored, if it is another than the one that the barrier was opened from. A keyring that opens neither with the key of
     /// the one before, nor with the one that is handed over, closes the seal: this node could not read what is written from now on.
     pub(crate) fn follow(&self, view: &dyn View) {
-        let Some((barrier, before)) = self.held() else { return };
-        let Some(row) = keyring_row(view).filter(|row| row.writer != before) else {
+        let Some(before) = self.held() else { return };
+        let Some(row) = keyring_row(view).filter(|row| row.writer != before.keyring) else {
             return;
         };
         let handover = view.get(&key::keyring_handover());
         let handover = handover.and_then(|row| Row::decode(&row).ok()).map(|row| row.body);
-        let next = barrier.follow(&row.body, handover.as_deref()).ok();
+        let next = before.barrier.follow(&row.body, handover.as_deref()).ok();
         if next.is_none() {
             tracing::warn!(
                 "the stored keys were wrapped anew, and this node cannot open them: it seals itself; use the key shares"
@@ -196,13 +250,20 @@ impl Seal {
         }
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         // What a person closes meanwhile stays closed.
-        if open.barrier.is_some() {
-            open.barrier = next.map(|next| (Arc::new(next), row.writer));
+        if open.held.is_some() {
+            open.held = next.map(|next| Held {
+                barrier: Arc::new(next),
+                keyring: row.writer,
+                mark: before.mark,
+            });
         }
     }
 
-    /// Opens it with the key of a seal, unless it was closed since the node was started.
+    /// Opens it with the key of a seal, unless it was closed since the node was started, or the whole cluster was sealed and keys are held back.
     pub(crate) fn open_with_key(&self, view: &dyn View, seal_key: &StaticKey) -> Result<(), KeyUnsealError> {
+        if read_config(view).is_some() && !ClusterSeal::read(view).is_released {
+            return Err(KeyUnsealError::HeldBack);
+        }
         let opened = try_key(view, seal_key)?;
         {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
@@ -210,15 +271,17 @@ impl Seal {
             if open.was_closed {
                 return Err(KeyUnsealError::Closed);
             }
-            open.barrier.get_or_insert(opened);
+            open.held.get_or_insert(opened);
         }
         self.reset();
         Ok(())
     }
 }
 
-/// What a key opens: the keys of the store, and the command that wrote them. Who drops them has tested the seal.
-pub(crate) fn try_key(view: &dyn View, seal_key: &StaticKey) -> Result<(Arc<Barrier>, CommandId), KeyUnsealError> {
+/// What a key opens: the keys of the store. Who drops them has tested the seal.
+pub(crate) fn try_key(view: &dyn View, seal_key: &StaticKey) -> Result<Held, KeyUnsealError> {
+    // Before everything else: what is sealed from here on closes it again.
+    let mark = ClusterSeal::read(view).mark;
     let config = read_config(view).ok_or(KeyUnsealError::NotInitialised)?;
     let id = seal_key.id();
     let row = view
@@ -231,7 +294,7 @@ pub(crate) fn try_key(view: &dyn View, seal_key: &StaticKey) -> Result<(Arc<Barr
     }
     let root = seal.open(seal_key, config.storage_id);
     let root = root.map_err(|_| KeyUnsealError::Damaged(id))?;
-    open_keyring(view, config.storage_id, &root).ok_or(KeyUnsealError::Damaged(id))
+    open_keyring(view, config.storage_id, &root, mark).ok_or(KeyUnsealError::Damaged(id))
 }
 
 /// The seals that keys open, as far as this version can read them, and what they are bound to.
@@ -246,12 +309,16 @@ pub(crate) fn key_seals(view: &dyn View) -> Option<KeySeals> {
     })
 }
 
-/// The keys of the store, opened with its root key, and the command that wrote them.
-fn open_keyring(view: &dyn View, storage_id: StorageId, root: &SecretKey) -> Option<(Arc<Barrier>, CommandId)> {
+/// The keys of the store, opened with its root key.
+fn open_keyring(view: &dyn View, storage_id: StorageId, root: &SecretKey, mark: [u8; 16]) -> Option<Held> {
     let row = keyring_row(view)?;
     let key = Arc::new(KeyringKey::of_root(root, storage_id));
     let barrier = Barrier::unwrap(storage_id, key, &row.body).ok()?;
-    Some((Arc::new(barrier), row.writer))
+    Some(Held {
+        barrier: Arc::new(barrier),
+        keyring: row.writer,
+        mark,
+    })
 }
 
 /// The epoch of the root key that the keyring is wrapped under.

@@ -55,6 +55,8 @@ impl Sequencer {
         drop(barrier);
         let answer = node.consensus.propose(leader, entry.encode()).await;
         node.admission.note(since_ms, node.clock.boottime_ms());
+        // Before anybody is answered: the entry may have sealed the whole cluster.
+        node.obey_cluster_seal();
         let mut planner = self.lock();
         match answer {
             Ok(committed) if committed.outcomes.len() == waiting.len() => {

@@ -1,8 +1,9 @@
 //! Opens this node after a start with whatever seals beside the shares it is configured for, so that nobody has to come; and tests them while it is open.
 //!
 //! What it guarantees: a key is tried against what an elected leader has committed, never against what this disk happens to
-//! remember; a node that somebody seals stays sealed until it is started again or shares open it; files are read anew each time, so
-//! that one that comes later opens the node; a reason for staying sealed is told once, not at every try.
+//! remember; a node that somebody seals stays sealed until it is started again or shares open it, and one that was sealed with the whole
+//! cluster until shares open it or an operator releases the seals of keys; files are read anew each time, so that one that comes later
+//! opens the node; a reason for staying sealed is told once, not at every try.
 //!
 //! What it does not do: keep a key, or take one seal for another. Each is tried for itself, and each alone opens the node.
 
@@ -88,17 +89,24 @@ impl Way {
 /// Tries until the node is open, and then tests its seals and watches whether somebody seals it.
 pub(crate) async fn run(lifecycle: Arc<Lifecycle>, sources: Vec<SealSource>) {
     let mut ways: Vec<Way> = sources.into_iter().map(Way::new).collect();
-    open_node(&lifecycle, &mut ways).await;
     let every = Duration::from_secs(lifecycle.config().seal.test_s);
-    let mut was_open = true;
+    let mut was_open = open_node(&lifecycle, &mut ways).await;
     let mut due = Instant::now();
     loop {
         let member = lifecycle.member();
         let is_open = member.as_ref().is_none_or(|member| member.node.is_unsealed());
         if was_open && !is_open {
-            tracing::info!(
-                "the node was sealed: its key file does not open it again before it is restarted, nor does another seal; key shares do"
-            );
+            // By an operator's word to this node, which only shares undo; or with the whole cluster, until that is released.
+            for way in &mut ways {
+                (way.pause, way.due) = (PAUSE_MIN, Instant::now());
+            }
+            was_open = open_node(&lifecycle, &mut ways).await;
+            if !was_open {
+                tracing::info!(
+                    "the node was sealed: its key file does not open it again before it is restarted, nor does another seal; key shares do"
+                );
+            }
+            continue;
         }
         was_open = is_open;
         if let Some(member) = member.filter(|_| is_open && due <= Instant::now()) {
@@ -111,11 +119,13 @@ pub(crate) async fn run(lifecycle: Arc<Lifecycle>, sources: Vec<SealSource>) {
     }
 }
 
-async fn open_node(lifecycle: &Lifecycle, ways: &mut [Way]) {
+/// Tries until the node is open: true. False if an operator closed it.
+async fn open_node(lifecycle: &Lifecycle, ways: &mut [Way]) -> bool {
     loop {
         for way in ways.iter_mut().filter(|way| way.due <= Instant::now()) {
             match attempt(lifecycle, &way.source).await {
-                Ok(()) | Err(NotOpen::Key(KeyUnsealError::Closed)) => return,
+                Ok(()) => return true,
+                Err(NotOpen::Key(KeyUnsealError::Closed)) => return false,
                 Err(reason) => way.put_off(&reason),
             }
         }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::convert;
 use crate::lifecycle::Lifecycle;
-use crate::logical::{self, Content, Resolved};
+use crate::logical::{self, Content, Resolved, Sealed};
 use crate::machine;
 use crate::member::Member;
 use crate::metrics::RequestLabels;
@@ -261,8 +261,11 @@ impl Gateway {
                 answer
             }
             // The same, by path: it was admitted under this name.
-            Operation::Logical(ask) if ask.verb == Verb::Write && ask.path.trim_end_matches('/') == "sys/seal" => {
-                member.node.seal();
+            Operation::Logical(ask) if logical::sealed_by(ask).is_some() => {
+                match logical::sealed_by(ask) {
+                    Some(Sealed::Cluster) => member.node.seal_with_cluster(),
+                    _ => member.node.seal(),
+                }
                 answer
             }
             // The leader has admitted it, and knows nothing of this node. What is wrapped stays the leader's.

@@ -80,6 +80,12 @@ pub fn keyring_handover() -> Bytes {
     directory(KEYRING_HANDOVER, [0; 16])
 }
 
+/// The seal of the whole cluster: clear. As those seals, an entry of a directory of its own, which members of every version take.
+#[must_use]
+pub fn cluster_seal() -> Bytes {
+    directory(CLUSTER_SEALS, [0; 16])
+}
+
 /// The entry of a name in a directory. `name` is the keyed hash of container and name.
 #[must_use]
 pub fn directory(container: ObjectId, name: [u8; 16]) -> Bytes {
@@ -209,6 +215,8 @@ pub fn is_scanned(key: &[u8]) -> bool {
 pub const KEY_SEALS: ObjectId = ObjectId::well_known(8);
 /// The directory of the key that is handed over when the root key is replaced.
 const KEYRING_HANDOVER: ObjectId = ObjectId::well_known(51);
+/// The directory of the row that seals the whole cluster.
+pub const CLUSTER_SEALS: ObjectId = ObjectId::well_known(48);
 /// The longest key of a row that a command may name.
 pub const ROW_KEY_BYTES_MAX: usize = 33;
 

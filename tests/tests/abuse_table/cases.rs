@@ -13,7 +13,6 @@ const fn case(number: usize, says: &'static str, waits: &'static [&'static str])
     Case { number, says, waits }
 }
 
-const CLUSTER_SEAL: &str = "sealing the whole cluster (issue 8)";
 const UNSEALING: &str = "records and limits of unsealing (issue 8)";
 const HANDOVER: &str = "handover of keys between nodes (issue 8)";
 const CONSTANT_TIME: &str = "constant time, checked by a tool (issue 8)";
@@ -29,7 +28,6 @@ const STALE_READS: &str = "reads from followers and regions (a later issue)";
 
 /// What can be waited for.
 pub(crate) const FEATURES: &[&str] = &[
-    CLUSTER_SEAL,
     UNSEALING,
     HANDOVER,
     CONSTANT_TIME,
@@ -106,7 +104,7 @@ pub(crate) const CASES: [Case; 118] = [
     case(57, "A share or key lies in a file, a log, a core file or the memory of a sealed node", &[]),
     case(58, "A sealed node answers", &[]),
     case(59, "An answer leaves after the call that sealed the node; the memory keeps what it had", &[OPEN_CONNECTIONS]),
-    case(60, "A node that was cut off is not sealed with its cluster", &[CLUSTER_SEAL]),
+    case(60, "A node that was cut off is not sealed with its cluster", &[]),
     case(61, "An HSM that fails is replaced by something weaker", &[]),
     case(62, "A seal of another store, or of an older key, opens this one", &[]),
     case(63, "A recipient's key is broken, expired or there twice", &[]),

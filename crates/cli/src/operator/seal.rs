@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use aumbry_client::v1;
+use aumbry_client::v1::{self, Verb};
 use aumbry_types::SecretBytes;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
-use crate::context::{Caller, Context, ask, read_stdin};
+use crate::context::{ByPath, Caller, Context, ask, read_stdin};
 use crate::failure::{Failed, usage};
-use crate::output::{Format, document, line, line_json};
+use crate::logical::call;
+use crate::output::{Format, document, done, line, line_json};
 
 /// Which share is shown, to whom.
 #[derive(clap::Args)]
@@ -53,9 +54,30 @@ pub(super) async fn unseal(context: &Context, arguments: &Unseal) -> Result<()> 
     shows.end(&client).await
 }
 
-pub(super) async fn seal(context: &Context, all: bool) -> Result<()> {
+/// What is sealed.
+#[derive(clap::Args)]
+pub(crate) struct Seal {
+    /// Seal every endpoint
+    #[arg(long, conflicts_with_all = ["cluster", "release"])]
+    all: bool,
+    /// Seal every node of the cluster for good: one that is cut off or down seals itself when it comes back, and only key shares open nodes
+    #[arg(long, conflicts_with = "release")]
+    cluster: bool,
+    /// After --cluster: let seals of keys, such as key files, open nodes again
+    #[arg(long)]
+    release: bool,
+}
+
+pub(super) async fn seal(context: &Context, arguments: &Seal) -> Result<()> {
+    if arguments.cluster {
+        return seal_cluster(context).await;
+    }
     let client = context.client()?;
-    let mut shows = Shows::new(context, all)?;
+    if arguments.release {
+        call(&client, ByPath::new(Verb::Delete, CLUSTER)).await?;
+        return done(context.format(), "released");
+    }
+    let mut shows = Shows::new(context, arguments.all)?;
     if shows.addresses.len() > 1 {
         let mut leads = Vec::new();
         for address in &shows.addresses {
@@ -72,6 +94,39 @@ pub(super) async fn seal(context: &Context, all: bool) -> Result<()> {
         let told = seal_one(context, &client, &address).await;
         shows.tell(&address, told)?;
     }
+    shows.end(&client).await
+}
+
+/// Seals the cluster, and tells how the endpoints take it: each obeys when it hears of it, which is soon, or when it comes back.
+async fn seal_cluster(context: &Context) -> Result<()> {
+    let client = context.client()?;
+    call(&client, ByPath::new(Verb::Write, CLUSTER)).await?;
+    let mut shows = Shows::new(context, true)?;
+    let deadline = Instant::now() + context.global.timeout.min(OBEYED);
+    for address in shows.addresses.clone() {
+        let status = loop {
+            match client.seal_status(&address).await {
+                // The one that was asked is sealed before it has applied what the leader wrote.
+                Ok(status) if !(status.sealed && status.keys_held_back) && Instant::now() < deadline => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                status => break status,
+            }
+        };
+        match (context.format(), status) {
+            (Format::Table, Err(error)) => {
+                line(&format!(
+                    "{address}: {error}; it seals itself when it hears of the others"
+                ))?;
+            }
+            (Format::Json, Err(error)) => {
+                let told = json!({ "address": address, "error": error.to_string() });
+                shows.rows.push(told);
+            }
+            (_, status) => shows.tell(&address, status)?,
+        }
+    }
+    // The cluster is sealed by now, whatever an endpoint says.
     shows.end(&client).await
 }
 
@@ -185,7 +240,11 @@ async fn tell_others(context: &Context, client: &Caller, told: &[String]) -> Res
 fn words(status: &v1::SealStatusReply) -> String {
     match (status.initialized, status.sealed, status.progress) {
         (false, ..) => "belongs to no cluster yet".to_owned(),
+        (_, false, _) if status.keys_held_back => {
+            "unsealed; keys open no node until `aumbry operator seal --release`".to_owned()
+        }
         (_, false, _) => "unsealed".to_owned(),
+        (_, true, 0) if status.keys_held_back => "sealed with the whole cluster: key shares open it".to_owned(),
         (_, true, 0) => "sealed".to_owned(),
         (_, true, progress) => format!("{progress} of {} shares", status.threshold),
     }
@@ -201,6 +260,7 @@ fn object(address: &str, status: &v1::SealStatusReply) -> Value {
         "progress": status.progress,
         "epoch": status.epoch,
         "seals": status.seals,
+        "keys_held_back": status.keys_held_back,
         "version": status.version,
         "cluster_id": status.cluster_id,
         "applied_index": status.applied_index,
@@ -218,6 +278,10 @@ pub(super) fn read(file: &Path) -> Result<SecretBytes> {
 }
 
 const PAUSE: Duration = Duration::from_millis(50);
+/// A node that hears of its leader obeys within a heartbeat and a tenth of a second.
+const OBEYED: Duration = Duration::from_secs(5);
+/// The path of the seal of the whole cluster.
+const CLUSTER: &str = "sys/seal/cluster";
 
 #[cfg(test)]
 mod tests {
@@ -232,11 +296,20 @@ mod tests {
             threshold: 3,
             ..Default::default()
         };
+        let held_back = |sealed| v1::SealStatusReply {
+            keys_held_back: true,
+            ..status(true, sealed, 0)
+        };
         for (status, text) in [
             (status(false, true, 0), "belongs to no cluster yet"),
             (status(true, true, 0), "sealed"),
             (status(true, true, 2), "2 of 3 shares"),
             (status(true, false, 0), "unsealed"),
+            (held_back(true), "sealed with the whole cluster: key shares open it"),
+            (
+                held_back(false),
+                "unsealed; keys open no node until `aumbry operator seal --release`",
+            ),
         ] {
             assert_eq!(words(&status), text);
         }

@@ -23,7 +23,7 @@ use crate::logins::Verified;
 use crate::look::{Look, What};
 use crate::method::{Asked, MethodAsk};
 use crate::mounts::{AuthCache, MountTable};
-use crate::{AuditQuery, Failure, Node, Operation, ProofAsk, Reply, Request, logins, restored};
+use crate::{AuditQuery, Failure, Node, Operation, ProofAsk, Reply, Request, cluster_seal, logins, restored};
 
 pub(crate) use audit::wait_before;
 pub(crate) use cluster::join;
@@ -121,6 +121,8 @@ pub(crate) fn plan(
         Operation::KvConfigRead(path) => mount::read(txn, auth, MountTable::Secrets, path)?,
         Operation::KvConfigWrite(path, change) => mount::tune(txn, auth, MountTable::Secrets, path, change)?,
         Operation::MountList => mount::list(txn, auth)?,
+        Operation::SealCluster => cluster_seal::seal(txn)?,
+        Operation::SealRelease => cluster_seal::release(txn)?,
         Operation::SealAdd { key, shares, outer } => seal::add(txn, key, shares, outer.as_ref())?,
         Operation::SealList => seal::list(txn)?,
         Operation::SealRemove(key) => seal::remove(txn, *key)?,

@@ -2,6 +2,7 @@
 
 mod audits;
 mod bed;
+mod cluster_seal;
 mod costs;
 mod generate_root;
 mod housekeeping;

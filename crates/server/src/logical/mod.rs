@@ -22,6 +22,7 @@ use aumbry_types::{NamespacePath, SecretBytes, SecretPath};
 
 pub(crate) use content::{Content, encode, time};
 pub(crate) use kv::KV_PATH;
+pub(crate) use sys::{Sealed, sealed_by};
 pub(crate) use table::{NodePath, open};
 
 use crate::member::Member;

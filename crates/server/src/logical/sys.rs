@@ -1,9 +1,10 @@
 //! `sys/`: the system, as far as it takes a token. What everybody may ask is answered before it comes here.
 
 use aumbry_auth::{canonical, lockout, namespace};
+use aumbry_logical::{Body, Verb};
 use aumbry_node::ceremony::{generate_root as root_token, rekey as new_shares};
 use aumbry_node::method::{Asked as Method, LoginAsk, Unwrapping, WrappedAsk, failure};
-use aumbry_node::{Failure, Operation, Reply, TokenName, keys, quotas};
+use aumbry_node::{Failure, LogicalAsk, Operation, Reply, TokenName, keys, quotas};
 use aumbry_types::{NodeId, SecretBytes};
 use serde_json::{Map, Value, json};
 
@@ -54,9 +55,48 @@ pub(super) fn lookup_wrapped(asked: &Asked<'_>, _: &[String]) -> Result<Resolved
     wrapped(asked, Unwrapping::Lookup)
 }
 
-/// Seals the node.
-pub(super) fn seal(_: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
-    Ok(Resolved::silent(Operation::Seal))
+/// Seals the node, or the whole cluster.
+pub(super) fn seal(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    let is_all = asked.body.flag("cluster").map_err(malformed)?;
+    Ok(Resolved::silent(match is_all {
+        Some(true) => Operation::SealCluster,
+        _ => Operation::Seal,
+    }))
+}
+
+/// Seals the whole cluster.
+pub(super) fn seal_cluster(_: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    Ok(Resolved::silent(Operation::SealCluster))
+}
+
+/// Lets seals of keys open nodes again.
+pub(super) fn release_seals(_: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    Ok(Resolved::silent(Operation::SealRelease))
+}
+
+/// What a request that the leader has admitted seals on the node that was called.
+pub(crate) fn sealed_by(ask: &LogicalAsk) -> Option<Sealed> {
+    if ask.verb != Verb::Write {
+        return None;
+    }
+    match ask.path.trim_end_matches('/') {
+        "sys/seal/cluster" => Some(Sealed::Cluster),
+        "sys/seal" => {
+            let flag = Body::parse(ask.sent.body.expose()).map(|body| body.flag("cluster"));
+            let is_all = matches!(flag, Ok(Ok(Some(true))));
+            Some(if is_all { Sealed::Cluster } else { Sealed::Node })
+        }
+        _ => None,
+    }
+}
+
+/// What is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sealed {
+    /// The node that was called.
+    Node,
+    /// Every node.
+    Cluster,
 }
 
 /// Makes the leader hand over.

@@ -52,6 +52,7 @@ impl Services {
                 .map_or_else(Bytes::new, |bound| Bytes::copy_from_slice(bound.storage_id.as_bytes())),
             root_epoch: bound.map_or(0, |bound| bound.root_epoch),
             seal_tests: tests.map(seal_test).collect(),
+            keys_held_back: status.keys_held_back,
         }
     }
 }

@@ -187,7 +187,16 @@ pub(super) const SYSTEM: &[Route] = &[
         &[(Read, By(sys::lookup_wrapped)), (Write, By(sys::lookup_wrapped))],
         "Tells of what was wrapped.",
     ),
-    root_row("sys/seal", &[(Write, By(sys::seal))], "Seals the node."),
+    root_row(
+        "sys/seal",
+        &[(Write, By(sys::seal))],
+        "Seals the node; with `cluster`, every node.",
+    ),
+    root_row(
+        "sys/seal/cluster",
+        &[(Write, By(sys::seal_cluster)), (Delete, By(sys::release_seals))],
+        "Seals every node, also one that comes back later; deleted, seals of keys open nodes again.",
+    ),
     root_row(
         "sys/step-down",
         &[(Write, By(sys::step_down))],
