@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use aumbry_client::{Client, v1};
-use aumbry_tests::{Cluster, Lab, eventually, in_namespace};
+use aumbry_tests::{Cluster, Lab, Recorded, eventually, in_namespace, records, records_from};
 use aumbry_types::SecretBytes;
 
 /// The cluster is initialised once; each wrong share is refused by itself and named, and what was shown before still counts.
@@ -252,6 +252,76 @@ async fn the_only_unsealed_node_may_have_the_shortest_log() -> Result<()> {
             "node {id} is open"
         );
     }
+    Ok(())
+}
+
+/// What is tried on the seal of a node is on record, though the node cannot record it: wrong shares, right ones, and how it was opened.
+/// Many wrong shares are refused at once, and a right one from the same address is taken among them.
+///
+/// Abuse cases: 52, 85, 86.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_tried_on_a_seal_is_on_record() -> Result<()> {
+    let cluster = Cluster::start(3)?;
+    let leader = cluster.leader().await?;
+    let tried = if leader == 1 { 2 } else { 1 };
+    cluster.kill(tried)?;
+    cluster.restart(tried)?;
+    let (root, client) = (cluster.client_on(leader)?, cluster.client_on(tried)?);
+    let first = records(&root).await?.len();
+    let show = async |share: String| client.unseal(None, SecretBytes::from(share)).await;
+    eventually("it has a leader", || async {
+        show(cluster.shares()[0].clone()).await.is_ok()
+    })
+    .await?;
+    client.reset_unseal(None).await?;
+
+    let wrong = |record: &Recorded| {
+        let is_it = record.text("operation") == "sys.unseal" && record.event["node"] == tried;
+        let count = record.event["count"].as_u64().unwrap_or_default();
+        (is_it && record.text("reason") == "INVALID_SHARE").then_some(count)
+    };
+    let mut refused = 0;
+    for n in 0..60_u64 {
+        let mut share = cluster.shares()[1].clone().into_bytes();
+        let at = share.len() - 1 - usize::try_from(n)?;
+        share[at] = if share[at] == b'7' { b'8' } else { b'7' };
+        let error = show(String::from_utf8(share)?)
+            .await
+            .err()
+            .context("a wrong share was taken")?;
+        refused += u64::from(error.reason() == "TOO_MANY_WRONG_SHARES");
+    }
+    ensure!((1..=40).contains(&refused), "{refused} of 60 were refused unlooked at");
+    ensure!(client.seal_status(None).await?.sealed);
+
+    for share in &cluster.shares()[2..5] {
+        show(share.clone()).await?;
+    }
+    let field = |record: &Recorded, name: &str| -> Option<u64> {
+        let is_it = record.text("operation") == "sys.unseal" && record.event["node"] == tried;
+        let text = record.event["fields"][name]
+            .as_str()
+            .filter(|_| is_it && record.is_allowed())?;
+        text.parse().ok()
+    };
+    // In one report or in two: a node that hears a leader tells it at once what came first.
+    let is_told = || async {
+        let Ok(new) = records_from(&root, first).await else {
+            return false;
+        };
+        let sum = |name: &str| new.iter().filter_map(|record| field(record, name)).sum::<u64>();
+        let wrong: u64 = new.iter().filter_map(wrong).sum();
+        (wrong, sum("shares"), sum("resets")) == (60, 4, 1)
+    };
+    eventually("each share is counted", is_told).await?;
+    let new = records_from(&root, first).await?;
+    let opened = |record: &&Recorded| field(record, "opened_ms").is_some();
+    let last = new.iter().rfind(opened).context("that it was opened is on record")?;
+    ensure!(
+        last.event["fields"]["opened_by"] == "shares" && last.text("client").starts_with("127.0.0.1:"),
+        "{}",
+        last.event
+    );
     Ok(())
 }
 

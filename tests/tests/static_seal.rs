@@ -257,6 +257,19 @@ async fn a_cluster_that_was_sealed_waits_for_its_release() -> Result<()> {
     for id in [2, 3] {
         opens(&cluster, id).await?;
     }
+    let by_key = || async {
+        let Ok(all) = records(&client).await else { return false };
+        let by_key = |record: &aumbry_tests::Recorded| {
+            record.text("operation") == "sys.unseal" && record.event["fields"]["opened_by"] == "static"
+        };
+        let opened = |id: u64| {
+            all.iter()
+                .filter(|record| by_key(record) && record.event["node"] == id)
+                .count()
+        };
+        opened(2) > 0 && opened(3) > 0
+    };
+    eventually("that keys opened the nodes is on record", by_key).await?;
     for operation in ["sys.seal.cluster", "sys.seal.release"] {
         let all = records(&client).await?;
         let mut of = all.iter().filter(|record| record.text("operation") == operation);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::expiry::Expired;
 use crate::keys::{Due, Rewrapped};
 use crate::pipeline::Waiter;
-use crate::{Failure, Node, PeerState, checkpoints, clocks, expiry, genesis, keys, record, rooms};
+use crate::{Class, Failure, Node, PeerState, checkpoints, clocks, expiry, genesis, keys, record, rooms};
 
 /// Runs until `stop` turns true.
 pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
@@ -263,6 +263,19 @@ async fn ask_peers(node: &Node) {
         node.checkpoints.compare(&status, member.id, &state);
     });
     futures::future::join_all(asking).await;
+}
+
+/// As [`settle`], of something that was planned: fails unless it was applied for sure.
+pub(crate) async fn settled(waiter: Option<Waiter>) -> Result<(), Failure> {
+    match settle(waiter).await {
+        Some(true) => Ok(()),
+        _ => Err(Failure::new(
+            Class::Unavailable,
+            "NOT_RECORDED",
+            "nobody knows whether it was recorded; try again",
+        )
+        .retry()),
+    }
 }
 
 /// Waits for the outcome of what was planned: whether it was applied, or `None` if nobody knows or there was nothing.

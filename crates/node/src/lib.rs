@@ -56,6 +56,7 @@ mod seal;
 mod sent;
 mod sequencer;
 mod time;
+mod unsealing;
 mod vouchers;
 
 pub use audit_log::AuditRow;
@@ -79,3 +80,4 @@ pub use request::{Consistency, Evidence, Request};
 pub use restored::{NewIdentity, RestoredFrom};
 pub use seal::{KeySeals, KeyUnsealError, SealInfo, SealStatus, UnsealError, is_confirmed};
 pub use sent::Sent;
+pub use unsealing::{Opened, UnsealReport};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use aumbry_barrier::ListCache;
-use aumbry_crypto::seal::StaticKey;
+use aumbry_crypto::seal::{KeyKind, ShareError, StaticKey};
 use aumbry_state::Consensus;
 use aumbry_types::{Clock, Entropy};
 
@@ -19,8 +19,9 @@ use crate::quotas::Measures;
 use crate::refusals::Refusals;
 use crate::request::IDEMPOTENCY_KEY_BYTES_MAX;
 use crate::rooms::Rooms;
-use crate::seal::{KeySeals, KeyUnsealError, Seal, SealStatus, UnsealError};
+use crate::seal::{KeySeals, KeyUnsealError, SHARES, Seal, SealStatus, UnsealError};
 use crate::sequencer::Sequencer;
+use crate::unsealing::Unsealing;
 use crate::vouchers::Vouchers;
 use crate::{Failure, Request};
 
@@ -46,6 +47,7 @@ pub struct Node {
     pub(crate) tried: TriedStates,
     pub(crate) beginnings: Beginnings,
     pub(crate) audit_index: AuditIndex,
+    pub(crate) unsealing: Unsealing,
 }
 
 impl Node {
@@ -78,6 +80,7 @@ impl Node {
             tried: TriedStates::default(),
             beginnings: Beginnings::default(),
             audit_index: AuditIndex::default(),
+            unsealing: Unsealing::default(),
         })
     }
 
@@ -98,7 +101,33 @@ impl Node {
     /// # Errors
     /// [`UnsealError`]; shares shown before still count.
     pub fn unseal(&self, share: &[u8]) -> Result<SealStatus, UnsealError> {
-        self.seal.submit(&*self.consensus.view(), share)?;
+        self.unseal_from(share, "")
+    }
+
+    /// As [`Self::unseal`], from this address.
+    ///
+    /// # Errors
+    /// [`UnsealError`]; shares shown before still count.
+    pub fn unseal_from(&self, share: &[u8], address: &str) -> Result<SealStatus, UnsealError> {
+        if self.is_unsealed() {
+            return Ok(self.seal_status());
+        }
+        match self.seal.submit(&*self.consensus.view(), share) {
+            Ok(is_open) => {
+                self.unsealing.right();
+                if is_open {
+                    self.unsealing.opened(SHARES, address, self.clock.wall());
+                }
+            }
+            // It is right, and counts once.
+            Err(error @ UnsealError::Share(ShareError::Repeated { .. })) => return Err(error),
+            Err(error) => {
+                if matches!(error, UnsealError::Share(_)) {
+                    self.unsealing.wrong(address);
+                }
+                return Err(error);
+            }
+        }
         self.sequencer.ring();
         Ok(self.seal_status())
     }
@@ -108,7 +137,11 @@ impl Node {
     /// # Errors
     /// [`KeyUnsealError`]; a node that was sealed since it was started stays so.
     pub fn unseal_with_key(&self, key: &StaticKey) -> Result<(), KeyUnsealError> {
+        let was_open = self.is_unsealed();
         self.seal.open_with_key(&*self.consensus.view(), key)?;
+        if !was_open {
+            self.unsealing.opened(KeyKind::Static.name(), "", self.clock.wall());
+        }
         self.sequencer.ring();
         Ok(())
     }
@@ -145,7 +178,9 @@ impl Node {
 
     /// Forgets the key shares shown so far.
     pub fn reset_unseal(&self) {
-        self.seal.reset();
+        if self.seal.reset() {
+            self.unsealing.reset();
+        }
     }
 
     /// Wipes the keys. Requests in flight fail.

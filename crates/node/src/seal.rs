@@ -182,9 +182,15 @@ impl Seal {
         true
     }
 
-    /// Forgets the shares shown so far.
-    pub(crate) fn reset(&self) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Forgets the shares shown so far. True if there were some.
+    pub(crate) fn reset(&self) -> bool {
+        let shown = self.progress.lock().unwrap_or_else(PoisonError::into_inner).take();
+        shown.is_some_and(|shown| shown.unseal.have() > 0)
+    }
+
+    /// Whether this is a share of the configuration that this node has applied.
+    pub(crate) fn knows(view: &dyn View, share: &[u8]) -> bool {
+        read_config(view).is_some_and(|config| Unseal::new(config).submit(share).is_ok())
     }
 
     pub(crate) fn status(&self, view: &dyn View) -> SealStatus {

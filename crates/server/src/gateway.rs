@@ -20,6 +20,7 @@ use crate::machine;
 use crate::member::Member;
 use crate::metrics::RequestLabels;
 use crate::ticket::Ticket;
+use crate::unseal_records;
 
 /// The way from the listener to the pipeline.
 pub(crate) struct Gateway {
@@ -55,10 +56,14 @@ impl Gateway {
         answer
     }
 
-    /// Serves a call that another node hands over. It is not handed on: two nodes that each take the other for the leader would pass
+    /// Serves a call, or a report, that this node hands over. It is not handed on: two nodes that each take the other for the leader would pass
     /// it back and forth.
-    pub(crate) async fn serve_forwarded(&self, forwarded: Bytes) -> Bytes {
+    pub(crate) async fn serve_forwarded(&self, from: NodeId, forwarded: Bytes) -> Bytes {
         let answer = match v1::Forwarded::decode(forwarded) {
+            Ok(v1::Forwarded {
+                unseal_report: Some(report),
+                ..
+            }) => self.record_unsealing(from, report).await,
             Ok(forwarded) => self.serve_here(forwarded).await,
             Err(_) => Err(wire_failure(
                 &Failure::invalid("a malformed forwarded request"),
@@ -70,6 +75,18 @@ impl Gateway {
             Err(failure) => forward_answer::Outcome::Failure(failure),
         };
         v1::ForwardAnswer { outcome: Some(outcome) }.encode_to_vec().into()
+    }
+
+    /// Records what was tried on the seal of the member that says so: of no other one, whatever it says.
+    async fn record_unsealing(&self, from: NodeId, report: v1::UnsealReport) -> Result<v1::Answer, v1::Failure> {
+        let none = RequestId::from_bytes([0; 16]);
+        let recorded = async {
+            let member = self.lifecycle.member().ok_or_else(|| Failure::not_leader(None))?;
+            let report = unseal_records::from_wire(report)?;
+            member.node.record_unsealing(from, report).await
+        };
+        let recorded = recorded.await.map_err(|failure| wire_failure(&failure, none));
+        recorded.map(|()| v1::Answer::default())
     }
 
     async fn serve_here(&self, forwarded: v1::Forwarded) -> Result<v1::Answer, v1::Failure> {
@@ -192,6 +209,7 @@ impl Gateway {
             call: Some(call.clone()),
             evidence: Some(evidence.clone()),
             remaining_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
+            unseal_report: None,
         };
         let bytes = Bytes::from(forwarded.encode_to_vec());
         let answer = member.raft.forward(leader, bytes, deadline).await.map_err(|error| {

@@ -36,6 +36,7 @@ mod telemetry;
 mod ticket;
 mod tls;
 mod tree;
+mod unseal_records;
 mod vault;
 mod web;
 

@@ -25,8 +25,7 @@ use crate::metrics::Metrics;
 use crate::outgoing;
 use crate::seals::SealTests;
 use crate::ticket::Ticket;
-use crate::tree;
-use crate::web;
+use crate::{tree, unseal_records, web};
 
 /// What a cluster is made with.
 pub(crate) struct Init {
@@ -416,6 +415,7 @@ impl Lifecycle {
             raft,
             identity: RwLock::new(identity),
         });
+        tokio::spawn(unseal_records::run(Arc::clone(&member), self.stop.subscribe()));
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&member));
         Ok(member)
     }
@@ -425,11 +425,11 @@ impl Lifecycle {
         let (forwarding, telling, clock) = (gateway.clone(), gateway, Arc::clone(&self.clock));
         let space = Arc::clone(&self.space);
         Handlers {
-            forward: Arc::new(move |_, call| {
+            forward: Arc::new(move |from, call| {
                 let gateway = forwarding.upgrade();
                 Box::pin(async move {
                     let gateway = gateway.ok_or_else(|| tonic::Status::unavailable("the node is stopping"))?;
-                    Ok(gateway.serve_forwarded(call).await)
+                    Ok(gateway.serve_forwarded(from, call).await)
                 })
             }),
             status: Arc::new(move || {

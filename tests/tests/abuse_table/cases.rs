@@ -13,7 +13,6 @@ const fn case(number: usize, says: &'static str, waits: &'static [&'static str])
     Case { number, says, waits }
 }
 
-const UNSEALING: &str = "records and limits of unsealing (issue 8)";
 const HANDOVER: &str = "handover of keys between nodes (issue 8)";
 const CONSTANT_TIME: &str = "constant time, checked by a tool (issue 8)";
 const ERASURE: &str = "proof that a destroyed key left the disks (issue 8)";
@@ -28,7 +27,6 @@ const STALE_READS: &str = "reads from followers and regions (a later issue)";
 
 /// What can be waited for.
 pub(crate) const FEATURES: &[&str] = &[
-    UNSEALING,
     HANDOVER,
     CONSTANT_TIME,
     ERASURE,
@@ -96,7 +94,7 @@ pub(crate) const CASES: [Case; 118] = [
     case(49, "Somebody without authority starts, watches or ends a rekey", &[]),
     case(50, "A share of one session counts in another", &[]),
     case(51, "Wrong, repeated, foreign, zero, short and huge shares", &[]),
-    case(52, "A flood of wrong shares fills the memory or locks the operator out", &[UNSEALING]),
+    case(52, "A flood of wrong shares fills the memory or locks the operator out", &[]),
     case(53, "Fewer shares than the threshold say something about the key", &[]),
     case(54, "Splitting or combining takes a time that depends on the secret", &[CONSTANT_TIME]),
     case(55, "A crash in a rekey leaves both sets of shares, or none", &[]),
@@ -129,8 +127,8 @@ pub(crate) const CASES: [Case; 118] = [
     case(82, "The record cannot be committed, and the request is answered", &[]),
     case(83, "A value stands in a record", &[]),
     case(84, "An error or a log repeats what could not be read", &[]),
-    case(85, "A refusal leaves no record, or a flood of them fills the log", &[UNSEALING]),
-    case(86, "What operators do leaves no record", &[UNSEALING]),
+    case(85, "A refusal leaves no record, or a flood of them fills the log", &[]),
+    case(86, "What operators do leaves no record", &[]),
     case(87, "A record is deleted, moved, edited or cut off", &[]),
     case(88, "A text writes lines or fields of its own into a log", &[]),
     case(89, "The logs of two nodes differ at one index", &[]),

@@ -119,6 +119,7 @@ async fn the_document_and_the_router_agree() -> Result<()> {
             // What would end the test, or a token.
             let is_final = [
                 "/sys/seal",
+                "/sys/seal/cluster",
                 "/sys/step-down",
                 "/auth/token/revoke-self",
                 "/sys/storage/raft/snapshot",

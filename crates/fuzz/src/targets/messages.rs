@@ -49,7 +49,7 @@ macro_rules! checks {
 checks! {
     v1:
         AuditReadRequest, AuditRow, AuditReadReply, AuditCheckpointRequest, AuditCheckpointReply,
-        AuditProofRequest, AuditProofReply, AuditConsistencyRequest, AuditConsistencyReply, Call, Answer, Evidence, Forwarded, Failure, ForwardAnswer, JoinTokenCreateRequest, JoinTokenCreateReply, JoinRequest,
+        AuditProofRequest, AuditProofReply, AuditConsistencyRequest, AuditConsistencyReply, Call, Answer, Evidence, Forwarded, UnsealReport, WrongShares, Unsealed, Failure, ForwardAnswer, JoinTokenCreateRequest, JoinTokenCreateReply, JoinRequest,
         JoinReply, JoinClusterRequest, JoinClusterReply, MembersRequest, MembersReply, PromoteRequest, PromoteReply,
         RemoveRequest, RemoveReply, TransferRequest, TransferReply, SnapshotSaveRequest, SnapshotSaveReply,
         SnapshotPart, SnapshotProgress, SnapshotRestored, SnapshotReleaseRequest, SnapshotReleaseReply,

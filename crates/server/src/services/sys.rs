@@ -14,12 +14,45 @@ use crate::convert;
 use crate::lifecycle::{Init, MemberError, VERSION};
 use crate::member::Member;
 use crate::seals::Tested;
+use crate::tls::Peer;
 
 impl Services {
     /// A restored store becomes that of its new cluster as soon as the keys are there.
     async fn adopt(&self, member: &Member) -> Result<(), Status> {
         let adopted = self.lifecycle.adopt_restored(member).await;
         adopted.map_err(|error| member_status(&error))
+    }
+
+    /// Takes a share from this address.
+    pub(crate) async fn show_share(&self, share: &SecretBytes, address: &str) -> Result<v1::SealStatusReply, Status> {
+        let member = self.lifecycle.member().ok_or_else(uninitialised)?;
+        if member.node.is_unsealed() {
+            self.adopt(&member).await?;
+            return Ok(self.seal_status_reply());
+        }
+        let admitted = member.node.admit_share(share.expose(), address);
+        admitted.map_err(|failure| refused(&failure))?;
+        // The shares are checked against what the cluster has committed, not against what this disk happens to remember.
+        member
+            .raft
+            .barrier()
+            .await
+            .map_err(|error| refused(&Failure::new(Class::Unavailable, "NO_LEADER", error.to_string()).retry()))?;
+        match member.node.unseal_from(share.expose(), address) {
+            Ok(status) if !status.sealed => {
+                tracing::info!("the node is unsealed");
+                self.adopt(&member).await?;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                return Err(refused(&Failure::new(
+                    Class::InvalidArgument,
+                    "INVALID_SHARE",
+                    error.to_string(),
+                )));
+            }
+        }
+        Ok(self.seal_status_reply())
     }
 
     fn seal_status_reply(&self) -> v1::SealStatusReply {
@@ -120,33 +153,10 @@ impl SysService for Services {
     }
 
     async fn unseal(&self, request: Request<v1::UnsealRequest>) -> Result<Response<v1::SealStatusReply>, Status> {
+        let address = request.extensions().get::<Peer>().map(|peer| peer.address.to_string());
         let share = SecretBytes::new(request.into_inner().share.into());
-        let member = self.lifecycle.member().ok_or_else(uninitialised)?;
-        if member.node.is_unsealed() {
-            self.adopt(&member).await?;
-            return Ok(Response::new(self.seal_status_reply()));
-        }
-        // The shares are checked against what the cluster has committed, not against what this disk happens to remember.
-        member
-            .raft
-            .barrier()
-            .await
-            .map_err(|error| refused(&Failure::new(Class::Unavailable, "NO_LEADER", error.to_string()).retry()))?;
-        match member.node.unseal(share.expose()) {
-            Ok(status) if !status.sealed => {
-                tracing::info!("the node is unsealed");
-                self.adopt(&member).await?;
-            }
-            Ok(_) => {}
-            Err(error) => {
-                return Err(refused(&Failure::new(
-                    Class::InvalidArgument,
-                    "INVALID_SHARE",
-                    error.to_string(),
-                )));
-            }
-        }
-        Ok(Response::new(self.seal_status_reply()))
+        let status = self.show_share(&share, &address.unwrap_or_default()).await?;
+        Ok(Response::new(status))
     }
 
     async fn reset_unseal(&self, _: Request<v1::ResetUnsealRequest>) -> Result<Response<v1::SealStatusReply>, Status> {

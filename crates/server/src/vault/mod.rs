@@ -38,7 +38,7 @@ impl Vault {
 
     /// Answers one request.
     async fn answer(&self, asked: Asked, peer: &Peer, deadline: Instant) -> Answer {
-        if let Some(answer) = sys::answer(&self.services, &asked).await {
+        if let Some(answer) = sys::answer(&self.services, &asked, peer).await {
             return answer;
         }
         let evidence = Evidence {

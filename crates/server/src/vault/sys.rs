@@ -16,9 +16,10 @@ use super::asked::Asked;
 use crate::health::{self, VAULT_VERSION};
 use crate::logical::{self, NodePath};
 use crate::services::Services;
+use crate::tls::Peer;
 
 /// The answer, if it is one of these, as the table of paths says.
-pub(super) async fn answer(services: &Services, asked: &Asked) -> Option<Answer> {
+pub(super) async fn answer(services: &Services, asked: &Asked, peer: &Peer) -> Option<Answer> {
     let path = match logical::open(&asked.path, verb(asked.verb))? {
         Ok(path) => path,
         Err(failure) if failure.reason == "UNSUPPORTED_OPERATION" => {
@@ -36,7 +37,7 @@ pub(super) async fn answer(services: &Services, asked: &Asked) -> Option<Answer>
         NodePath::Leader => leader(services),
         NodePath::Init if is_read => shown(is_initialised(services).await),
         NodePath::Init => shown(init(services, asked).await),
-        NodePath::Unseal => shown(unseal(services, asked).await),
+        NodePath::Unseal => shown(unseal(services, asked, &peer.address.to_string()).await),
         NodePath::Replication => replication(),
     })
 }
@@ -178,19 +179,20 @@ struct Unseal {
     reset: bool,
 }
 
-async fn unseal(services: &Services, asked: &Asked) -> Result<Value, Refused> {
+async fn unseal(services: &Services, asked: &Asked, address: &str) -> Result<Value, Refused> {
     let unseal: Unseal = serde_json::from_slice(&asked.body).map_err(|_| Refused::Text(UNSEAL))?;
     let status = if unseal.reset {
         services
             .reset_unseal(Request::new(v1::ResetUnsealRequest::default()))
             .await?
+            .into_inner()
     } else if unseal.key.is_empty() {
         return Err(Refused::Text(UNSEAL));
     } else {
-        let share = Bytes::copy_from_slice(aumbry_node::ceremony::read_share(unseal.key.as_bytes()).expose());
-        services.unseal(Request::new(v1::UnsealRequest { share })).await?
+        let share = aumbry_node::ceremony::read_share(unseal.key.as_bytes());
+        services.show_share(&share, address).await?
     };
-    Ok(told(services, &status.into_inner()))
+    Ok(told(services, &status))
 }
 
 fn leader(services: &Services) -> Answer {
