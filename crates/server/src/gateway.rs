@@ -56,7 +56,7 @@ impl Gateway {
         answer
     }
 
-    /// Serves a call, or a report, that this node hands over. It is not handed on: two nodes that each take the other for the leader would pass
+    /// Serves a call, or a report, that another node hands over. It is not handed on: two nodes that each take the other for the leader would pass
     /// it back and forth.
     pub(crate) async fn serve_forwarded(&self, from: NodeId, forwarded: Bytes) -> Bytes {
         let answer = match v1::Forwarded::decode(forwarded) {
