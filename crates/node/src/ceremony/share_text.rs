@@ -11,9 +11,8 @@ pub fn read(text: &[u8]) -> SecretBytes {
     // More than any form of a share has is none: it is not decoded, and refused for its length.
     let coded = Some(text).filter(|text| text.len() <= CODED_BYTES_MAX);
     let is_share = |bytes: &Vec<u8>| bytes.is_ascii() && bytes.len() >= 8;
-    let from_hex = coded
-        .and_then(|text| core::str::from_utf8(text).ok())
-        .and_then(hex::decode_all);
+    let lower = SecretBytes::new(coded.unwrap_or_default().to_ascii_lowercase());
+    let from_hex = lower.expose_str().and_then(hex::decode_all);
     let from_base64 = || coded.and_then(|text| STANDARD.decode(text).ok());
     let found = from_hex.filter(is_share).or_else(|| from_base64().filter(is_share));
     SecretBytes::new(found.unwrap_or_else(|| text.to_vec()))

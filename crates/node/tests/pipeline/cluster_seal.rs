@@ -14,7 +14,13 @@ async fn open() -> (Bed, Vec<SecretBytes>) {
     bed.unseal(&initialised);
     bed.run_duties();
     let shares = initialised.shares.iter().map(SecretBytes::duplicate).collect();
-    let added = bed.call(Operation::SealAdd { key: key(), shares }).await;
+    let added = bed
+        .call(Operation::SealAdd {
+            key: key(),
+            shares,
+            outer: None,
+        })
+        .await;
     assert_eq!(reason(added), "OK");
     (bed, initialised.shares)
 }
