@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::expiry::Expired;
 use crate::keys::{Due, Rewrapped};
 use crate::pipeline::Waiter;
-use crate::{Class, Failure, Node, PeerState, checkpoints, clocks, expiry, genesis, keys, record, rooms};
+use crate::{Class, Failure, Node, PeerState, checkpoints, clocks, expiry, genesis, keys, record, rooms, stack};
 
 /// Runs until `stop` turns true.
 pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
@@ -88,6 +88,9 @@ struct House {
 impl House {
     async fn look(&mut self, node: &Node) {
         node.follow_keys();
+        if !node.is_unsealed() {
+            stack::wipe();
+        }
         if node.consensus.leadership().is_none() {
             (self.expired, self.rewrapped) = (None, None);
             return;

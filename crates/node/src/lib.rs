@@ -55,6 +55,7 @@ mod scope;
 mod seal;
 mod sent;
 mod sequencer;
+mod stack;
 mod time;
 mod unsealing;
 mod vouchers;

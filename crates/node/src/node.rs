@@ -23,7 +23,7 @@ use crate::seal::{KeySeals, KeyUnsealError, SHARES, Seal, SealStatus, UnsealErro
 use crate::sequencer::Sequencer;
 use crate::unsealing::Unsealing;
 use crate::vouchers::Vouchers;
-use crate::{Failure, Request};
+use crate::{Failure, Request, stack};
 
 /// One node above consensus.
 pub struct Node {
@@ -186,6 +186,7 @@ impl Node {
     /// Wipes the keys. Requests in flight fail.
     pub fn seal(&self) {
         self.seal.close();
+        stack::wipe();
         self.forget_plans();
     }
 
