@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use aumbry_client::{Client, v1};
-use aumbry_tests::{Cluster, NodeEnv, metric};
+use aumbry_tests::{Cluster, NodeEnv, Recorded, eventually, metric, records};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lone_request_is_one_entry_and_one_sync_a_node() -> Result<()> {
@@ -16,6 +16,12 @@ async fn a_lone_request_is_one_entry_and_one_sync_a_node() -> Result<()> {
     for n in 0..LONE {
         client.call(put(n)).await?;
     }
+    eventually("the opening of each node is on record", || async {
+        let records = records(&client).await;
+        let of_opening = |record: &&Recorded| record.text("operation") == "sys.unseal";
+        records.is_ok_and(|records| records.iter().filter(of_opening).count() >= 3)
+    })
+    .await?;
     let create = v1::TokenCreateRequest {
         policies: vec!["default".to_owned()],
         ..Default::default()

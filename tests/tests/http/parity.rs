@@ -534,4 +534,4 @@ fn shown(records: &[Recorded]) -> String {
 }
 
 /// What is on record of looking, and of what a leader does by itself.
-const OWN: [&str; 4] = ["audit.read", "sys.checkpoint", "sys.expire", "sys.sweep"];
+const OWN: [&str; 5] = ["audit.read", "sys.checkpoint", "sys.expire", "sys.sweep", "sys.unseal"];

@@ -18,7 +18,7 @@ fn told(record: &Recorded) -> Value {
 }
 
 fn of(record: &&Recorded) -> bool {
-    !["audit.read", "sys.checkpoint", "sys.expire", "sys.sweep"].contains(&record.text("operation"))
+    !["audit.read", "sys.checkpoint", "sys.expire", "sys.sweep", "sys.unseal"].contains(&record.text("operation"))
 }
 
 /// By header, by path, by both, and by gRPC: one decision, one record, on every node.
