@@ -1,5 +1,7 @@
 //! New key shares over three nodes: one of them sleeps meanwhile, and the leader dies in between.
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::{Context as _, Result, ensure};
 use aumbry_client::Client;
 use aumbry_tests::{Cluster, eventually, records};
@@ -17,11 +19,20 @@ async fn show(http: &Http, path: &str, nonce: &Value, share: &str) -> Result<Val
     Ok(answer.json())
 }
 
-/// Whether these shares open a node that is sealed.
+/// Whether these shares open a node that is sealed. A node that cannot say yet what its cluster has committed is asked again.
 async fn opens(client: &Client, shares: &[String]) -> Result<bool> {
     client.reset_unseal(None).await?;
     for share in shares {
-        if client.unseal(None, SecretBytes::from(share.clone())).await.is_err() {
+        let refused = Mutex::new(String::new());
+        eventually("a share is looked at", || async {
+            let shown = client.unseal(None, SecretBytes::from(share.clone())).await;
+            let reason = shown.err().map(|error| error.reason().to_owned()).unwrap_or_default();
+            let is_looked_at = ["", "INVALID_SHARE"].contains(&reason.as_str());
+            *refused.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+            is_looked_at
+        })
+        .await?;
+        if !refused.into_inner().unwrap_or_default().is_empty() {
             return Ok(false);
         }
     }
