@@ -104,6 +104,16 @@ impl DataDir {
         Ok(names.into_iter().filter(content).collect())
     }
 
+    /// The names, in a data directory, of what was set aside by a repair, a recovery or a restore, and of what was being built to take the place of the content.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the disk fails.
+    pub fn set_aside_in(path: &Path) -> Result<Vec<String>, StorageError> {
+        let names = files::names(path)?;
+        let is_aside = |name: &String| name.starts_with(ASIDE) || replacement::is_aside(name);
+        Ok(names.into_iter().filter(is_aside).collect())
+    }
+
     /// Moves files and directories, named by their paths below this one, into a new directory `damaged-<n>`, durably, and returns it. What is not
     /// there is left out.
     ///

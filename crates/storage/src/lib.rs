@@ -57,6 +57,6 @@ pub use snapshot_file::{
     SnapshotBodies, SnapshotContent, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter, snapshot_name,
 };
 pub use space::{Space, free_bytes};
-pub use state_db::{Flush, StateDb, StateSnapshot, install_state, switch_state};
+pub use state_db::{Flush, StateDb, StateSnapshot, StillHeld, install_state, switch_state};
 pub use tree_hashes::TreeHashes;
 pub use wal::Wal;

@@ -74,6 +74,14 @@ pub trait Log: Send + Sync {
     /// Calls back when everything before is durable.
     fn sync(&self, done: Done);
 
+    /// From now on what is appended goes to files in which nothing was ever written before, and the files of what came before are removed once all of it
+    /// is purged. Does not wait.
+    fn renew(&self);
+
+    /// Whether no file holds anything from before the last [`Self::renew`].
+    #[must_use]
+    fn is_renewed(&self) -> bool;
+
     /// A small value, as it was last stored.
     #[must_use]
     fn meta(&self, key: Meta) -> Option<Bytes>;

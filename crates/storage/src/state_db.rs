@@ -9,12 +9,17 @@
 //!
 //! What was not flushed when the last handle is dropped is lost, as in a crash.
 
+use std::collections::BTreeSet;
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aumbry_state::View;
 use bytes::Bytes;
-use rocksdb::{DB, Direction, IngestExternalFileOptions, IteratorMode, Options, ReadOptions, SstFileWriter};
+use rocksdb::{
+    BottommostLevelCompaction, CompactOptions, DB, Direction, IngestExternalFileOptions, IteratorMode, Options,
+    ReadOptions, SstFileWriter,
+};
 
 use self::changes::Changes;
 use self::hot_rows::HotRows;
@@ -98,6 +103,42 @@ impl StateDb {
         self.begin_flush().finish()
     }
 
+    /// Removes from the disk what was replaced before the last [`Self::flush`]: whatever a row was before is in no file of the database
+    /// afterwards. Writes all rows anew, so that the disk needs room for them twice. Blocks, for minutes if there are many.
+    ///
+    /// # Errors
+    /// [`StillHeld`] if somebody reads what was replaced. Nothing is wrong then: what could be removed was, and it is to be tried again later.
+    pub fn erase_replaced(&self) -> Result<(), StillHeld> {
+        // Whoever looks at older rows holds them; who looks at those of now may go on.
+        let oldest = self.number(c"rocksdb.oldest-snapshot-sequence");
+        let is_read = self.number(c"rocksdb.num-snapshots") > 0 && oldest < self.db.latest_sequence_number();
+        if is_read {
+            return Err(StillHeld);
+        }
+        let before = self.tables();
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        self.db.compact_range_opt(None::<&[u8]>, None::<&[u8]>, &options);
+        // RocksDB does not say whether it did, and leaves a file for as long as somebody reads it.
+        match before.is_disjoint(&self.tables()) {
+            true => Ok(()),
+            false => Err(StillHeld),
+        }
+    }
+
+    fn number(&self, property: &CStr) -> u64 {
+        match self.db.property_int_value(property) {
+            Ok(number) => number.unwrap_or(0),
+            Err(error) => fatal("cannot ask the database", error),
+        }
+    }
+
+    /// The names of the table files.
+    fn tables(&self) -> BTreeSet<String> {
+        let names = files::names(self.db.path()).unwrap_or_else(|error| fatal("cannot list the database", error));
+        names.into_iter().filter(|name| name.ends_with(".sst")).collect()
+    }
+
     /// Adds rows, in order of the keys, to the database: durable, and all or none of them. There must be some.
     fn add<'a>(&self, rows: impl IntoIterator<Item = (&'a [u8], Option<&'a Bytes>)>) -> Result<(), rocksdb::Error> {
         let options = state_options();
@@ -137,6 +178,11 @@ impl View for StateDb {
         self.hot.scan(scan, prefix, after, limit)
     }
 }
+
+/// Somebody still reads what was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what was replaced is still being read")]
+pub struct StillHeld;
 
 /// A flush that has begun: what was written before it stands apart.
 #[must_use = "what has begun is finished"]

@@ -11,7 +11,7 @@
 //! It does not block: calls only queue, so async tasks may make them. [`Wal::read`] may read from the disk and belongs on a blocking thread.
 //!
 //! What it does not do: it neither compresses nor encrypts, as what it is given is sealed; and it removes whole segments only, so that what was purged
-//! may stay on the disk until its file is used again.
+//! may stay on the disk until its file is used again. After [`Log::renew`] nothing of what came before it stays once it is purged.
 
 mod frame;
 pub(crate) mod fuzzing;
@@ -50,7 +50,6 @@ pub struct Wal {
     shared: Arc<Shared>,
     queue: Option<Sender<Job>>,
     writer: Option<JoinHandle<()>>,
-    #[cfg(test)]
     preparer: Arc<Preparer>,
 }
 
@@ -69,6 +68,17 @@ struct Memory {
     /// A hint that waits for something to be written, and the number of the job after those that it came after.
     committed: Option<(u64, Bytes)>,
     jobs: u64,
+    /// What came before this one goes to other files than what comes after it.
+    renewed: Option<Renewed>,
+}
+
+/// When the log was told to go on in a new file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Renewed {
+    /// With the job of this number.
+    Queued(u64),
+    /// In the segment of this number.
+    From(u64),
 }
 
 /// How large things become.
@@ -122,6 +132,7 @@ impl Wal {
                     previous: 0,
                     bytes: sizes.first,
                     least: sizes.first,
+                    is_new: true,
                 };
                 let first = Arc::new(Segment::make(&path, order, None)?);
                 scan.segments.insert(FIRST, Arc::clone(&first));
@@ -143,13 +154,13 @@ impl Wal {
                 meta: scan.state.meta.clone(),
                 committed: None,
                 jobs: 0,
+                renewed: None,
             }),
             fsyncs,
         });
         let (queue, jobs) = mpsc::channel();
-        #[cfg(test)]
-        let of_test = Arc::clone(&preparer);
-        let writer = Writer::new(Arc::clone(&shared), floor, preparer, sizes, scan, segment);
+        let of_writer = Arc::clone(&preparer);
+        let writer = Writer::new(Arc::clone(&shared), floor, of_writer, sizes, scan, segment);
         let writer = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run(&jobs))
@@ -158,8 +169,7 @@ impl Wal {
             shared,
             queue: Some(queue),
             writer: Some(writer),
-            #[cfg(test)]
-            preparer: of_test,
+            preparer,
         })
     }
 
@@ -287,6 +297,27 @@ impl Log for Wal {
 
     fn sync(&self, done: Done) {
         self.send(&mut self.shared.lock(), Work::Sync, 0, Some(done));
+    }
+
+    fn renew(&self) {
+        let mut memory = self.shared.lock();
+        memory.renewed = Some(Renewed::Queued(memory.jobs));
+        self.send(&mut memory, Work::Renew, 0, None);
+    }
+
+    fn is_renewed(&self) -> bool {
+        let is_freed = {
+            let memory = self.shared.lock();
+            match memory.renewed {
+                None => true,
+                Some(Renewed::Queued(_)) => false,
+                Some(Renewed::From(number)) => memory
+                    .segments
+                    .first_key_value()
+                    .is_none_or(|(oldest, _)| *oldest >= number),
+            }
+        };
+        is_freed && self.preparer.is_renewed()
     }
 
     fn meta(&self, key: Meta) -> Option<Bytes> {

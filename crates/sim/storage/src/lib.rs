@@ -48,7 +48,7 @@ pub use snapshot_file::{
     SnapshotBodies, SnapshotContent, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter, snapshot_name,
 };
 pub use space::Space;
-pub use state_db::{Flush, StateDb, StateSnapshot, install_state, switch_state};
+pub use state_db::{Flush, StateDb, StateSnapshot, StillHeld, install_state, switch_state};
 pub use wal::Wal;
 
 /// Stands for an error of RocksDB. There is none.

@@ -56,6 +56,14 @@ impl StateDb {
         self.unflushed.load(Ordering::Relaxed)
     }
 
+    /// What was replaced is gone with it here.
+    ///
+    /// # Errors
+    /// None.
+    pub fn erase_replaced(&self) -> Result<(), StillHeld> {
+        Ok(())
+    }
+
     /// Begins to make durable what was written so far.
     pub fn begin_flush(&self) -> Flush<'_> {
         self.unflushed.store(0, Ordering::Relaxed);
@@ -86,6 +94,11 @@ impl View for StateDb {
         found.map(|(key, row)| (key.clone(), row.clone())).collect()
     }
 }
+
+/// Somebody still reads what was to be removed: never here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what was replaced is still being read")]
+pub struct StillHeld;
 
 /// A flush that has begun.
 #[must_use = "what has begun is finished"]

@@ -160,3 +160,59 @@ fn an_installation_counts_only_after_the_switch() {
     assert_eq!(state.get(b"old").unwrap(), "1");
     assert_eq!(rows(&new), [("n1".into(), "2".into()), ("n2".into(), "2".into())]);
 }
+
+/// Whether any file of the database holds these bytes.
+fn is_on_disk(dir: &Path, bytes: &str) -> bool {
+    let copy = crash(dir);
+    let mut left = vec![copy.path().to_owned()];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if fs::read(path)
+            .unwrap()
+            .windows(bytes.len())
+            .any(|part| part == bytes.as_bytes())
+        {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn what_was_replaced_is_erased_once_nobody_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDb::open(dir.path()).unwrap();
+    assert_eq!(state.erase_replaced(), Ok(()), "there is nothing");
+    state.write([put("a", "the first value"), put("b", "another value"), put("c", "kept")]);
+    state.flush();
+    state.write([put("a", "the second value")]);
+    let reader = state.snapshot();
+    state.write([put("a", "the third value"), (Bytes::from_static(b"b"), None)]);
+    state.flush();
+    let old = ["the first value", "the second value", "another value"];
+    assert!(old.iter().all(|value| is_on_disk(dir.path(), value)));
+
+    assert_eq!(state.erase_replaced(), Err(StillHeld));
+    assert_eq!(reader.get(b"a").unwrap(), "the second value");
+    drop(reader);
+    // Who reads the rows of now is in nobody's way.
+    let reader = state.snapshot();
+    assert_eq!(state.erase_replaced(), Ok(()));
+    for value in old {
+        assert!(!is_on_disk(dir.path(), value), "{value}");
+    }
+    assert_eq!(reader.get(b"a").unwrap(), "the third value");
+    drop(reader);
+    // Once more: what is one table by now is written anew, too.
+    state.write([put("a", "the fourth value")]);
+    state.flush();
+    assert_eq!(state.erase_replaced(), Ok(()));
+    assert!(!is_on_disk(dir.path(), "the third value"));
+    drop(state);
+    let state = StateDb::open(dir.path()).unwrap();
+    assert_eq!(
+        rows(&state),
+        [("a".into(), "the fourth value".into()), ("c".into(), "kept".into())]
+    );
+}

@@ -32,6 +32,8 @@ struct Desk {
     failed: Option<StorageError>,
     freed: Vec<Arc<Segment>>,
     spares: Vec<PathBuf>,
+    /// The files of segments before this one are removed, and not used again.
+    keeps_from: u64,
     is_busy: bool,
     is_closed: bool,
 }
@@ -105,6 +107,23 @@ impl Preparer {
         self.shared.changed.notify_all();
     }
 
+    /// From now on nothing that segments before `number` hold stays in a file once they are freed, nor in one that is made: their files, and what was
+    /// kept or made of earlier ones, are removed.
+    pub(super) fn renew(&self, number: u64) {
+        let mut desk = self.shared.lock();
+        desk.keeps_from = number;
+        desk.ordered = None;
+        // Its file goes when the one that takes its name is there.
+        desk.ready = None;
+        self.shared.changed.notify_all();
+    }
+
+    /// Whether what was freed is gone, and what was kept of it before [`Self::renew`].
+    pub(super) fn is_renewed(&self) -> bool {
+        let desk = self.shared.lock();
+        !desk.is_busy && desk.freed.is_empty() && desk.spares.iter().all(|spare| !desk.is_old(spare))
+    }
+
     /// Waits until there is nothing left to do.
     #[cfg(test)]
     pub(super) fn settle(&self) {
@@ -112,6 +131,15 @@ impl Preparer {
         while desk.is_busy || !desk.freed.is_empty() || desk.ordered.is_some() {
             desk = self.shared.wait(desk);
         }
+    }
+}
+
+impl Desk {
+    /// Whether a file under the name of a spare is from before what is kept. One whose name tells nothing is.
+    fn is_old(&self, spare: &Path) -> bool {
+        let stem = spare.file_stem().and_then(|stem| stem.to_str());
+        let number = stem.and_then(|stem| u64::from_str_radix(stem, 16).ok());
+        number.is_none_or(|number| number < self.keeps_from)
     }
 }
 
@@ -138,8 +166,9 @@ impl Shared {
                 desk.spares.extend(spares);
                 continue;
             }
-            if desk.spares.len() > SPARES {
-                let spare = desk.spares.remove(0);
+            let old = desk.spares.iter().position(|spare| desk.is_old(spare));
+            if let Some(at) = old.or_else(|| (desk.spares.len() > SPARES).then_some(0)) {
+                let spare = desk.spares.remove(at);
                 drop(desk);
                 self.remove(&spare);
                 desk = self.lock();
@@ -150,7 +179,7 @@ impl Shared {
                 return;
             }
             if let Some(order) = desk.ordered.filter(|_| desk.failed.is_none()) {
-                let spare = desk.spares.pop();
+                let spare = if order.is_new { None } else { desk.spares.pop() };
                 drop(desk);
                 let made = self.make(order, spare);
                 desk = self.lock();
@@ -260,6 +289,7 @@ mod tests {
         previous: 0,
         bytes: 64 << 20,
         least: 0,
+        is_new: false,
     };
 
     #[test]

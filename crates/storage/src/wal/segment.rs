@@ -46,6 +46,8 @@ pub(super) struct Order {
     pub(super) bytes: u64,
     /// What it must have room for in any case.
     pub(super) least: u64,
+    /// Whether its file must be a new one, in which nothing was ever written.
+    pub(super) is_new: bool,
 }
 
 impl Segment {
@@ -241,6 +243,7 @@ mod tests {
         previous: 9,
         bytes: 16 << 10,
         least: 0,
+        is_new: false,
     };
 
     #[test]

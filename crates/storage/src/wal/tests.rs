@@ -355,3 +355,76 @@ fn a_segment_that_cannot_be_made_is_not_missed_before_it_is_needed() {
     drop(log);
     assert_eq!(bounds(&Wal::open_with(dir.path(), SMALL).unwrap()), Some((0, 19)));
 }
+
+/// Whether any file of the log holds such an entry.
+fn is_on_disk(dir: &Path, bytes: &[u8]) -> bool {
+    let names = files::names(&segments_in(dir)).unwrap();
+    names.iter().any(|name| {
+        let content = fs::read(segments_in(dir).join(name)).unwrap_or_default();
+        content.windows(bytes.len()).any(|part| part == bytes)
+    })
+}
+
+/// What was purged is in no file after a renewal: not in one that is used again, not in one that was kept for it, not in one made ready.
+#[test]
+fn what_was_purged_before_a_renewal_is_gone() {
+    // How many entries come before the one that is looked for, and after it: it lies in the present segment, or in one that was used again.
+    for (before, after) in [(0, 0), (3, 2), (20, 7), (20, 40)] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Wal::open_with(dir.path(), SMALL).unwrap();
+        append(&log, large(1..before + 1));
+        let at = before + 1;
+        append(&log, vec![(at, Bytes::from_static(b"what is looked for"))]);
+        append(&log, large(at + 1..at + 1 + after));
+        let last = at + after;
+        let is_there = || is_on_disk(dir.path(), b"what is looked for");
+        assert!(is_there());
+        // Most of it is purged already, and its files wait to be used again.
+        log.purge_to(last - 1, Bytes::from_static(b"purged"));
+        settle(&log);
+        log.preparer.settle();
+        log.renew();
+        append(&log, entries(last + 1..last + 4));
+        assert!(!log.is_renewed(), "the last one before is not purged");
+        log.purge_to(last, Bytes::from_static(b"purged"));
+        settle(&log);
+        log.preparer.settle();
+        assert!(log.is_renewed(), "{before} before and {after} after");
+        assert!(!is_there(), "{before} before and {after} after");
+        drop(log);
+        let log = Wal::open_with(dir.path(), SMALL).unwrap();
+        assert_eq!(bounds(&log), Some((last + 1, last + 3)));
+        // And it goes on as before, with files that are used again.
+        append(&log, large(last + 4..last + 40));
+        log.purge_to(last + 30, Bytes::from_static(b"purged"));
+        settle(&log);
+        log.preparer.settle();
+        assert!(!files_with(dir.path(), SPARE).is_empty());
+        assert!(log.is_renewed(), "nobody asked since it was opened");
+    }
+}
+
+/// A log in which everything was purged before is renewed at once; so is one that is asked twice, or that is new. What stands beside the entries stays.
+#[test]
+fn a_renewal_frees_what_was_purged_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Wal::open_with(dir.path(), SMALL).unwrap();
+    log.renew();
+    wait(|done| log.put_meta(Meta::Vote, Bytes::from_static(b"vote"), Some(done)));
+    append(&log, vec![(1, Bytes::from_static(b"what is looked for"))]);
+    log.purge_to(1, Bytes::from_static(b"purged"));
+    settle(&log);
+    for renewals in 1..4 {
+        (0..renewals).for_each(|_| log.renew());
+        settle(&log);
+        log.preparer.settle();
+        assert!(log.is_renewed() && !is_on_disk(dir.path(), b"what is looked for"));
+        assert_eq!(files_with(dir.path(), ".seg").len(), 1, "the present one is left");
+    }
+    drop(log);
+    let log = Wal::open_with(dir.path(), SMALL).unwrap();
+    assert_eq!(log.meta(Meta::Vote).as_deref(), Some(&b"vote"[..]));
+    assert_eq!(log.meta(Meta::Purged).as_deref(), Some(&b"purged"[..]));
+    append(&log, entries(2..5));
+    assert_eq!(bounds(&log), Some((2, 4)));
+}

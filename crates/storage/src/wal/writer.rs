@@ -12,7 +12,7 @@ use super::preparer::Preparer;
 use super::scan::Scan;
 use super::segment::{FRAMES_START, Order, Segment};
 use super::state::State;
-use super::{Shared, Sizes};
+use super::{Memory, Renewed, Shared, Sizes};
 use crate::fatal;
 use crate::floor::{Floor, Mark};
 use crate::log::{Done, Meta};
@@ -28,6 +28,13 @@ pub(super) struct Job {
     pub(super) done: Option<Done>,
 }
 
+impl Job {
+    /// Its number, if what comes after it goes to a new file.
+    fn renewal(&self) -> Option<u64> {
+        matches!(self.work, Work::Renew).then_some(self.number)
+    }
+}
+
 /// What a job writes.
 pub(super) enum Work {
     Append(Vec<(u64, Bytes)>),
@@ -36,6 +43,8 @@ pub(super) enum Work {
     Meta(Meta, Bytes),
     /// Nothing: the callback is what counts.
     Sync,
+    /// Nothing either, but what comes later is written to a new file.
+    Renew,
 }
 
 /// The writer's own state.
@@ -106,14 +115,20 @@ impl Writer {
                 }
             };
             let mut bytes = first.bytes;
+            let mut renewal = first.renewal();
             let mut jobs = vec![first];
             while bytes < BATCH_BYTES
+                && renewal.is_none()
                 && let Ok(job) = queue.try_recv()
             {
                 bytes += job.bytes;
+                renewal = job.renewal();
                 jobs.push(job);
             }
             self.write(jobs);
+            if let Some(job) = renewal {
+                self.renew(job);
+            }
             // Checked here too: a queue that is never empty must not keep the floor down.
             if self.is_floor_behind() && self.raised.elapsed() >= RAISE_EVERY {
                 self.raise_floor();
@@ -146,7 +161,7 @@ impl Writer {
                 Work::Truncate(from) => records.push(Record::Truncate(*from)),
                 Work::Purge(index, marker) => records.push(Record::Purge(*index, marker)),
                 Work::Meta(key, value) => records.push(Record::Meta(*key, value)),
-                Work::Sync => {}
+                Work::Sync | Work::Renew => {}
             }
         }
         // What waits is newer than what the jobs say of it: a job that says it drops what waits.
@@ -218,6 +233,35 @@ impl Writer {
             return;
         }
         let order = self.next_order(FRAMES_START + first_frame);
+        self.go_on_in(order);
+    }
+
+    /// Goes on in a segment whose file is new. It is a small one, so that nobody waits long for it.
+    fn renew(&mut self, job: u64) {
+        // Only the last segment of a log may hold nothing.
+        if self.offset == FRAMES_START {
+            self.write_frame(&[]);
+        }
+        self.preparer.renew(self.segment.number + 1);
+        let order = Order {
+            bytes: self.sizes.first,
+            is_new: true,
+            ..self.next_order(FRAMES_START + frame_len(Record::State(&self.state).len()) as u64)
+        };
+        self.go_on_in(order);
+        // The state stands in it before the segments go that have it.
+        self.write_frame(&[]);
+        let freed = {
+            let mut shared = self.shared.lock();
+            if shared.renewed == Some(Renewed::Queued(job)) {
+                shared.renewed = Some(Renewed::From(self.segment.number));
+            }
+            free(&mut self.ends, &self.state, self.segment.number, &mut shared)
+        };
+        freed.into_iter().for_each(|segment| self.preparer.free(segment));
+    }
+
+    fn go_on_in(&mut self, order: Order) {
         // It is freed like any other, even if it holds nothing.
         self.ends.entry(self.segment.number).or_default();
         let segment = Arc::new(self.preparer.take(order));
@@ -242,13 +286,13 @@ impl Writer {
             previous: self.segment.salt,
             bytes,
             least,
+            is_new: false,
         }
     }
 
     /// Notes what is written, and calls back.
     fn finish(&mut self, jobs: Vec<Job>, places: &[u32]) {
-        let mut freed = Vec::new();
-        {
+        let freed = {
             let mut guard = self.shared.lock();
             let shared = &mut *guard;
             let mut places = places.iter();
@@ -261,16 +305,8 @@ impl Writer {
                 }
             }
             shared.window.evict();
-            // By what is durable: the window has forgotten already what a queued call purges.
-            let purged_end = self.state.purged_end.unwrap_or(0);
-            while let Some(oldest) = self.ends.first_entry()
-                && *oldest.key() < self.segment.number
-                && *oldest.get() <= purged_end
-            {
-                freed.extend(shared.segments.remove(oldest.key()));
-                oldest.remove();
-            }
-        }
+            free(&mut self.ends, &self.state, self.segment.number, shared)
+        };
         for segment in freed {
             self.preparer.free(segment);
         }
@@ -297,6 +333,21 @@ impl Writer {
         self.floor.set(mark);
         self.shared.count_fsync();
     }
+}
+
+/// Takes out the segments before `current` that hold nothing any more.
+fn free(ends: &mut BTreeMap<u64, u64>, state: &State, current: u64, memory: &mut Memory) -> Vec<Arc<Segment>> {
+    // By what is durable: the window has forgotten already what a queued call purges.
+    let purged_end = state.purged_end.unwrap_or(0);
+    let mut freed = Vec::new();
+    while let Some(oldest) = ends.first_entry()
+        && *oldest.key() < current
+        && *oldest.get() <= purged_end
+    {
+        freed.extend(memory.segments.remove(oldest.key()));
+        oldest.remove();
+    }
+    freed
 }
 
 /// Does to the state what the records say. Returns the lowest end that a truncation left, if there was one.

@@ -160,6 +160,40 @@ fn put_back(dir: &Path, files: &Files, floor: Mark) {
     Floor::open(&floor_in(dir)).unwrap().unwrap().set(floor);
 }
 
+/// A renewal that a crash ends at any of its steps changes nothing of what the log is.
+fn renew_and_crash(dice: &mut Dice, dir: &Path, sizes: Sizes, model: &mut Model) -> Wal {
+    let open = Wal::open_with(dir, sizes).unwrap();
+    // So that the present segment holds something, and the renewal begins with the new one.
+    let vote = Bytes::from(format!("vote {}", dice.below(1000)));
+    model.meta[Meta::Vote as usize] = Some(vote.clone());
+    wait(|done| open.put_meta(Meta::Vote, vote, Some(done)));
+    settle_files(&open);
+    let (before, floor) = (files_of(dir), mark(dir));
+    open.renew();
+    settle_files(&open);
+    let after = files_of(dir);
+    drop(open);
+    let mut crashed = before;
+    let step = dice.below(4);
+    for (path, new) in &after {
+        // The new file is whole, or holds its header alone; then the state is written, then old files go.
+        let mut content = new.clone();
+        if step == 1 && !crashed.contains_key(path) {
+            content[4096..].fill(0);
+        }
+        if step > 0 {
+            crashed.insert(path.clone(), content);
+        }
+    }
+    if step == 3 {
+        crashed.retain(|path, _| after.contains_key(path));
+    }
+    put_back(dir, &crashed, floor);
+    let open = Wal::open_with(dir, sizes).unwrap();
+    assert_eq!(Model::of(&open), *model, "step {step}");
+    open
+}
+
 fn run(seed: u64) -> [u64; 2] {
     let mut dice = Dice(SimulatedEntropy::new(seed));
     let dir = tempfile::tempdir().unwrap();
@@ -175,8 +209,16 @@ fn run(seed: u64) -> [u64; 2] {
         let open = log.take().unwrap();
         for _ in 0..dice.below(30) {
             model.call(&mut dice, &open);
+            if dice.below(15) == 0 {
+                open.renew();
+            }
         }
         assert_eq!(Model::of(&open), model);
+        if dice.below(3) == 0 {
+            drop(open);
+            log = Some(renew_and_crash(&mut dice, dir.path(), sizes, &mut model));
+            continue;
+        }
         if dice.below(3) == 0 {
             drop(open);
         } else {
