@@ -15,6 +15,7 @@ use crate::context::{ByPath, Caller, Context};
 use crate::failure::{Refused, warn};
 use crate::fields::{Repeated, data, split};
 use crate::logical::{Field, Wrap, call};
+use crate::operator::erase;
 use crate::output::{Format, document, document_or_field, done, line, line_json};
 
 #[derive(Subcommand)]
@@ -61,8 +62,9 @@ pub(crate) enum Command {
     Undelete(Versions),
     /// Remove the data of versions for good
     #[command(after_help = "Example:
-  aumbry kv destroy --versions 1 secret/app")]
-    Destroy(Versions),
+  aumbry kv destroy --versions 1 secret/app
+  aumbry kv destroy --shred --versions 1 secret/app    and erase it from the disks of all nodes; takes sudo on sys/erasure")]
+    Destroy(Destroy),
     /// Make an older version current again, as a new one
     #[command(after_help = "Example:
   aumbry kv rollback --version 2 secret/app")]
@@ -110,6 +112,18 @@ pub(crate) struct Versions {
     /// Which versions, separated by commas
     #[arg(long, value_delimiter = ',')]
     versions: Vec<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct Destroy {
+    #[command(flatten)]
+    versions: Versions,
+    /// Erase it from the disks of all nodes as well, wait for that, and tell what is reached
+    #[arg(long)]
+    shred: bool,
+    /// How long to wait for the nodes at most
+    #[arg(long, value_parser = parse_duration, default_value = "1h", requires = "shred")]
+    timeout: Duration,
 }
 
 #[derive(Subcommand)]
@@ -209,7 +223,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
                 .await?;
             done(format, "restored")
         }
-        Command::Destroy(Versions { path, versions }) => {
+        Command::Destroy(Destroy {
+            versions: Versions { path, versions },
+            shred,
+            timeout,
+        }) => {
             client
                 .call(v1::KvDestroyRequest {
                     path,
@@ -217,6 +235,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
                     ..Default::default()
                 })
                 .await?;
+            if shred {
+                return erase::shred(&client, timeout, format).await;
+            }
             done(format, "destroyed")
         }
         Command::Metadata(command) => metadata(command, &client, format).await,

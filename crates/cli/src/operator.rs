@@ -1,6 +1,7 @@
 //! `aumbry operator`: what runs a cluster.
 
 mod check;
+pub(crate) mod erase;
 mod generate_root;
 mod init;
 mod keys;
@@ -55,6 +56,17 @@ With --recipient, each share is encrypted before it leaves the node; its custodi
     /// The keys that seal what is stored: status, rotate, progress, config, retire
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Erase from the disks of all nodes what was replaced, deleted or destroyed until now
+    #[command(
+        after_help = "Each node writes all that it holds once more, and drops its log and its snapshots of before. Backups and copies of disks are
+not reached: what makes them useless is told as the third step.
+
+Examples:
+  aumbry operator erase --wait
+  aumbry operator erase --status
+  aumbry operator erase --status --field erased"
+    )]
+    Erase(erase::Erase),
     /// Make new key shares, which take the place of the old ones once they were tried
     #[command(after_help = "Examples:
   aumbry operator rekey --shares 5 --threshold 3 --share old/share-1 --share old/share-2 --share old/share-3 --out-dir new
@@ -165,6 +177,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::SealStatus => seal::status(context).await,
         Command::Seals(command) => seals::run(command, context).await,
         Command::Keys(command) => keys::run(command, context).await,
+        Command::Erase(asked) => erase::run(asked, context).await,
         Command::Rekey(asked) => rekey::run(asked, context).await,
         Command::GenerateRoot(asked) => generate_root::run(asked, context).await,
         Command::Seal(arguments) => seal::seal(context, &arguments).await,

@@ -253,6 +253,7 @@ fn method_needs(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -> Res
         capability,
         sudo: match &ask.asked {
             Asked::Keys(request) => request.takes_sudo(),
+            Asked::Erasure(request) => request.is_write(),
             Asked::Rekey(_) | Asked::GenerateRoot(_) => true,
             _ => false,
         },

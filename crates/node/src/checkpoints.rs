@@ -132,6 +132,7 @@ mod tests {
             applied: LogIndex(applied),
             digest: [digest; 32],
             room: aumbry_state::Room::Ample,
+            erased: aumbry_state::Erased::default(),
         };
         let checkpoints = Checkpoints::default();
         for (state, differences) in [(peer(7, 1), 0), (peer(8, 2), 0), (peer(7, 2), 1)] {

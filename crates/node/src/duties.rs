@@ -263,6 +263,7 @@ async fn ask_peers(node: &Node) {
         let now = node.clock.boottime_ms();
         node.clocks.hear(member.id, state.wall, now);
         node.rooms.hear(member.id, state.room, now);
+        node.erasures.hear(member.id, state.erased);
         node.checkpoints.compare(&status, member.id, &state);
     });
     futures::future::join_all(asking).await;

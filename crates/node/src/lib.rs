@@ -24,6 +24,7 @@ mod clocks;
 mod cluster_seal;
 mod dedup;
 mod duties;
+pub mod erasure;
 mod expiry;
 mod failure;
 pub mod fuzzing;

@@ -11,7 +11,7 @@ use aumbry_auth::{
 use aumbry_types::{MountPath, SecretBytes};
 
 use crate::ceremony::{generate_root, rekey};
-use crate::{Class, Failure, keys, passwords, quotas};
+use crate::{Class, Failure, erasure, keys, passwords, quotas};
 
 /// One named value of a request, for its record.
 pub struct Said {
@@ -51,6 +51,8 @@ pub enum Asked {
     Namespace(namespace::Request),
     /// Of the keys that seal what is stored.
     Keys(keys::Request),
+    /// Of what is to go from the disks.
+    Erasure(erasure::Request),
     /// Of new key shares.
     Rekey(rekey::Request),
     /// Of a root token that is made with shares.
@@ -89,6 +91,7 @@ impl MethodAsk {
             Asked::Quota(request) => request.is_write(),
             Asked::Namespace(request) => request.is_write(),
             Asked::Keys(request) => request.is_write(),
+            Asked::Erasure(request) => request.is_write(),
             Asked::Rekey(request) => request.is_write(),
             Asked::GenerateRoot(request) => request.is_write(),
             Asked::Password(request) => request.is_write(),
@@ -127,6 +130,8 @@ impl MethodAsk {
             (Asked::Keys(keys::Request::Retire(_)), _) => "keys.retire",
             (Asked::Keys(_), true) => "keys.write",
             (Asked::Keys(_), false) => "keys.read",
+            (Asked::Erasure(_), true) => "erasure.begin",
+            (Asked::Erasure(_), false) => "erasure.read",
             (Asked::Rekey(request), _) => request.name(),
             (Asked::GenerateRoot(request), _) => request.name(),
             (Asked::Password(passwords::Request::Generate(_)), _) => "password.generate",

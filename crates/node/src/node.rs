@@ -12,6 +12,7 @@ use crate::audit_query::AuditIndex;
 use crate::browser::{Beginnings, TriedStates};
 use crate::checkpoints::Checkpoints;
 use crate::clocks::Clocks;
+use crate::erasure::Erasures;
 use crate::logins::Hashing;
 use crate::outside::Outside;
 use crate::planner::Planner;
@@ -38,6 +39,7 @@ pub struct Node {
     pub(crate) measures: Measures,
     pub(crate) clocks: Clocks,
     pub(crate) rooms: Rooms,
+    pub(crate) erasures: Erasures,
     pub(crate) checkpoints: Checkpoints,
     /// The turn to add to the hashes of the audit tree, or to throw them away.
     pub(crate) audit_turn: Mutex<()>,
@@ -72,6 +74,7 @@ impl Node {
             measures: Measures::default(),
             clocks: Clocks::default(),
             rooms: Rooms::default(),
+            erasures: Erasures::default(),
             checkpoints: Checkpoints::default(),
             audit_turn: Mutex::default(),
             admission: Admission::new(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aumbry_auth::ldap;
-use aumbry_state::Room;
+use aumbry_state::{Erased, Room};
 use aumbry_types::{ClusterId, LogIndex, NodeId, SecretBytes, WallTime};
 use futures::future::BoxFuture;
 
@@ -43,6 +43,8 @@ pub struct PeerState {
     pub digest: [u8; 32],
     /// How much room its disk has.
     pub room: Room,
+    /// How far it is with erasing what was replaced.
+    pub erased: Erased,
 }
 
 /// Asks a peer for its state. `None` if it does not answer in time.

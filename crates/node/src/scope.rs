@@ -29,7 +29,7 @@ impl Operation {
             | Self::SnapshotRelease => true,
             Self::Look(look) => is_told_of_cluster(&look.what),
             Self::Method(ask) => match &ask.asked {
-                Asked::Quota(_) | Asked::Keys(_) | Asked::Rekey(_) | Asked::GenerateRoot(_) => true,
+                Asked::Quota(_) | Asked::Keys(_) | Asked::Erasure(_) | Asked::Rekey(_) | Asked::GenerateRoot(_) => true,
                 Asked::AppRole(..)
                 | Asked::Userpass(..)
                 | Asked::Jwt(..)

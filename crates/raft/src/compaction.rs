@@ -102,7 +102,7 @@ async fn purge(node: &RaftNode, kept: u64) {
 
 /// The last index that every member that is there holds. One that does not answer is not waited for: it gets a snapshot when it is back, and
 /// the disk of the others does not fill.
-fn needed_by_the_living(node: &RaftNode) -> u64 {
+pub(crate) fn needed_by_the_living(node: &RaftNode) -> u64 {
     let metrics = node.raft.metrics().borrow_watched().clone();
     let (Some(replication), Some(heartbeat)) = (metrics.replication, metrics.heartbeat) else {
         return u64::MAX;
@@ -119,12 +119,14 @@ fn needed_by_the_living(node: &RaftNode) -> u64 {
     held.min().unwrap_or(u64::MAX)
 }
 
-fn snapshot_index(node: &RaftNode) -> u64 {
+/// The index that the last snapshot reaches.
+pub(crate) fn snapshot_index(node: &RaftNode) -> u64 {
     let metrics = node.raft.metrics().borrow_watched().clone();
     metrics.snapshot.map_or(0, |id| id.index)
 }
 
-async fn newer_snapshot(node: &RaftNode, than: u64) {
+/// Waits for a snapshot that reaches farther.
+pub(crate) async fn newer_snapshot(node: &RaftNode, than: u64) {
     let mut metrics = node.raft.metrics();
     while snapshot_index(node) <= than {
         if metrics.changed().await.is_err() {

@@ -19,6 +19,7 @@ mod compaction;
 mod consistency;
 mod contact;
 mod convert;
+mod erase;
 #[doc(hidden)]
 pub mod fuzzing;
 mod heard;
@@ -53,6 +54,7 @@ mod vacancy;
 
 pub use acknowledged::{RolledBack, rolled_back};
 pub use consistency::{prepare, refuse_loss};
+pub use erase::{Erasure, erased_to_wire};
 pub use identity::{Identity, IdentityError};
 #[cfg(not(aumbry_sim))]
 pub use inspect::{Inspection, Remedy, discard, inspect, repair};

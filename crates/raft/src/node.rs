@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aumbry_api::peer::v1 as wire;
 use aumbry_api::peer::v1::peer_service_server::PeerServiceServer;
-use aumbry_state::{Member, ProposeError, Room};
+use aumbry_state::{Erased, Member, ProposeError, Room};
 use aumbry_storage::{DataDir, Log, Space, StorageError, Wal};
 use aumbry_types::{LeaderId, LogIndex, NodeId, WallTime};
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use tonic::{Code, Status};
 use crate::acknowledged::{self, Acknowledged, RolledBack};
 use crate::campaign::{self, Campaigns};
 use crate::compaction;
+use crate::erase;
 use crate::heard::Heard;
 use crate::identity::Identity;
 use crate::log_store::LogStore;
@@ -85,6 +86,8 @@ pub struct PeerStatus {
     pub digest: [u8; 32],
     /// How much room its disk has.
     pub room: Room,
+    /// How far it is with erasing what was replaced.
+    pub erased: Erased,
 }
 
 /// Why a node did not start.
@@ -320,6 +323,7 @@ impl RaftNode {
             applied: LogIndex(reply.applied),
             digest: reply.digest.as_ref().try_into().unwrap_or_default(),
             room,
+            erased: reply.erased.as_ref().map(erase::from_wire).unwrap_or_default(),
         })
     }
 

@@ -266,6 +266,11 @@ pub(crate) fn newest_index(directory: &Path) -> io::Result<Option<(u64, PathBuf)
     Ok(files_in(directory)?.into_iter().max())
 }
 
+/// The log index of the oldest snapshot file in a directory.
+pub(crate) fn oldest_index(directory: &Path) -> io::Result<Option<u64>> {
+    Ok(files_in(directory)?.into_iter().map(|(index, _)| index).min())
+}
+
 /// The files of whole snapshots, by their log indexes.
 fn files_in(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();

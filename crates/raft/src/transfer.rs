@@ -304,7 +304,8 @@ pub(crate) fn last_part(directory: &Path) -> Option<PathBuf> {
     parts(directory).max_by_key(age)
 }
 
-fn parts(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+/// The files of snapshots that are being received, or broke off.
+pub(crate) fn parts(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
     paths.filter(|path| path.extension().is_some_and(|extension| extension == PART))

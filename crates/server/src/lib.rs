@@ -11,6 +11,7 @@ pub mod config;
 mod convert;
 mod directory;
 mod disk;
+mod erasing;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;

@@ -10,7 +10,9 @@ use aumbry_crypto::recipient::{Recipient, Recipients};
 use aumbry_node::{
     Failure, InitError, InitOptions, Initialised, Node, Outside, PeerState, initialise, run_duties, step_aside,
 };
-use aumbry_raft::{Config as RaftConfig, Handlers, Identity, IdentityError, RaftNode, StartError, pki, room_to_wire};
+use aumbry_raft::{
+    Config as RaftConfig, Handlers, Identity, IdentityError, RaftNode, StartError, erased_to_wire, pki, room_to_wire,
+};
 use aumbry_state::Consensus;
 use aumbry_storage::{DataDir, Space, TreeHashes};
 use aumbry_types::{Clock, ClusterId, Entropy, NodeId, SecretBytes, SystemClock, SystemEntropy, hex};
@@ -25,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::outgoing;
 use crate::seals::SealTests;
 use crate::ticket::Ticket;
-use crate::{tree, unseal_records, web};
+use crate::{erasing, tree, unseal_records, web};
 
 /// What a cluster is made with.
 pub(crate) struct Init {
@@ -396,6 +398,7 @@ impl Lifecycle {
                         applied: status.applied,
                         digest: status.digest,
                         room: status.room,
+                        erased: status.erased,
                     })
                 })
             }),
@@ -416,6 +419,7 @@ impl Lifecycle {
             identity: RwLock::new(identity),
         });
         tokio::spawn(unseal_records::run(Arc::clone(&member), self.stop.subscribe()));
+        erasing::start(self, &member, self.stop.subscribe())?;
         *self.member.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&member));
         Ok(member)
     }
@@ -436,7 +440,7 @@ impl Lifecycle {
                 let member = telling.upgrade().and_then(|gateway| gateway.lifecycle.member());
                 let status = member.as_ref().map(|member| member.raft.status()).unwrap_or_default();
                 PeerStatusReply {
-                    sealed: member.is_none_or(|member| !member.node.is_unsealed()),
+                    sealed: member.as_ref().is_none_or(|member| !member.node.is_unsealed()),
                     wall_ms: clock.wall().0,
                     applied: status.applied.0,
                     digest: bytes::Bytes::copy_from_slice(&status.digest),
@@ -444,6 +448,7 @@ impl Lifecycle {
                     // Consensus fills it in.
                     acknowledged: Vec::new(),
                     room: room_to_wire(space.room()).into(),
+                    erased: member.map(|member| erased_to_wire(&member.node.erased())),
                 }
             }),
         }

@@ -300,6 +300,7 @@ async fn join_in(
                     applied: status.applied,
                     digest: status.digest,
                     room: status.room,
+                        erased: status.erased,
                 })
             })
         }),
@@ -353,6 +354,7 @@ fn handlers(door: &Door, clock: Arc<MachineClock>, space: Arc<Space>) -> Handler
                 version: "simulated".to_owned(),
                 acknowledged: Vec::new(),
                 room: room_to_wire(space.room()).into(),
+                erased: None,
             }
         }),
     }

@@ -135,6 +135,32 @@ pub enum Room {
     Spent,
 }
 
+/// What keeps a node from having erased what was replaced: it is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Somebody reads rows of before: a backup that is being written.
+    Reader,
+    /// The disk has no room to write all rows anew.
+    Room,
+    /// The log from before is not purged yet: a member that is there has not got so far.
+    Log,
+    /// A snapshot is on its way.
+    Transfer,
+    /// What a repair or a recovery has set aside lies in the data directory.
+    SetAside,
+}
+
+/// How far a node is with erasing what was replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// The mark of the order that it has carried out last; zeros for none.
+    pub mark: [u8; 16],
+    /// The log index of the state before which nothing is left on its disk.
+    pub index: LogIndex,
+    /// What keeps it from carrying out a later order.
+    pub obstacle: Option<Obstacle>,
+}
+
 /// A replicated log with an applied state.
 pub trait Consensus: Send + Sync {
     /// This node's leadership: `Some` only while it leads and the first entry of its own term is applied here.

@@ -86,6 +86,12 @@ pub fn cluster_seal() -> Bytes {
     directory(CLUSTER_SEALS, [0; 16])
 }
 
+/// The order to erase what was replaced from the disks: clear. An entry of a directory of its own, as the seal of the whole cluster.
+#[must_use]
+pub fn erasure() -> Bytes {
+    directory(ERASURES, [0; 16])
+}
+
 /// The entry of a name in a directory. `name` is the keyed hash of container and name.
 #[must_use]
 pub fn directory(container: ObjectId, name: [u8; 16]) -> Bytes {
@@ -217,6 +223,8 @@ pub const KEY_SEALS: ObjectId = ObjectId::well_known(8);
 const KEYRING_HANDOVER: ObjectId = ObjectId::well_known(51);
 /// The directory of the row that seals the whole cluster.
 pub const CLUSTER_SEALS: ObjectId = ObjectId::well_known(48);
+/// The directory of the order to erase what was replaced.
+pub const ERASURES: ObjectId = ObjectId::well_known(55);
 /// The longest key of a row that a command may name.
 pub const ROW_KEY_BYTES_MAX: usize = 33;
 

@@ -25,7 +25,9 @@ mod view;
 
 pub use aumbry_audit::Outcome;
 pub use command::{Command, Counters, Precondition, Put, Slot, Write};
-pub use consensus::{Campaign, Change, Committed, Consensus, Member, MembershipError, ProposeError, Room, Status};
+pub use consensus::{
+    Campaign, Change, Committed, Consensus, Erased, Member, MembershipError, Obstacle, ProposeError, Room, Status,
+};
 pub use container::ContainerState;
 pub use entry::{APPLY_VERSION, Entry, EntryError, EntryHeader};
 pub use execute::{At, execute, execute_after};

@@ -15,7 +15,6 @@ const fn case(number: usize, says: &'static str, waits: &'static [&'static str])
 
 const HANDOVER: &str = "handover of keys between nodes (issue 8)";
 const CONSTANT_TIME: &str = "constant time, checked by a tool (issue 8)";
-const ERASURE: &str = "proof that a destroyed key left the disks (issue 8)";
 const OPEN_CONNECTIONS: &str = "wiping the buffers of open connections on seal (issue 8)";
 const FAULT_POINTS: &str = "fault points in a running node (issue 6)";
 const RECOVERY_TOKENS: &str = "recovery by a token (not planned: recovery is offline, with shares)";
@@ -29,7 +28,6 @@ const STALE_READS: &str = "reads from followers and regions (a later issue)";
 pub(crate) const FEATURES: &[&str] = &[
     HANDOVER,
     CONSTANT_TIME,
-    ERASURE,
     OPEN_CONNECTIONS,
     FAULT_POINTS,
     RECOVERY_TOKENS,
@@ -156,7 +154,7 @@ pub(crate) const CASES: [Case; 118] = [
     case(111, "A disk is put back to an earlier copy", &[]),
     case(112, "A nonce comes twice, or is chosen by a caller", &[TRANSIT]),
     case(113, "A key is used more often than it may be", &[]),
-    case(114, "A destroyed version is read", &[ERASURE]),
+    case(114, "A destroyed version is read", &[]),
     case(115, "A file can be read by others", &[]),
     case(116, "A name or value lies in a file", &[]),
     case(117, "A name writes SQL", &[LEASES]),

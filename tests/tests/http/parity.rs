@@ -190,6 +190,8 @@ fn path_twins() -> Vec<Twin> {
         "keys.read": "GET" "sys/key-status" Value::Null;
         "keys.write": "POST" "sys/rotate/config" json!({"enabled": true});
         "keys.rotate": "PUT" "sys/rotate" Value::Null;
+        "erasure.read": "GET" "sys/erasure" Value::Null;
+        "erasure.begin": "PUT" "sys/erasure" Value::Null;
         "keys.retire of nothing": "PUT" "sys/rotate/retire" json!({});
         "rekey.start of a second": "PUT" "sys/rekey/init" json!({"secret_shares": 3, "secret_threshold": 2});
         "rekey.read": "GET" "sys/rekey/init" Value::Null;

@@ -14,7 +14,7 @@ use crate::ceremony::{generate_root, rekey};
 use crate::logins;
 use crate::method::{Asked, MethodAsk, failure};
 use crate::mounts::AuthCache;
-use crate::{Failure, Reply, keys, passwords, quotas};
+use crate::{Failure, Reply, erasure, keys, passwords, quotas};
 
 /// Whether what a write is about is there.
 pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -> Result<bool, Failure> {
@@ -45,7 +45,7 @@ pub(crate) fn exists(txn: &mut Txn<'_>, auth: &mut AuthCache, ask: &MethodAsk) -
         }
         Asked::TokenRole(request) => request.exists(txn),
         Asked::Cubbyhole(_) | Asked::Mfa(_) | Asked::Keys(_) | Asked::Lockout(_) => Ok(true),
-        Asked::Rekey(_) | Asked::GenerateRoot(_) => Ok(true),
+        Asked::Rekey(_) | Asked::GenerateRoot(_) | Asked::Erasure(_) => Ok(true),
         Asked::Identity(request) => identity::exists(txn, request),
         Asked::Quota(request) => quotas::exists(txn, request),
         Asked::Password(request) => passwords::exists(txn, request),
@@ -104,6 +104,7 @@ pub(super) fn plan(
         }
         Asked::Namespace(request) => namespaces(txn, auth, request),
         Asked::Keys(request) => keys::plan(txn, request),
+        Asked::Erasure(request) => erasure::plan(txn, request),
         Asked::Rekey(request) => Ok(rekey::plan(txn, caller, request)?),
         Asked::GenerateRoot(request) => Ok(generate_root::plan(txn, caller, request)?),
         Asked::Password(request) => match passwords::plan(txn, request) {

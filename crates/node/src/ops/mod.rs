@@ -23,7 +23,7 @@ use crate::logins::Verified;
 use crate::look::{Look, What};
 use crate::method::{Asked, MethodAsk};
 use crate::mounts::{AuthCache, MountTable};
-use crate::{AuditQuery, Failure, Node, Operation, ProofAsk, Reply, Request, cluster_seal, logins, restored};
+use crate::{AuditQuery, Failure, Node, Operation, ProofAsk, Reply, Request, cluster_seal, erasure, logins, restored};
 
 pub(crate) use audit::wait_before;
 pub(crate) use cluster::join;
@@ -159,6 +159,17 @@ pub(crate) async fn finish(node: &Node, request: &Request, reply: Reply, effect:
         }
     }
     match effect {
+        Effect::None
+            if matches!(
+                &request.operation,
+                Operation::Method(MethodAsk {
+                    asked: Asked::Erasure(_),
+                    ..
+                })
+            ) =>
+        {
+            erasure::complete(node, reply)
+        }
         Effect::None => Ok(reply),
         Effect::ReadAudit { from, limit } => audit::rows(node, from, limit),
         Effect::QueryAudit(query) => node.search(&query, request.deadline).await,

@@ -4,7 +4,7 @@ use aumbry_auth::{canonical, lockout, namespace};
 use aumbry_logical::{Body, Verb};
 use aumbry_node::ceremony::{generate_root as root_token, rekey as new_shares};
 use aumbry_node::method::{Asked as Method, LoginAsk, Unwrapping, WrappedAsk, failure};
-use aumbry_node::{Failure, LogicalAsk, Operation, Reply, TokenName, keys, quotas};
+use aumbry_node::{Failure, LogicalAsk, Operation, Reply, TokenName, erasure, keys, quotas};
 use aumbry_types::{NodeId, SecretBytes};
 use serde_json::{Map, Value, json};
 
@@ -149,6 +149,12 @@ pub(super) fn keys(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure>
     let below = asked.segments[1..].join("/");
     let request = keys::Request::parse(asked.verb, &below, asked.body.duplicate()).map_err(failure)?;
     Ok(auth::method(asked, format!("sys/{below}"), Method::Keys(request)))
+}
+
+/// What is to go from the disks.
+pub(super) fn erasure(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
+    let request = erasure::Request::parse(asked.verb).map_err(failure)?;
+    Ok(auth::method(asked, "sys/erasure".to_owned(), Method::Erasure(request)))
 }
 
 /// New key shares.

@@ -43,6 +43,11 @@ pub(super) const KEYS: &[Route] = &[
         &[(Write, By(sys::keys))],
         "Takes out older keys that nothing uses; `force` ends batch tokens of theirs.",
     ),
+    root_row(
+        "sys/erasure",
+        &[(Read, By(sys::erasure)), (Write, By(sys::erasure))],
+        "What was replaced or destroyed goes from the disks of all nodes: begins, tells how far each node is.",
+    ),
     // As OpenBao's clients ask for the same.
     root_row(
         "sys/rotate/root/init",
