@@ -112,6 +112,3 @@ pub(super) fn told(value: Value) -> Answer {
         _ => Answer::of(Object::new()),
     }
 }
-
-/// As long as a meeting of the custodians takes; shares that were shown do not lie around for longer.
-pub(super) const SESSION_MS: u64 = 3_600_000;

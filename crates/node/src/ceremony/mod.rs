@@ -11,6 +11,7 @@ pub mod generate_root;
 pub mod rekey;
 
 mod given;
+mod session;
 mod share_text;
 
 pub use share_text::read as read_share;

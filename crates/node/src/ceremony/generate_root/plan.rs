@@ -11,7 +11,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::super::given::{Given, check_root, is_nonce, make_nonce, read_config, refused, told};
+use super::super::given::{Given, check_root, make_nonce, read_config, refused, told};
+use super::super::session::{Session as _, cancel};
 use super::request::{Custodian, Request, Step};
 use super::session::Session;
 use crate::Failure;
@@ -69,7 +70,7 @@ pub(crate) fn prove(txn: &mut Txn<'_>, custodian: &Custodian) -> Result<Proved, 
         }
         Step::Update(nonce) => {
             let mut session = session.ok_or_else(none_under_way)?;
-            check(&session.nonce, nonce)?;
+            session.check(nonce)?;
             match session.given.take(&config, &custodian.share)? {
                 Some(root) => end(txn, &config, &session, &root),
                 None => {
@@ -116,17 +117,6 @@ fn begin(
         pad,
         given: Given::default(),
     })
-}
-
-/// Without one there is nothing left to end.
-fn cancel(txn: &mut Txn<'_>, session: Option<&Session>, nonce: &str) -> Result<Answer, Failure> {
-    if let Some(session) = session {
-        if !nonce.is_empty() {
-            check(&session.nonce, nonce)?;
-        }
-        Session::remove(txn);
-    }
-    Ok(Answer::done())
 }
 
 /// The entry that makes the token and ends the attempt.
@@ -215,16 +205,6 @@ fn make_pad(length: usize, entropy: &dyn Entropy) -> SecretBytes {
         pad.extend(symbols.take(length - pad.len()));
     }
     SecretBytes::new(pad)
-}
-
-fn check(nonce: &str, shown: &str) -> Result<(), Failure> {
-    if is_nonce(nonce, shown) {
-        return Ok(());
-    }
-    Err(refused(
-        "WRONG_NONCE",
-        "the nonce is not that of this attempt, and nothing was counted; ask whoever began it",
-    ))
 }
 
 fn none_under_way() -> Failure {

@@ -1,11 +1,11 @@
 //! An attempt under way: one row.
 
-use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn, record};
-use aumbry_crypto::seal::SealConfig;
+use aumbry_barrier::Kind;
 use aumbry_types::{ObjectId, SecretBytes, exposed};
 use serde::{Deserialize, Serialize};
 
-use super::super::given::{Given, SESSION_MS};
+use super::super::given::Given;
+use super::super::session;
 
 /// An attempt under way.
 #[derive(Serialize, Deserialize)]
@@ -25,34 +25,21 @@ pub(super) struct Session {
     pub(super) given: Given,
 }
 
-impl Session {
-    /// The attempt under way, recorded. One that is too old, or whose shares were replaced meanwhile, is none.
-    pub(super) fn read(txn: &mut Txn<'_>, config: &SealConfig) -> Result<Option<Self>, DamagedRow> {
-        let Some(object) = txn.read_object(ATTEMPT, Kind::RootAttempt)? else {
-            return Ok(None);
-        };
-        if object.expires_at <= txn.now().0 {
-            return Ok(None);
-        }
-        let session: Self = record::decode(VERSION, object.plain.expose()).map_err(|_| DamagedRow)?;
-        Ok((session.epoch == config.epoch).then_some(session))
+impl session::Session for Session {
+    const ROW: ObjectId = ObjectId::well_known(45);
+    const KIND: Kind = Kind::RootAttempt;
+    const NOT_THIS: &'static str =
+        "the nonce is not that of this attempt, and nothing was counted; ask whoever began it";
+
+    fn nonce(&self) -> &str {
+        &self.nonce
     }
 
-    /// Writes it. It ends an hour after it began, whatever is done meanwhile.
-    pub(super) fn write(&self, txn: &mut Txn<'_>) {
-        let plain = record::encode(VERSION, self);
-        let options = ObjectOptions {
-            expires_at: self.began_ms.saturating_add(SESSION_MS),
-            ..ObjectOptions::default()
-        };
-        txn.put_object(ATTEMPT, Kind::RootAttempt, plain.expose(), options);
+    fn began_ms(&self) -> u64 {
+        self.began_ms
     }
 
-    /// Removes it with all that was shown.
-    pub(super) fn remove(txn: &mut Txn<'_>) {
-        txn.delete_object(ATTEMPT);
+    fn epoch(&self) -> u32 {
+        self.epoch
     }
 }
-
-const ATTEMPT: ObjectId = ObjectId::well_known(45);
-const VERSION: u8 = 1;

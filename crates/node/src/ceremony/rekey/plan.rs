@@ -9,7 +9,8 @@ use aumbry_state::{Counters, key};
 use aumbry_types::SecretKey;
 use serde_json::{Value, json};
 
-use super::super::given::{Given, check_root, damaged, is_nonce, make_nonce, read_config, refused, told};
+use super::super::given::{Given, check_root, damaged, make_nonce, read_config, refused, told};
+use super::super::session::{Session as _, cancel, check};
 use super::super::share_text;
 use super::request::{Request, Shown, Start};
 use super::session::{Pending, Session};
@@ -26,17 +27,7 @@ pub(crate) fn plan(txn: &mut Txn<'_>, caller: &Caller, request: &Request) -> Res
     match request {
         Request::Status => Ok(told(status(&config, session.as_ref()))),
         Request::Start(asked) => start(txn, caller, &config, session.as_ref(), asked),
-        Request::Cancel(nonce) => {
-            // Without one there is nothing left to end.
-            let Some(session) = session else {
-                return Ok(Answer::done());
-            };
-            if !nonce.is_empty() {
-                check(&session.nonce, nonce)?;
-            }
-            Session::remove(txn);
-            Ok(Answer::done())
-        }
+        Request::Cancel(nonce) => cancel(txn, session.as_ref(), nonce),
         Request::Update(shown) => update(txn, config, session.ok_or_else(no_session)?, shown),
         Request::VerifyStatus => trial(&session.ok_or_else(no_session)?),
         Request::Verify(shown) => verify(txn, session.ok_or_else(no_session)?, shown),
@@ -44,7 +35,7 @@ pub(crate) fn plan(txn: &mut Txn<'_>, caller: &Caller, request: &Request) -> Res
             let mut session = session.ok_or_else(no_session)?;
             let pending = session.pending.as_mut().ok_or_else(not_made)?;
             if !nonce.is_empty() {
-                check(&pending.nonce, nonce)?;
+                check::<Session>(&pending.nonce, nonce)?;
             }
             pending.nonce = make_nonce(txn.entropy());
             pending.given = Given::default();
@@ -87,7 +78,7 @@ fn start(
 
 /// Takes an old share. With the last one the new ones are made.
 fn update(txn: &mut Txn<'_>, config: SealConfig, mut session: Session, shown: &Shown) -> Result<Answer, Failure> {
-    check(&session.nonce, &shown.nonce)?;
+    session.check(&shown.nonce)?;
     if session.pending.is_some() {
         return Err(refused(
             "REKEY_SHARES_MADE",
@@ -141,7 +132,7 @@ fn update(txn: &mut Txn<'_>, config: SealConfig, mut session: Session, shown: &S
 /// Takes a new share. With the last one they replace the old ones.
 fn verify(txn: &mut Txn<'_>, mut session: Session, shown: &Shown) -> Result<Answer, Failure> {
     let pending = session.pending.as_mut().ok_or_else(not_made)?;
-    check(&pending.nonce, &shown.nonce)?;
+    check::<Session>(&pending.nonce, &shown.nonce)?;
     let made = pending.config()?;
     let root = pending.given.take(&made, &shown.share)?;
     let Some(root) = root else {
@@ -210,16 +201,6 @@ fn trial(session: &Session) -> Result<Answer, Failure> {
         "progress": pending.given.count(),
         "complete": false,
     })))
-}
-
-fn check(nonce: &str, shown: &str) -> Result<(), Failure> {
-    if is_nonce(nonce, shown) {
-        return Ok(());
-    }
-    Err(refused(
-        "WRONG_NONCE",
-        "the nonce is not that of this session, and nothing was counted; see sys/rekey/init for the one under way",
-    ))
 }
 
 fn no_session() -> Failure {

@@ -1,11 +1,12 @@
 //! A rekey under way: one row, and what a step does to it.
 
-use aumbry_barrier::{DamagedRow, Kind, ObjectOptions, Txn, record};
+use aumbry_barrier::{DamagedRow, Kind};
 use aumbry_crypto::seal::SealConfig;
 use aumbry_types::{Entropy, ObjectId};
 use serde::{Deserialize, Serialize};
 
-use super::super::given::{Given, SESSION_MS, make_nonce};
+use super::super::given::{Given, make_nonce};
+use super::super::session;
 
 /// A rekey under way.
 #[derive(Serialize, Deserialize)]
@@ -45,32 +46,22 @@ pub(super) struct Pending {
     pub(super) given: Given,
 }
 
-impl Session {
-    /// The session under way, recorded. One that is too old, or whose shares were replaced meanwhile, is none.
-    pub(super) fn read(txn: &mut Txn<'_>, config: &SealConfig) -> Result<Option<Self>, DamagedRow> {
-        let Some(object) = txn.read_object(REKEY, Kind::Rekey)? else {
-            return Ok(None);
-        };
-        if object.expires_at <= txn.now().0 {
-            return Ok(None);
-        }
-        let session: Self = record::decode(VERSION, object.plain.expose()).map_err(|_| DamagedRow)?;
-        Ok((session.epoch == config.epoch).then_some(session))
+impl session::Session for Session {
+    const ROW: ObjectId = ObjectId::well_known(33);
+    const KIND: Kind = Kind::Rekey;
+    const NOT_THIS: &'static str =
+        "the nonce is not that of this session, and nothing was counted; see sys/rekey/init for the one under way";
+
+    fn nonce(&self) -> &str {
+        &self.nonce
     }
 
-    /// Writes it. It ends an hour after it began, whatever is done meanwhile.
-    pub(super) fn write(&self, txn: &mut Txn<'_>) {
-        let plain = record::encode(VERSION, self);
-        let options = ObjectOptions {
-            expires_at: self.began_ms.saturating_add(SESSION_MS),
-            ..ObjectOptions::default()
-        };
-        txn.put_object(REKEY, Kind::Rekey, plain.expose(), options);
+    fn began_ms(&self) -> u64 {
+        self.began_ms
     }
 
-    /// Removes it with all that was shown.
-    pub(super) fn remove(txn: &mut Txn<'_>) {
-        txn.delete_object(REKEY);
+    fn epoch(&self) -> u32 {
+        self.epoch
     }
 }
 
@@ -88,6 +79,3 @@ impl Pending {
         SealConfig::decode(&self.config).map_err(|_| DamagedRow)
     }
 }
-
-const REKEY: ObjectId = ObjectId::well_known(33);
-const VERSION: u8 = 1;
