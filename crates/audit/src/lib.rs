@@ -22,7 +22,7 @@
 //! - It does not decide what is allow-listed; the request pipeline does.
 //! - It does not notice a fork by an attacker who holds an unsealed leader and its checkpoint key. Only a witness that
 //!   keeps checkpoints elsewhere does, with [`proof::Consistency`].
-//! - It does not delete: retention is a command of the state machine.
+//! - It does not delete: retention is a command of the state machine, which leaves a [`Floor`] behind.
 
 pub mod blob;
 pub mod export;
@@ -36,6 +36,7 @@ mod checkpoint;
 mod codec;
 mod commitment;
 mod event;
+mod floor;
 use aumbry_types::hex;
 mod leaf;
 mod merkle;
@@ -47,6 +48,7 @@ pub use body::Body;
 pub use checkpoint::{Checkpoint, CheckpointError, NOTE_BYTES_MAX, public_key};
 pub use commitment::{clear_commitment, commitment, redact};
 pub use filter::{Filter, PathFilter};
+pub use floor::{Floor, Grown};
 pub use leaf::{Leaf, Outcome};
 pub use merkle::Frontier;
 pub use receipt::{RECEIPT_BYTES_MAX, Receipt};

@@ -55,6 +55,37 @@ impl Frontier {
             .unwrap_or_else(|| crypto::sha256(&[]))
     }
 
+    /// The root of a complete subtree, if it is one of those that are kept: its level, and its position among those of that level.
+    #[must_use]
+    pub(crate) fn peak(&self, level: u32, position: u64) -> Option<[u8; 32]> {
+        let mut start = 0;
+        let mut peaks = self.peaks.iter();
+        for bit in (0..u64::BITS).rev().filter(|bit| self.size >> bit & 1 == 1) {
+            let peak = peaks.next()?;
+            if (bit, start >> bit) == (level, position) {
+                return Some(*peak);
+            }
+            start += 1 << bit;
+        }
+        None
+    }
+
+    /// The tree of complete subtrees, whose roots `root` gives by level and position. `None` if it gives not all of them.
+    pub(crate) fn of_subtrees<E>(
+        size: u64,
+        mut root: impl FnMut(u32, u64) -> Result<Option<[u8; 32]>, E>,
+    ) -> Result<Option<Self>, E> {
+        let (mut start, mut peaks) = (0_u64, Vec::new());
+        for bit in (0..u64::BITS).rev().filter(|bit| size >> bit & 1 == 1) {
+            let Some(peak) = root(bit, start >> bit)? else {
+                return Ok(None);
+            };
+            peaks.push(peak);
+            start += 1 << bit;
+        }
+        Ok(Some(Self { size, peaks }))
+    }
+
     /// `version u8 | size u64 big endian | 32 bytes for each peak, the largest subtree first`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

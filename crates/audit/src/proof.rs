@@ -12,7 +12,7 @@ mod form;
 mod stored;
 
 pub use form::{FORM_BYTES_MAX, Proof};
-pub use stored::{Stored, TILE, root_of};
+pub use stored::{Stored, TILE, UNKNOWN, root_of};
 
 /// That a leaf is at a position of a tree (RFC 9162 section 2.1.3).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -80,6 +80,8 @@ pub enum Kind {
     Counted = 70,
     /// The seal of the whole cluster; clear.
     ClusterSeal = 77,
+    /// Where the audit records begin that are still kept; clear.
+    AuditFloor = 78,
     /// The order to erase what was replaced from the disks; clear.
     Erasure = 82,
 }
@@ -127,6 +129,7 @@ impl Kind {
             74 => Self::RootAttempt,
             70 => Self::Counted,
             77 => Self::ClusterSeal,
+            78 => Self::AuditFloor,
             82 => Self::Erasure,
             _ => return None,
         })
@@ -152,7 +155,8 @@ impl Kind {
             // What somebody typed in the place of a name can be a password.
             Self::FailedLogins => false,
             // Clear, or read by nobody.
-            Self::Cluster | Self::Work | Self::KeySeal | Self::ClusterSeal | Self::Erasure | Self::Counted => false,
+            Self::Cluster | Self::Work | Self::KeySeal | Self::ClusterSeal => false,
+            Self::AuditFloor | Self::Erasure | Self::Counted => false,
             // It is no row.
             Self::BatchToken => false,
         }

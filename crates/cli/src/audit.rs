@@ -5,6 +5,7 @@ mod blast;
 mod event;
 mod proofs;
 mod query;
+mod retention;
 mod stale;
 mod views;
 
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aumbry_audit::export::{Content, Header, Reason, Unverified, VerifyError, checkpoint_line, header_line, leaf_line};
-use aumbry_audit::{Checkpoint, Frontier, Leaf, Outcome, Place, shown};
+use aumbry_audit::{Checkpoint, Leaf, Outcome, Place, shown};
 use aumbry_client::v1;
 use aumbry_crypto::signature::VerifyingKey;
 use aumbry_types::{StorageId, hex};
@@ -89,6 +90,13 @@ Reading the log is itself recorded.")]
 
   aumbry-verify consistency DIR/old.json DIR/new.json DIR/proof.json --fingerprint 5f1c...")]
     Consistency(proofs::Growth),
+    /// Drop records from the beginning of the log on, once they were exported
+    #[command(after_help = retention::PRUNE)]
+    Prune(retention::Prune),
+    /// Tell with which record the log begins, and what was signed of those before
+    #[command(after_help = "Example:
+  aumbry audit floor --out pruned.checkpoint")]
+    Floor(retention::FloorFile),
     /// Verify an exported file, offline and without keys
     #[command(after_help = "Example:
   aumbry audit verify --fingerprint 5f1c... monday.audit")]
@@ -118,6 +126,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Checkpoint(arguments) => proofs::checkpoint(&client, context.format(), &arguments).await,
         Command::Proof(arguments) => proofs::inclusion(&client, context.format(), &arguments).await,
         Command::Consistency(arguments) => proofs::consistency(&client, context.format(), &arguments).await,
+        Command::Prune(arguments) => retention::prune(&client, context.format(), &arguments).await,
+        Command::Floor(arguments) => retention::floor(&client, context.format(), &arguments).await,
         Command::Verify(arguments) => verify(&arguments, context.format()),
     }
 }
@@ -173,7 +183,16 @@ async fn log(client: &Caller, format: Format, from: Option<u64>, limit: Option<u
             wait_size,
             ..Default::default()
         };
-        let reply = client.call(request).await?;
+        let reply = match client.call(request).await {
+            Err(failed) if retention::is_pruned(&failed) => {
+                let floor = retention::find(client).await?;
+                ensure!(next < floor.tree.size(), failed);
+                retention::tell(&floor);
+                next = floor.tree.size();
+                continue;
+            }
+            reply => reply?,
+        };
         for row in &reply.rows {
             show(format, row)?;
             next = row.seq + 1;
@@ -258,13 +277,19 @@ async fn export(client: &Caller, format: Format, path: &Path) -> Result<()> {
     let temporary = tempfile::NamedTempFile::new_in(directory);
     let temporary = temporary.with_context(|| format!("cannot make a file in {}", directory.display()))?;
     let mut file = std::io::BufWriter::new(temporary);
+    let floor = floor(client).await?;
     let header = Header {
         storage_id,
         origin: Checkpoint::origin_of(&storage_id),
-        start: Frontier::default(),
+        start: floor.as_ref().map(|floor| floor.tree.clone()).unwrap_or_default(),
     };
     file.write_all(header_line(&header).as_bytes())?;
-    let mut next = 0;
+    if let Some(floor) = &floor {
+        retention::tell(floor);
+        file.write_all(floor.checkpoint.as_bytes())?;
+    }
+    let first = header.start.size();
+    let mut next = first;
     while next < checkpoint.size {
         let limit = u32::try_from((checkpoint.size - next).min(PAGE))?;
         let rows = client
@@ -291,7 +316,23 @@ async fn export(client: &Caller, format: Format, path: &Path) -> Result<()> {
         std::io::ErrorKind::AlreadyExists => anyhow::anyhow!(exists()),
         _ => error.error.into(),
     })?;
-    document(format, &json!({ "file": path, "records": checkpoint.size }))
+    let mut told = json!({ "file": path, "records": checkpoint.size.saturating_sub(first) });
+    if first > 0 {
+        told["first_seq"] = json!(first);
+    }
+    document(format, &told)
+}
+
+/// The floor of the log; none if it begins with its first record.
+async fn floor(client: &Caller) -> Result<Option<retention::Floor>> {
+    let request = v1::AuditReadRequest {
+        limit: 1,
+        ..Default::default()
+    };
+    match client.call(request).await {
+        Err(failed) if retention::is_pruned(&failed) => retention::find(client).await.map(Some),
+        reply => Ok(reply.map(|_| None)?),
+    }
 }
 
 fn export_line(row: v1::AuditRow) -> Result<String> {

@@ -4,16 +4,20 @@
 //! bodies, which hold all that a leaf commits to and need no key, behind what is applied and in small pieces: no request waits for them.
 //! The leaves of a tile that a proof goes through are hashed from its bodies.
 //!
+//! What was pruned is passed over: its hashes stay where they are known, and where they are not the floor's tree stands for them.
+//!
 //! What it guarantees: every proof that leaves it leads to the root that apply has. Hashes that do not lead there are thrown away and made
 //! anew.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use aumbry_audit::proof::{Consistency, Inclusion, Stored, TILE, root_of};
-use aumbry_audit::{Body, Leaf};
+use aumbry_audit::proof::{Consistency, Inclusion, Stored, TILE, UNKNOWN, root_of};
+use aumbry_audit::{Body, Frontier, Leaf};
+use aumbry_state::audit_floor;
 use serde::{Deserialize, Serialize};
 
+use crate::audit_floor::pruned;
 use crate::audit_log::damaged;
 use crate::{Class, Failure, Node};
 
@@ -101,13 +105,22 @@ pub(crate) enum Found {
 }
 
 /// Appends what is missing above tier 1: no tier has fewer hashes afterwards than the one below it has whole tiles, whatever a crash left out.
-fn complete(store: &dyn HashStore) -> io::Result<()> {
+fn complete(store: &dyn HashStore, pruned: &Frontier) -> io::Result<()> {
     let mut tier = 1;
     while store.count(tier) >= TILE {
         let (whole, there) = (store.count(tier) / TILE, store.count(tier + 1));
         for tile in there..whole {
             let below = store.read(tier, tile * TILE, TILE)?;
-            store.append(tier + 1, &root_of(&below))?;
+            let root = match below.contains(&UNKNOWN) {
+                false => Some(root_of(&below)),
+                true => Stored::new(store.count(1) * TILE, |tier, tile, count| match tier {
+                    0 => Ok(Vec::new()),
+                    _ => store.read(tier, tile * TILE, count),
+                })
+                .above(pruned.clone())
+                .hash(tier + 1, tile)?,
+            };
+            store.append(tier + 1, &root.unwrap_or(UNKNOWN))?;
         }
         tier += 1;
     }
@@ -123,15 +136,19 @@ impl Node {
     pub fn follow_audit_tree(&self, tiles: usize) -> Result<bool, Failure> {
         let store = &*self.outside.audit_hashes;
         let size = self.consensus.status().audit_size;
+        let below = self.pruned_tree();
         for _ in 0..tiles {
             let turn = self.audit_turn.lock().unwrap_or_else(PoisonError::into_inner);
-            complete(store).map_err(unkept)?;
+            let passed = self.pass_over_pruned(below.size());
+            passed.and_then(|()| complete(store, &below)).map_err(unkept)?;
             let next = store.count(1) * TILE;
             if size.saturating_sub(next) < TILE {
                 return Ok(true);
             }
             let leaves = self.audit_leaves(next, TILE)?;
-            let added = store.append(1, &root_of(&leaves)).and_then(|()| complete(store));
+            let added = store
+                .append(1, &root_of(&leaves))
+                .and_then(|()| complete(store, &below));
             added.map_err(unkept)?;
             drop(turn);
         }
@@ -147,12 +164,14 @@ impl Node {
             return Err(behind());
         }
         let store = &*self.outside.audit_hashes;
-        let mut stored = Stored::new(size, |tier, tile, count| match tier {
-            0 => self.audit_leaves(tile * TILE, count),
-            _ => store
-                .read(tier, tile * TILE, count)
-                .map_err(|error| Failure::internal(format!("the hashes of the audit tree cannot be read: {error}"))),
-        });
+        let below = self.pruned_tree();
+        let floor = below.size();
+        if let ProofAsk::Inclusion { seq, .. } = ask
+            && seq < floor
+        {
+            return Err(pruned(seq, floor));
+        }
+        let mut stored = self.stored(size, below);
         let whole = |asked| if asked == 0 { size } else { asked };
         // The newest tree's root is known. That a proof leads there from an older one's shows that the older one is right, too.
         let found = match ask {
@@ -189,6 +208,11 @@ impl Node {
                     })
             }
         };
+        if let (None, ProofAsk::Consistency { from, .. }) = (&found, ask)
+            && from < floor
+        {
+            return Err(pruned_size(from, floor));
+        }
         let Some(found) = found else {
             tracing::error!(
                 size,
@@ -199,6 +223,41 @@ impl Node {
             return Err(behind());
         };
         Ok(found)
+    }
+
+    /// The tree of a size that is a whole number of tiles, as hashes from which it goes on, and its root, which leads to that of the tree as it is.
+    pub(crate) fn find_tree(&self, size: u64) -> Result<(Frontier, [u8; 32]), Failure> {
+        let Found::Consistency { old, .. } = self.find_proof(ProofAsk::Consistency { from: size, to: 0 })? else {
+            return Err(behind());
+        };
+        let mut stored = self.stored(size, self.pruned_tree());
+        let tree = stored.frontier(size)?.filter(|tree| tree.root() == old);
+        tree.map(|tree| (tree, old)).ok_or_else(behind)
+    }
+
+    /// The tree of what was pruned.
+    fn pruned_tree(&self) -> Frontier {
+        let floor = audit_floor(&*self.consensus.view());
+        floor.map(|floor| floor.tree().clone()).unwrap_or_default()
+    }
+
+    /// The tree of a size, from what is kept of it here.
+    #[expect(clippy::type_complexity, reason = "a reader is a closure")]
+    fn stored(
+        &self,
+        size: u64,
+        below: Frontier,
+    ) -> Stored<impl FnMut(u32, u64, u64) -> Result<Vec<[u8; 32]>, Failure> + '_> {
+        let store = &*self.outside.audit_hashes;
+        let floor = below.size();
+        let read = move |tier, tile: u64, count| match tier {
+            0 if tile * TILE < floor => Ok(Vec::new()),
+            0 => self.audit_leaves(tile * TILE, count),
+            _ => store
+                .read(tier, tile * TILE, count)
+                .map_err(|error| Failure::internal(format!("the hashes of the audit tree cannot be read: {error}"))),
+        };
+        Stored::new(size, read).above(below)
     }
 
     /// The leaf of a record, if it is applied here.
@@ -275,6 +334,13 @@ fn check_sizes(part: u64, tree: u64, size: u64, what: &str) -> Result<(), Failur
     )))
 }
 
+fn pruned_size(size: u64, floor: u64) -> Failure {
+    let text = format!(
+        "the hashes up to {size} went with the records, which begin with {floor}: verify the file that was exported before they were pruned with `aumbry-verify export --kept`, and the growth from there"
+    );
+    Failure::new(Class::NotFound, crate::audit_floor::PRUNED, text)
+}
+
 fn behind() -> Failure {
     let text = "the hashes that proofs are made from are being made from the log: try again in a moment";
     Failure::new(Class::Unavailable, "TREE_BEHIND", text).retry()
@@ -304,8 +370,8 @@ mod tests {
             store.append(1, hash).unwrap();
         }
         assert_eq!(store.count(2), 0);
-        complete(&store).unwrap();
-        complete(&store).unwrap();
+        complete(&store, &Frontier::new()).unwrap();
+        complete(&store, &Frontier::new()).unwrap();
         let expected: Vec<[u8; 32]> = hashes.chunks_exact(256).map(root_of).collect();
         assert_eq!(store.read(2, 0, 9).unwrap(), expected);
         assert_eq!(store.count(3), 0);

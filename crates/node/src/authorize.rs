@@ -132,6 +132,8 @@ pub(crate) fn needs(txn: &mut Txn<'_>, auth: &mut AuthCache, operation: &Operati
         Operation::AuditProof(ProofAsk::Consistency { .. }) => {
             ("sys/audit-log/consistency".to_owned(), Capability::Read, false)
         }
+        Operation::AuditFloor => ("sys/audit-log/floor".to_owned(), Capability::Read, false),
+        Operation::AuditPrune(_) => ("sys/audit-log/prune".to_owned(), Capability::Update, true),
         Operation::SnapshotSave => ("sys/storage/raft/snapshot".to_owned(), Capability::Read, true),
         Operation::SnapshotRelease => ("sys/storage/raft/snapshot-release".to_owned(), Capability::Update, true),
         // A joining node shows its join token instead; a KV request was handled above.

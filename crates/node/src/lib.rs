@@ -10,6 +10,7 @@
 
 mod admission;
 mod allow;
+mod audit_floor;
 mod audit_log;
 mod audit_query;
 mod audit_tree;
@@ -61,6 +62,7 @@ mod time;
 mod unsealing;
 mod vouchers;
 
+pub use audit_floor::{AuditPrune, Before};
 pub use audit_log::AuditRow;
 pub use audit_query::{AuditQuery, Moment};
 pub use audit_tree::{AuditProof, HashStore, MemoryHashes, ProofAsk};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aumbry_audit::Floor;
 use aumbry_auth::identity::mfa;
 use aumbry_auth::token::{self, UnwrapError};
 use aumbry_auth::{LoginError, approle, cert, identity, jwt, kubernetes, ldap, userpass};
@@ -80,6 +81,10 @@ impl Node {
         let ask = match &request.operation {
             Operation::Login(ask) => ask,
             Operation::TokenRenew(name, _) => return self.verify_renewal(request, name),
+            // The disk is looked at for who may prune, and nobody else.
+            Operation::AuditPrune(prune) if self.is_allowed(request) => {
+                return Ok(Verified::Floor(Box::new(self.prepare_prune(prune))));
+            }
             _ => return Ok(Verified::Nothing),
         };
         if ask.is_dear() {
@@ -319,6 +324,8 @@ pub(crate) enum Verified {
     Ldap(ldap::Verified),
     /// A certificate.
     Cert(Box<cert::Verified>),
+    /// Up to where the audit log is to be pruned, or why it is not.
+    Floor(Box<Result<Floor, Failure>>),
 }
 
 /// What became of a login.

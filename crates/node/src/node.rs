@@ -8,6 +8,7 @@ use aumbry_state::Consensus;
 use aumbry_types::{Clock, Entropy};
 
 use crate::admission::Admission;
+use crate::audit_floor::Obeyed;
 use crate::audit_query::AuditIndex;
 use crate::browser::{Beginnings, TriedStates};
 use crate::checkpoints::Checkpoints;
@@ -43,6 +44,8 @@ pub struct Node {
     pub(crate) checkpoints: Checkpoints,
     /// The turn to add to the hashes of the audit tree, or to throw them away.
     pub(crate) audit_turn: Mutex<()>,
+    /// How far it has removed what was pruned.
+    pub(crate) audit_obeyed: Obeyed,
     pub(crate) admission: Admission,
     pub(crate) hashing: Hashing,
     pub(crate) vouchers: Vouchers,
@@ -77,6 +80,7 @@ impl Node {
             erasures: Erasures::default(),
             checkpoints: Checkpoints::default(),
             audit_turn: Mutex::default(),
+            audit_obeyed: Obeyed::default(),
             admission: Admission::new(),
             hashing: Hashing::default(),
             vouchers: Vouchers::default(),

@@ -10,7 +10,7 @@ use aumbry_types::{Capability, MountPath, Name, NodeId, SecretBytes};
 use crate::look::{LeaseAsk, Look};
 use crate::method::{LoginAsk, MethodAsk, WrappedAsk};
 use crate::mounts::{MountOptions, MountTable};
-use crate::{Failure, JoinRequest, ProofAsk, Sent};
+use crate::{AuditPrune, Failure, JoinRequest, ProofAsk, Sent};
 
 /// How a token is named in a request.
 pub enum TokenName {
@@ -244,6 +244,10 @@ pub enum Operation {
     AuditCheckpoint,
     /// Proves a record, or that the log only grew.
     AuditProof(ProofAsk),
+    /// Tells from where on audit records are kept, and what was signed of those before.
+    AuditFloor,
+    /// Drops audit records from the beginning of the log on.
+    AuditPrune(AuditPrune),
     /// Reads everything, for a backup.
     SnapshotSave,
     /// Ends the quarantine of a restored cluster.
@@ -323,6 +327,8 @@ impl Operation {
             Self::AuditCheckpoint => "audit.checkpoint",
             Self::AuditProof(ProofAsk::Inclusion { .. }) => "audit.proof",
             Self::AuditProof(ProofAsk::Consistency { .. }) => "audit.consistency",
+            Self::AuditFloor => "audit.floor",
+            Self::AuditPrune(_) => "audit.prune",
             Self::SnapshotSave => "cluster.snapshot-save",
             Self::SnapshotRelease => "cluster.snapshot-release",
         }
@@ -362,6 +368,7 @@ impl Operation {
             | Self::SealRelease
             | Self::SealAdd { .. }
             | Self::SealRemove(_)
+            | Self::AuditPrune(AuditPrune { dry_run: false, .. })
             | Self::SnapshotRelease
             | Self::StepDown => true,
             Self::TokenLookup(_)
@@ -383,6 +390,8 @@ impl Operation {
             | Self::AuditRead { .. }
             | Self::AuditCheckpoint
             | Self::AuditProof(_)
+            | Self::AuditFloor
+            | Self::AuditPrune(_)
             | Self::SnapshotSave => false,
         }
     }

@@ -25,6 +25,8 @@ impl Operation {
             | Self::AuditRead { .. }
             | Self::AuditCheckpoint
             | Self::AuditProof(_)
+            | Self::AuditFloor
+            | Self::AuditPrune(_)
             | Self::SnapshotSave
             | Self::SnapshotRelease => true,
             Self::Look(look) => is_told_of_cluster(&look.what),

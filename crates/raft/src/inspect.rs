@@ -277,7 +277,12 @@ fn read_applied(check: &mut Check<'_>, data: &DataDir, ends: &mut Ends, members:
         None => {}
     }
     if !check.has(Part::State) {
-        check.audit(&data.audit(), ends.applied.map(|applied| applied.index), rows.audit);
+        check.audit(
+            &data.audit(),
+            ends.applied.map(|applied| applied.index),
+            rows.audit,
+            &rows.pruned,
+        );
     }
     if !data.snapshots().exists() {
         return;

@@ -139,6 +139,10 @@ impl Consensus for RaftNode {
         self.shared.audit().read(from_seq, limit)
     }
 
+    fn prune_audit(&self, before: u64) -> bool {
+        self.shared.prune_audit(before)
+    }
+
     fn add_learner(&self, member: Member) -> BoxFuture<'_, Result<(), MembershipError>> {
         self.add(member).boxed()
     }

@@ -15,7 +15,7 @@ use aumbry_storage::{
 };
 use aumbry_types::{LogIndex, hex};
 
-use crate::state_machine::{APPLIED_KEY, AppliedState, Shared};
+use crate::state_machine::{APPLIED_KEY, AppliedState, Shared, floor_of};
 use crate::transfer::last_part;
 use crate::types::{RaftLogId, Snapshot, SnapshotMeta, decode, encode, raft_log_id};
 
@@ -108,6 +108,7 @@ impl Shared {
 
     /// Makes the state as it is now durable, and writes a snapshot of it into a file that the log index names. Blocks.
     pub(crate) fn write_snapshot(&self, name: impl FnOnce(u64) -> PathBuf) -> io::Result<Snapshot> {
+        let _turn = self.pruning.read().unwrap_or_else(PoisonError::into_inner);
         self.flush_then(
             // Bodies and rows of the same content, whatever is installed after this.
             |applied| (applied.meta(), self.audit()),
@@ -146,7 +147,7 @@ impl Shared {
         let db = StateDb::open(&self.directory).map_err(io::Error::other)?;
         let machine = Machine::load(&db).map_err(io::Error::other)?;
         let last = meta.last_log_id.map(|id| id.index);
-        let audit = AuditSegments::open(&self.audit_directory, last).map_err(io::Error::other)?;
+        let audit = AuditSegments::open_above(&self.audit_directory, last, floor_of(&db)).map_err(io::Error::other)?;
         let row = db.get(&key::machine());
         self.replace(db, audit);
         applied.machine = machine;
@@ -222,7 +223,7 @@ fn write_rows(
             failed = writer.row(key, row).err();
         }
     });
-    audit.export(index, |index, first_seq, body| {
+    audit.export(floor_of(rows), index, |index, first_seq, body| {
         if failed.is_none() {
             failed = writer.body(index, first_seq, body).err();
         }

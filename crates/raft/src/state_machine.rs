@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
 
-use aumbry_state::{Applied, ApplyError, Change, Input, Machine, Payload, View, key};
+use aumbry_state::{Applied, ApplyError, Change, Input, Machine, Payload, View, audit_floor, key};
 use aumbry_storage::{AuditSegments, Log, SnapshotReader, StateDb, StateSnapshot, StorageError, fatal};
 use aumbry_types::LogIndex;
 use bytes::Bytes;
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     /// What the last snapshot is of, whether or not a file of it was written.
     pub(crate) taken: Mutex<Option<SnapshotMeta>>,
     pub(crate) writing_file: Mutex<()>,
+    /// Shared by those who read rows and audit bodies of one state, taken by who removes bodies.
+    pub(crate) pruning: RwLock<()>,
     /// The log that the rows follow, once there is one.
     pub(crate) log: OnceLock<Arc<dyn Log>>,
     /// One flush at a time, and none of rows that an installation replaces.
@@ -98,7 +100,14 @@ impl StateMachine {
         let (last, membership) = read_applied(&db, &directory)?;
         fits(last)?;
         let machine = Machine::load(&db).map_err(io::Error::other)?;
-        let audit = AuditSegments::open(&audit_directory, last.map(|id| id.index)).map_err(io::Error::other)?;
+        let opened = AuditSegments::open_above(&audit_directory, last.map(|id| id.index), floor_of(&db));
+        // A snapshot may begin where these rows never were. It was checked before its bodies were put there, is checked again, and replaces all of them.
+        let waits = newest_index(&snapshots)?.is_some_and(|(index, _)| Some(index) > last.map(|id| id.index));
+        let audit = match opened {
+            Err(StorageError::Damaged { .. }) if waits => AuditSegments::open_none(&audit_directory),
+            opened => opened,
+        };
+        let audit = audit.map_err(io::Error::other)?;
         remove_unfinished(&snapshots)?;
         // One that is damaged would be of no help when the rows are.
         Taken::in_directory(&snapshots).read().map_err(io::Error::other)?;
@@ -138,6 +147,7 @@ impl StateMachine {
                 }),
                 taken: Mutex::new(taken),
                 writing_file: Mutex::default(),
+                pruning: RwLock::default(),
                 log: OnceLock::new(),
                 flushing: Mutex::default(),
                 is_flushing: AtomicBool::default(),
@@ -252,6 +262,22 @@ impl Shared {
                 shared.is_flushing.store(false, Ordering::Release);
             });
         }
+    }
+
+    /// Removes audit bodies below the floor that the durable rows name, and not more than before this record. True if there is nothing left to do for now.
+    /// Blocks.
+    pub(crate) fn prune_audit(&self, before: u64) -> bool {
+        if !self.audit().has_before(before) {
+            return true;
+        }
+        // Whoever writes a snapshot has the rows already, which say where its bodies begin.
+        let Ok(_turn) = self.pruning.try_write() else {
+            return false;
+        };
+        let audit = self.audit();
+        let floor = self.flush_then(|_| (), |(), rows| floor_of(&rows));
+        audit.prune(before.min(floor));
+        true
     }
 
     /// Holds back flushes.
@@ -435,6 +461,11 @@ pub(crate) fn apply_entries(
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// The first audit record that is kept, by these rows.
+pub(crate) fn floor_of(view: &dyn View) -> u64 {
+    audit_floor(view).map_or(0, |floor| floor.seq())
 }
 
 pub(crate) fn read_applied(db: &StateDb, path: &Path) -> io::Result<(Option<RaftLogId>, StoredMembership)> {

@@ -1,4 +1,4 @@
-//! The hashes that audit proofs are made from, on the node's disk, and the task that keeps them up to what is applied.
+//! The hashes that audit proofs are made from, on the node's disk, and the task that keeps them up to what is applied, and then removes what was pruned.
 
 use std::io;
 use std::sync::Arc;
@@ -35,7 +35,11 @@ pub(crate) async fn follow(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     loop {
         let followed = Arc::clone(&node);
         // It reads from the disk, so not on a thread that serves requests.
-        let piece = tokio::task::spawn_blocking(move || followed.follow_audit_tree(PIECE_TILES));
+        let piece = tokio::task::spawn_blocking(move || {
+            let is_there = followed.follow_audit_tree(PIECE_TILES);
+            followed.obey_audit_floor();
+            is_there
+        });
         let pause = match piece.await {
             Ok(Ok(true)) => TICK,
             Ok(Ok(false)) => BREATH,

@@ -118,6 +118,10 @@ impl Consensus for Faulty {
         self.raft.audit_bodies(from_seq, limit)
     }
 
+    fn prune_audit(&self, before: u64) -> bool {
+        self.raft.prune_audit(before)
+    }
+
     fn add_learner(&self, member: Member) -> BoxFuture<'_, Result<(), MembershipError>> {
         self.raft.add_learner(member)
     }

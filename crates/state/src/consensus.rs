@@ -188,6 +188,12 @@ pub trait Consensus: Send + Sync {
     /// Encoded audit bodies, from the one that holds `from_seq`, at most `limit`.
     fn audit_bodies(&self, from_seq: u64, limit: usize) -> Vec<Vec<u8>>;
 
+    /// Removes what it can of the audit bodies that have only records before this one, which the floor in the rows must agree with. True if nothing is left
+    /// to do for now. Blocks on the disk.
+    fn prune_audit(&self, _before: u64) -> bool {
+        true
+    }
+
     /// Adds a node that only learns.
     fn add_learner(&self, member: Member) -> BoxFuture<'_, Result<(), MembershipError>>;
 

@@ -92,6 +92,12 @@ pub fn erasure() -> Bytes {
     directory(ERASURES, [0; 16])
 }
 
+/// Where the audit records begin that are still kept: clear. As the seal of the cluster, an entry of a directory of its own.
+#[must_use]
+pub fn audit_floor() -> Bytes {
+    directory(AUDIT_FLOOR, [0; 16])
+}
+
 /// The entry of a name in a directory. `name` is the keyed hash of container and name.
 #[must_use]
 pub fn directory(container: ObjectId, name: [u8; 16]) -> Bytes {
@@ -225,6 +231,8 @@ const KEYRING_HANDOVER: ObjectId = ObjectId::well_known(51);
 pub const CLUSTER_SEALS: ObjectId = ObjectId::well_known(48);
 /// The directory of the order to erase what was replaced.
 pub const ERASURES: ObjectId = ObjectId::well_known(55);
+/// The directory of the row that says from where on audit records are kept.
+pub const AUDIT_FLOOR: ObjectId = ObjectId::well_known(52);
 /// The longest key of a row that a command may name.
 pub const ROW_KEY_BYTES_MAX: usize = 33;
 

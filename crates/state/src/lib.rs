@@ -14,6 +14,7 @@ mod consensus;
 mod container;
 mod entry;
 mod execute;
+mod floor;
 pub mod key;
 mod local;
 mod machine;
@@ -31,6 +32,7 @@ pub use consensus::{
 pub use container::ContainerState;
 pub use entry::{APPLY_VERSION, Entry, EntryError, EntryHeader};
 pub use execute::{At, execute, execute_after};
+pub use floor::{audit_floor, floor_in};
 pub use local::Local;
 pub use machine::{Applied, ApplyError, EntryResult, Input, LoadError, Machine, Payload};
 pub use merge::merge_scan;

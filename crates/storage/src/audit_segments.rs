@@ -4,6 +4,7 @@
 //! * After [`AuditSegments::sync`] everything appended before is durable.
 //! * When they are opened, the bodies end exactly at the applied index: what is beyond is cut, because it will be applied again. A body at or below
 //!   that index which is missing or damaged is an error, never cut.
+//! * The bodies begin at or before the floor that the rows name, and with the log if they name none.
 //!
 //! It does not know what is in a body, and it does not check the hash tree: the state machine's frontier does that.
 //!
@@ -41,14 +42,35 @@ impl AuditSegments {
     /// # Errors
     /// [`StorageError::Damaged`] if a body up to `applied` is missing or damaged, [`StorageError::Io`] if the disk fails.
     pub fn open(dir: &Path, applied: impl Into<Option<u64>>) -> Result<Self, StorageError> {
+        Self::open_above(dir, applied, 0)
+    }
+
+    /// As [`Self::open`], where the records before a floor may have been pruned.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] if a body up to `applied` that has records from the floor on is missing or damaged, [`StorageError::Io`] if the disk
+    /// fails.
+    pub fn open_above(dir: &Path, applied: impl Into<Option<u64>>, floor: u64) -> Result<Self, StorageError> {
         let dir = generations::open(dir)?;
         let segments = Self {
-            state: Mutex::new(load(&dir, applied.into())?),
+            state: Mutex::new(load(&dir, applied.into(), floor)?),
             dir,
             rotate_bytes: ROTATE_BYTES,
         };
         segments.sync();
         Ok(segments)
+    }
+
+    /// Opens nothing of what is there, and changes nothing: for who is about to replace all of it.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] if the disk fails.
+    pub fn open_none(dir: &Path) -> Result<Self, StorageError> {
+        Ok(Self {
+            dir: generations::open(dir)?,
+            state: Mutex::default(),
+            rotate_bytes: ROTATE_BYTES,
+        })
     }
 
     /// Appends bodies, each with its log index and the sequence number of its first record. They are read at once, and durable after the next
@@ -117,13 +139,8 @@ impl AuditSegments {
     /// A damaged body ends the process.
     #[must_use]
     pub fn read(&self, from_seq: u64, limit: usize) -> Vec<Vec<u8>> {
-        let at = self
-            .lock_written()
-            .segments
-            .partition_point(|segment| segment.first_seq <= from_seq)
-            .saturating_sub(1);
         let mut bodies: Vec<Vec<u8>> = Vec::new();
-        for segment in self.segments_from(at) {
+        for segment in self.segments_from(from_seq) {
             let offset = segment.offset(|place| place.first_seq <= from_seq);
             let end = each_of(&segment, offset, |record| {
                 if record.first_seq <= from_seq {
@@ -149,21 +166,72 @@ impl AuditSegments {
         self.lock().last.map(|(index, _)| index + 1)
     }
 
-    /// Calls `each` with log index, first sequence number and body of all bodies up to and with a log index, in order.
+    /// Calls `each` with log index, first sequence number and body of all bodies up to and with a log index, in order: from the one that contains the
+    /// record `floor` on.
     ///
     /// A damaged body ends the process.
-    pub fn export(&self, up_to_index: u64, mut each: impl FnMut(u64, u64, &[u8])) {
-        for segment in self.segments_from(0) {
-            let end = each_of(&segment, 0, |record| {
-                let wanted = record.index <= up_to_index;
-                if wanted {
-                    each(record.index, record.first_seq, &record.bytes);
+    pub fn export(&self, floor: u64, up_to_index: u64, mut each: impl FnMut(u64, u64, &[u8])) {
+        // The last of those that begin at or before the floor contains it. Without a floor nothing is left out.
+        let mut before: Option<Record> = None;
+        for segment in self.segments_from(floor) {
+            let offset = segment.offset(|place| place.first_seq <= floor);
+            let end = each_of(&segment, if floor == 0 { 0 } else { offset }, |record| {
+                if record.index > up_to_index {
+                    return false;
                 }
-                wanted
+                if floor > 0 && record.first_seq <= floor {
+                    before = Some(record);
+                    return true;
+                }
+                if let Some(first) = before.take() {
+                    each(first.index, first.first_seq, &first.bytes);
+                }
+                each(record.index, record.first_seq, &record.bytes);
+                true
             });
             if end {
                 break;
             }
+        }
+        if let Some(first) = before {
+            each(first.index, first.first_seq, &first.bytes);
+        }
+    }
+
+    /// Whether there are whole files of which all records are before this one.
+    #[must_use]
+    pub fn has_before(&self, seq: u64) -> bool {
+        self.lock()
+            .segments
+            .get(1)
+            .is_some_and(|second| second.first_seq <= seq)
+    }
+
+    /// Removes whole files of which all records are before this one. The caller has made durable why: without that the next start takes them for lost.
+    /// Who reads one of them goes on.
+    ///
+    /// From the first on, so that a crash leaves no hole; a file that cannot be removed stays, with all after it.
+    pub fn prune(&self, seq: u64) {
+        let mut state = self.lock_written();
+        let kept = state.segments.partition_point(|segment| segment.first_seq <= seq);
+        let mut removed = 0;
+        for segment in &state.segments[..kept.saturating_sub(1)] {
+            if let Err(error) = remove(segment) {
+                tracing::warn!(error = with_causes(&error), "pruned audit records could not be removed");
+                break;
+            }
+            removed += 1;
+        }
+        if removed == 0 {
+            return;
+        }
+        let _ = state.segments.drain(..removed);
+        drop(state);
+        if let Err(error) = files::sync_dir(&self.dir) {
+            tracing::warn!(
+                error = with_causes(&error),
+                "pruned audit records may come back after a power failure"
+            );
         }
     }
 
@@ -186,9 +254,21 @@ impl AuditSegments {
         generations::switch(dir, &path)
     }
 
-    /// The segments from a position on, as they are when the iterator comes to them. Positions stay, because segments are only added.
-    fn segments_from(&self, at: usize) -> impl Iterator<Item = Segment> {
-        (at..).map_while(|at| self.lock_written().segments.get(at).cloned())
+    /// The segments from the one with a record on, as they are when the iterator comes to them. Found by their names, because those before may be pruned
+    /// meanwhile.
+    fn segments_from(&self, from_seq: u64) -> impl Iterator<Item = Segment> {
+        let mut last = None;
+        std::iter::from_fn(move || {
+            let state = self.lock_written();
+            let behind = |seq| state.segments.partition_point(|segment| segment.first_seq <= seq);
+            let at = match last {
+                None => behind(from_seq).saturating_sub(1),
+                Some(last) => behind(last),
+            };
+            let segment = state.segments.get(at).cloned()?;
+            last = Some(segment.first_seq);
+            Some(segment)
+        })
     }
 
     /// The state, when all of it is in the files.
@@ -263,7 +343,7 @@ fn each_of(segment: &Segment, offset: u64, mut each: impl FnMut(Record) -> bool)
     false
 }
 
-fn load(dir: &Path, applied: Option<u64>) -> Result<State, StorageError> {
+fn load(dir: &Path, applied: Option<u64>, floor: u64) -> Result<State, StorageError> {
     let mut state = State::default();
     let mut paths = Vec::new();
     for name in files::names(dir)? {
@@ -272,7 +352,7 @@ fn load(dir: &Path, applied: Option<u64>) -> Result<State, StorageError> {
         }
     }
     // Nothing else would notice: a later segment is as good a beginning as the first.
-    if let Some(first) = paths.first().filter(|first| first.first_seq > 0) {
+    if let Some(first) = paths.first().filter(|first| first.first_seq > floor) {
         let what = format!(
             "it begins with audit record {}, and those before are missing",
             first.first_seq

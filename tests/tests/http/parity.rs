@@ -183,6 +183,8 @@ fn path_twins() -> Vec<Twin> {
         "sys.audit.list": "GET" "sys/audit" Value::Null;
         "sys.audit.hash": "POST" "sys/audit-hash/log" json!({"input": "a"});
         "audit.query": "POST" "sys/audit-log/query" json!({"path": "secret/p/none", "limit": 1});
+        "audit.floor": "GET" "sys/audit-log/floor" Value::Null;
+        "audit.prune of nothing": "POST" "sys/audit-log/prune" json!({"before": 1, "without_archive": true});
         "sys.ha-status": "GET" "sys/ha-status" Value::Null;
         "sys.host-info": "GET" "sys/host-info" Value::Null;
         "sys.metrics": "GET" "sys/metrics" Value::Null;

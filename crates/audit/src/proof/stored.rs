@@ -6,6 +6,9 @@
 //!
 //! What it guarantees: a proof made here is the one that [`Inclusion::prove`] and [`Consistency::prove`] make of all leaves, if the hashes
 //! are right. What it does not do: check them. Whoever stores them verifies what was made before it is given to anybody.
+//!
+//! Where records were pruned before their hashes were known, [`UNKNOWN`] stands for these. The [`Frontier`] of what was pruned gives what a proof about
+//! later records needs of them, and none is made about them.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +18,8 @@ use crate::merkle::node_hash;
 
 /// The number of hashes in a whole tile.
 pub const TILE: u64 = 256;
+/// Stands for a hash that nobody here knows: of records that were pruned. No input is known that hashes to it.
+pub const UNKNOWN: [u8; 32] = [0; 32];
 /// The levels of the tree from one tier to the next.
 const TILE_LEVELS: u32 = 8;
 
@@ -25,6 +30,8 @@ pub struct Stored<F> {
     read: F,
     /// The tiles that were read already: a proof takes several hashes of most of them.
     tiles: BTreeMap<(u32, u64), Vec<[u8; 32]>>,
+    /// The tree of what was pruned.
+    below: Frontier,
 }
 
 impl<F, E> Stored<F>
@@ -38,7 +45,34 @@ where
             size,
             read,
             tiles: BTreeMap::new(),
+            below: Frontier::new(),
         }
+    }
+
+    /// As it is, where all records of this tree were pruned.
+    #[must_use]
+    pub fn above(mut self, below: Frontier) -> Self {
+        self.below = below;
+        self
+    }
+
+    /// The tree over the first so many leaves, to be appended to. `None` as [`Self::leaf`].
+    ///
+    /// # Errors
+    /// That of reading.
+    pub fn frontier(&mut self, size: u64) -> Result<Option<Frontier>, E> {
+        if size > self.size {
+            return Ok(None);
+        }
+        Frontier::of_subtrees(size, |level, position| self.node(level, position))
+    }
+
+    /// The hash at a position of a tier, made of those below if it is not stored. `None` as [`Self::leaf`].
+    ///
+    /// # Errors
+    /// That of reading.
+    pub fn hash(&mut self, tier: u32, position: u64) -> Result<Option<[u8; 32]>, E> {
+        self.node(TILE_LEVELS * tier, position)
     }
 
     /// The hash of a leaf. `None` if the tree has no such leaf, or fewer hashes were given than asked.
@@ -156,16 +190,33 @@ where
         let first = position << above;
         let tile = first / TILE;
         if !self.tiles.contains_key(&(tier, tile)) {
-            let known = (self.size >> (TILE_LEVELS * tier)) - tile * TILE;
+            let known = (self.size >> (TILE_LEVELS * tier)).saturating_sub(tile * TILE);
             let hashes = (self.read)(tier, tile, known.min(TILE))?;
             let _ = self.tiles.insert((tier, tile), hashes);
         }
         // Both are below the size of a tile.
         let (offset, count) = ((first % TILE) as usize, 1_usize << above);
         let hashes = self.tiles.get(&(tier, tile));
-        Ok(hashes
+        let stored = hashes
             .and_then(|hashes| hashes.get(offset..offset + count))
-            .map(root_of))
+            .filter(|hashes| !hashes.contains(&UNKNOWN))
+            .map(root_of);
+        if stored.is_some() {
+            return Ok(stored);
+        }
+        if let Some(peak) = self.below.peak(level, position) {
+            return Ok(Some(peak));
+        }
+        let is_at_edge = position << level < self.below.size() && (position + 1) << level > self.below.size();
+        if !is_at_edge {
+            return Ok(None);
+        }
+        // At level 0 nothing is at an edge.
+        let Some(left) = self.node(level - 1, 2 * position)? else {
+            return Ok(None);
+        };
+        let right = self.node(level - 1, 2 * position + 1)?;
+        Ok(right.map(|right| node_hash(&left, &right)))
     }
 }
 
@@ -249,6 +300,72 @@ mod tests {
             drop(stored);
             assert!(reads <= 3 * 3, "{reads} tiles for three tiers and three places");
         }
+    }
+
+    /// Whatever was pruned, what is after it is proved as from all leaves, and what is below is not, but for what others know of it.
+    #[test]
+    fn above_a_floor_every_proof_is_that_of_all_leaves() {
+        let all = leaves(3_000);
+        let whole = tiers(&all);
+        for floor in [256, 512, 768, 1_024, 1_280, 2_304, 2_816] {
+            let below = Frontier::of_subtrees(floor, |level, position| {
+                let first = (position << level) as usize;
+                Ok::<_, Infallible>(Some(root_of(&all[first..first + (1 << level)])))
+            });
+            let below = below.unwrap().unwrap();
+            assert_eq!(below.root(), root_of(&all[..floor as usize]));
+            let mut tiers = whole.clone();
+            tiers[0][..floor as usize].fill(UNKNOWN);
+            tiers[1][..floor as usize / 256].fill(UNKNOWN);
+            let mut stored = Stored::new(3_000, reader(&tiers)).above(below.clone());
+            assert_eq!(stored.frontier(floor).unwrap(), Some(below));
+            for size in [floor, floor + 1, floor + 255, 2_900, 2_999, 3_000] {
+                let size = size.min(3_000);
+                let tree = &all[..size as usize];
+                assert_eq!(stored.root(size).unwrap(), Some(root_of(tree)), "{floor} {size}");
+                for seq in (floor..size).step_by(97) {
+                    let expected = Inclusion::prove(tree, seq);
+                    assert_eq!(stored.inclusion(seq, size).unwrap(), expected, "{floor} {seq} {size}");
+                }
+                for old in (floor..=size).step_by(89) {
+                    let expected = Consistency::prove(tree, old);
+                    assert_eq!(stored.consistency(old, size).unwrap(), expected, "{floor} {old} {size}");
+                }
+                assert_eq!(stored.inclusion(floor - 1, size).unwrap(), None);
+            }
+            assert_eq!(stored.leaf(floor - 1).unwrap(), None);
+            assert_eq!(stored.root(floor - 1).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_higher_tier_is_made_over_the_edge() {
+        let all = leaves(66_000);
+        let tiers = tiers(&all);
+        let below = Frontier::of_subtrees(1_280, |level, position| {
+            let first = (position << level) as usize;
+            Ok::<_, Infallible>(Some(root_of(&all[first..first + (1 << level)])))
+        });
+        let mut known = tiers.clone();
+        known[1][..5].fill(UNKNOWN);
+        known[2].clear();
+        let mut stored = Stored::new(65_536, |tier: u32, tile: u64, _: u64| {
+            Ok::<_, Infallible>(
+                known[tier as usize]
+                    .iter()
+                    .skip((tile * TILE) as usize)
+                    .copied()
+                    .collect(),
+            )
+        })
+        .above(below.unwrap().unwrap());
+        assert_eq!(stored.hash(2, 0).unwrap(), Some(tiers[2][0]));
+        assert_eq!(
+            stored.hash(1, 4).unwrap(),
+            Some(tiers[1][4]),
+            "it is a subtree of its own"
+        );
+        assert_eq!(stored.hash(1, 3).unwrap(), None);
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn write_all(folder: &Path, files: &[(&str, String)]) -> Result<()> {
 }
 
 /// Writes a file that does not exist yet.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).open(path);
     let written = file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
     written.with_context(|| {

@@ -160,6 +160,7 @@ pub(super) async fn each(
     mut each: impl FnMut(Value) -> Result<()>,
 ) -> Result<()> {
     let (mut left, mut looked_at, mut told_at) = (limit, 0, TELL_EVERY);
+    let mut is_told = false;
     let mut body = body.clone();
     while left > 0 {
         body.insert("limit".to_owned(), json!(left.min(PAGE)));
@@ -170,6 +171,10 @@ pub(super) async fn each(
         };
         left = left.saturating_sub(records.len() as u64);
         records.into_iter().try_for_each(&mut each)?;
+        if let Some(floor) = answer.data["floor"].as_u64().filter(|_| !is_told) {
+            is_told = true;
+            note(&format!("the log begins with record {floor}; those before were pruned"));
+        }
         looked_at += answer.data["looked_at"].as_u64().unwrap_or_default();
         if looked_at >= told_at {
             told_at = looked_at + TELL_EVERY;

@@ -73,7 +73,7 @@ impl AuditIndex {
     }
 
     /// A piece that is to be looked at in the background, if there is one, and there was little to do since the last time.
-    pub(super) fn missing(&self, size: u64) -> Option<u64> {
+    pub(super) fn missing(&self, floor: u64, size: u64) -> Option<u64> {
         let mut kept = self.lock();
         let is_busy = size.saturating_sub(std::mem::replace(&mut kept.size, size)) > BUSY_RECORDS;
         let whole = size / PIECE_RECORDS;
@@ -84,7 +84,7 @@ impl AuditIndex {
             let piece = if high < whole {
                 high += 1;
                 high - 1
-            } else if low > 0 && high - low < SIEVES_MAX as u64 {
+            } else if low > floor / PIECE_RECORDS && high - low < SIEVES_MAX as u64 {
                 low -= 1;
                 low
             } else {
@@ -142,16 +142,16 @@ mod tests {
         let index = AuditIndex::default();
         let salt = index.salt(&aumbry_types::SimulatedEntropy::new(1));
         let mut size = 3 * PIECE_RECORDS + 10;
-        assert_eq!(index.missing(size), None, "so much came since the last look");
+        assert_eq!(index.missing(0, size), None, "so much came since the last look");
         index.keep(&salt, 1, Sieve::default());
-        assert_eq!(index.missing(size), Some(2));
+        assert_eq!(index.missing(0, size), Some(2));
         size += BUSY_RECORDS;
-        assert_eq!(index.missing(size), Some(0), "a query has read the one between");
-        assert_eq!(index.missing(size), None);
+        assert_eq!(index.missing(0, size), Some(0), "a query has read the one between");
+        assert_eq!(index.missing(0, size), None);
         size += PIECE_RECORDS;
-        assert_eq!(index.missing(size), None, "there is more to do");
-        assert_eq!(index.missing(size), Some(3));
+        assert_eq!(index.missing(0, size), None, "there is more to do");
+        assert_eq!(index.missing(0, size), Some(3));
         index.clear();
-        assert_eq!((index.missing(0), index.missing(0)), (None, None));
+        assert_eq!((index.missing(0, 0), index.missing(0, 0)), (None, None));
     }
 }

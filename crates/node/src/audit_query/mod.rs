@@ -71,7 +71,13 @@ impl Node {
         let _turn = turn.map_err(|_| Failure::overloaded())?;
         let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
         let mut pieces = Pieces::new(self, genesis::entry_index(&*self.consensus.view()));
-        let (mut low, mut high) = bounds(&pieces, query, self.consensus.status().audit_size)?;
+        let floor = self.audit_floor();
+        let (mut low, mut high) = bounds(&pieces, query, (floor, self.consensus.status().audit_size))?;
+        // Who asked for what was before is told where the log begins.
+        let floor = floor
+            .checked_sub(query.from_seq)
+            .filter(|below| *below > 0)
+            .map(|_| floor);
         let salt = self.audit_index.salt(&*self.entropy);
         let probe = Probe::new(&salt, &query.filter);
         let (mut rows, mut bytes) = (Vec::new(), 0);
@@ -93,7 +99,7 @@ impl Node {
                     if rows.len() == query.limit || (bytes > 0 && bytes + row.len() > PAGE_BYTES_MAX) {
                         // The page is full: the next one begins with this record.
                         let next = if query.is_oldest_first { seq } else { seq + 1 };
-                        return told(&rows, Some(next), read);
+                        return told(&rows, (Some(next), floor), read);
                     }
                     bytes += row.len();
                     rows.push(row);
@@ -106,7 +112,7 @@ impl Node {
             }
         }
         let next = if query.is_oldest_first { low } else { high };
-        told(&rows, (low < high).then_some(next), read)
+        told(&rows, ((low < high).then_some(next), floor), read)
     }
 
     /// The records of a piece that a filter takes, as they are shown, in order. A piece that is read whole is noted in the index.
@@ -143,7 +149,10 @@ impl Node {
     pub(crate) async fn tend_audit_index(&self) -> Result<(), Failure> {
         // First, as what is told to be missing counts as looked at.
         let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
-        let Some(piece) = self.audit_index.missing(self.consensus.status().audit_size) else {
+        let Some(piece) = self
+            .audit_index
+            .missing(self.audit_floor(), self.consensus.status().audit_size)
+        else {
             return Ok(());
         };
         let mut pieces = Pieces::new(self, genesis::entry_index(&*self.consensus.view()));
@@ -157,9 +166,9 @@ impl Node {
 }
 
 /// The sequence numbers among which the page is, the last not with it. Times and indexes ascend with them, so their ends are found by halving.
-fn bounds(pieces: &Pieces<'_>, query: &AuditQuery, size: u64) -> Result<(u64, u64), Failure> {
+fn bounds(pieces: &Pieces<'_>, query: &AuditQuery, (floor, size): (u64, u64)) -> Result<(u64, u64), Failure> {
     let filter = &query.filter;
-    let (mut low, mut high) = (query.from_seq, size);
+    let (mut low, mut high) = (query.from_seq.max(floor), size);
     if let Some(last) = query.to_seq {
         high = high.min(last.saturating_add(1));
     }
@@ -182,11 +191,14 @@ fn bounds(pieces: &Pieces<'_>, query: &AuditQuery, size: u64) -> Result<(u64, u6
     Ok((low, high))
 }
 
-/// `records` are JSON texts already. `next` is there as long as there may be more.
-fn told(rows: &[String], next: Option<u64>, read: usize) -> Result<Reply, Failure> {
+/// `records` are JSON texts already. `next` is there as long as there may be more, `floor` if records before it were pruned.
+fn told(rows: &[String], (next, floor): (Option<u64>, Option<u64>), read: usize) -> Result<Reply, Failure> {
     let mut rest = json!({ "looked_at": read as u64 * PIECE_RECORDS });
     if let Some(next) = next {
         rest["next"] = Value::from(next);
+    }
+    if let Some(floor) = floor {
+        rest["floor"] = Value::from(floor);
     }
     let rest = rest.to_string();
     let mut data = String::with_capacity(rest.len() + rows.iter().map(|row| row.len() + 1).sum::<usize>() + 16);
@@ -229,7 +241,7 @@ mod tests {
                 json!({ "records": [{"a": 1}, {}], "looked_at": 512, "next": 7 }),
             ),
         ] {
-            let Ok(Reply::Json { data, .. }) = told(&rows, next, rows.len()) else {
+            let Ok(Reply::Json { data, .. }) = told(&rows, (next, None), rows.len()) else {
                 panic!("another reply");
             };
             let told: Value = serde_json::from_slice(data.expose()).expect("is JSON");

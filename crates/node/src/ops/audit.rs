@@ -72,9 +72,10 @@ impl Node {
     /// he may, and no record is made. For what copies the whole log on this node.
     ///
     /// # Errors
-    /// [`Failure`] if the node is sealed, or a record is damaged.
+    /// [`Failure`] if the node is sealed, the first record was pruned, or one is damaged.
     pub fn audit_rows(&self, from: u64, limit: usize, entries: usize) -> Result<Vec<AuditRow>, Failure> {
         let barrier = self.seal.barrier().ok_or_else(Failure::sealed)?;
+        self.check_audit_floor(from)?;
         let genesis = genesis::entry_index(&*self.consensus.view());
         let (mut rows, mut next, mut left) = (Vec::new(), from, entries);
         // A few entries at a time: a busy leader's have hundreds of records each, of which a page takes two or three, and a quiet one's have one.

@@ -23,7 +23,10 @@ use crate::logins::Verified;
 use crate::look::{Look, What};
 use crate::method::{Asked, MethodAsk};
 use crate::mounts::{AuthCache, MountTable};
-use crate::{AuditQuery, Failure, Node, Operation, ProofAsk, Reply, Request, cluster_seal, erasure, logins, restored};
+use crate::{
+    AuditQuery, Failure, Node, Operation, ProofAsk, Reply, Request, audit_floor, cluster_seal, erasure, logins,
+    restored,
+};
 
 pub(crate) use audit::wait_before;
 pub(crate) use cluster::join;
@@ -134,6 +137,14 @@ pub(crate) fn plan(
         Operation::AuditRead { from, limit, .. } => {
             return Ok((Reply::Audit(Vec::new()), audit::read(*from, *limit)?));
         }
+        Operation::AuditFloor => audit_floor::read(txn)?,
+        Operation::AuditPrune(ask) => match verified {
+            Verified::Floor(found) => match &**found {
+                Ok(floor) => audit_floor::plan(txn, ask, floor)?,
+                Err(failure) => return Err(failure.clone()),
+            },
+            _ => return Err(Failure::denied()),
+        },
         Operation::AuditCheckpoint => return Ok((Reply::Done, Effect::Checkpoint)),
         Operation::AuditProof(ask) => return Ok((Reply::Done, Effect::Proof(*ask))),
         Operation::SnapshotRelease => restored::release(txn)?,

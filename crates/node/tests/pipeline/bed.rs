@@ -83,6 +83,10 @@ impl Consensus for Gate {
         bodies
     }
 
+    fn prune_audit(&self, before: u64) -> bool {
+        self.local.prune_audit(before)
+    }
+
     fn add_learner(&self, member: Member) -> BoxFuture<'_, Result<(), MembershipError>> {
         self.local.add_learner(member)
     }

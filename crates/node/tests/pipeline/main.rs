@@ -13,6 +13,7 @@ mod people;
 mod rekey;
 mod replays;
 mod requests;
+mod retention;
 mod rules;
 mod seals;
 mod told;

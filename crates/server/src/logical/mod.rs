@@ -10,6 +10,7 @@ mod leases;
 mod manual;
 mod mounts;
 mod policy;
+mod retention;
 mod sys;
 mod table;
 mod tell;

@@ -77,6 +77,13 @@ impl Cursor {
         self.save(data)
     }
 
+    /// Goes on with a later record, because those before were pruned.
+    pub(super) fn skip_to(&mut self, data: &DataDir, next: u64) -> Result<(), SinkError> {
+        self.next = next;
+        self.leaf.clear();
+        self.save(data)
+    }
+
     /// Goes on with the log of another cluster, which is the same up to here.
     pub(super) fn move_to(&mut self, data: &DataDir, cluster: String) -> Result<(), SinkError> {
         self.cluster = cluster;

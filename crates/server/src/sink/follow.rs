@@ -157,7 +157,21 @@ impl<T: Transport> Follower<T> {
                 Writer::new(transport, cursor)
             }
         };
-        let next = writer.cursor().next;
+        let (next, floor) = (writer.cursor().next, member.node.audit_floor());
+        if next < floor {
+            // Who pruned said that what went is kept elsewhere. The gap shows in the numbers of the lines.
+            let sink = &self.settings.name;
+            tracing::error!(
+                sink,
+                next,
+                floor,
+                "ALARM: audit records were pruned before this sink had them; it goes on with the first that is kept; take those between from an export"
+            );
+            let skipped = writer.skip_to(&self.lifecycle.data, floor);
+            self.unsettled = None;
+            self.writer = Some(writer);
+            return skipped.map(|()| Look::Wrote);
+        }
         let mut bounds = self.settings.bounds;
         if let Some(end) = self.unsettled {
             bounds.records = usize::try_from(end.saturating_sub(next))
@@ -217,6 +231,8 @@ impl<T: Transport> Follower<T> {
             Some(last) => match lines::leaf(member, last) {
                 Some(leaf) => aumbry_types::hex::encode(&leaf.hash()) != cursor.leaf,
                 None if cursor.cluster != cluster => true,
+                // It was pruned, and can be compared no more.
+                None if last < member.node.audit_floor() => false,
                 // A node that was killed applies again what it had applied.
                 None => return Ok(None),
             },

@@ -66,6 +66,11 @@ impl<T: Transport> Writer<T> {
         &mut self.output
     }
 
+    /// Goes on with a later record, because those before were pruned.
+    pub(super) fn skip_to(&mut self, data: &DataDir, next: u64) -> Result<(), SinkError> {
+        self.cursor.skip_to(data, next)
+    }
+
     /// Delivers the batch that begins at the cursor; once it is durable, so is the cursor behind it.
     ///
     /// # Errors

@@ -20,8 +20,20 @@ impl AuditSegments {
     /// # Errors
     /// [`StorageError::Damaged`] if bodies are missing: a row must never survive the record of its change.
     pub fn open(directory: &Path, applied: impl Into<Option<u64>>) -> Result<Self, StorageError> {
+        Self::open_above(directory, applied, 0)
+    }
+
+    /// As [`Self::open`], where those before a floor may have been pruned.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] if bodies are missing.
+    pub fn open_above(directory: &Path, applied: impl Into<Option<u64>>, floor: u64) -> Result<Self, StorageError> {
         let applied = applied.into();
         let mut bodies = disk::open_bodies(directory);
+        if let Some((_, first, _)) = bodies.first().filter(|(_, first, _)| *first > floor) {
+            let what = format!("it begins with audit record {first}, and the floor is {floor}");
+            return Err(StorageError::damaged(directory, what));
+        }
         bodies.retain(|(index, ..)| Some(*index) <= applied);
         let last = bodies.last().map(|(index, ..)| *index);
         if last < applied.filter(|applied| *applied > 0) {
@@ -32,6 +44,17 @@ impl AuditSegments {
         Ok(Self {
             directory: directory.to_owned(),
             bodies: Mutex::new(bodies),
+        })
+    }
+
+    /// Opens nothing of what is there, which is about to be replaced.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn open_none(directory: &Path) -> Result<Self, StorageError> {
+        Ok(Self {
+            directory: directory.to_owned(),
+            bodies: Mutex::default(),
         })
     }
 
@@ -71,9 +94,27 @@ impl AuditSegments {
         bodies[at..].iter().take(limit).map(|(.., bytes)| bytes.to_vec()).collect()
     }
 
-    /// Calls `each` with all bodies up to a log index.
-    pub fn export(&self, up_to_index: u64, mut each: impl FnMut(u64, u64, &[u8])) {
-        let bodies = self.lock().clone();
+    /// Whether there are bodies of which all records are before this one.
+    #[must_use]
+    pub fn has_before(&self, seq: u64) -> bool {
+        self.lock().get(1).is_some_and(|(_, first, _)| *first <= seq)
+    }
+
+    /// Removes bodies of which all records are before this one.
+    pub fn prune(&self, seq: u64) {
+        let mut bodies = self.lock();
+        let keep = bodies.partition_point(|(_, first, _)| *first <= seq);
+        drop(bodies.drain(..keep.saturating_sub(1)));
+        disk::prune_bodies(&self.directory, seq);
+    }
+
+    /// Calls `each` with all bodies from the one that contains the record `floor`, up to a log index.
+    pub fn export(&self, floor: u64, up_to_index: u64, mut each: impl FnMut(u64, u64, &[u8])) {
+        let mut bodies = self.lock().clone();
+        if floor > 0 {
+            let keep = bodies.partition_point(|(_, first, _)| *first <= floor);
+            drop(bodies.drain(..keep.saturating_sub(1)));
+        }
         for (index, first_seq, bytes) in bodies.iter().filter(|(index, ..)| *index <= up_to_index) {
             each(*index, *first_seq, bytes);
         }

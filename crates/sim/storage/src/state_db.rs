@@ -84,14 +84,7 @@ impl View for StateDb {
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<(Bytes, Bytes)> {
-        let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        let rows = self.read();
-        let found = rows.range::<[u8], _>((start, Bound::Unbounded));
-        let found = found.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
-        found.map(|(key, row)| (key.clone(), row.clone())).collect()
+        scan(&self.read(), prefix, after, limit)
     }
 }
 
@@ -133,6 +126,26 @@ impl StateSnapshot<'_> {
             each(key, row);
         }
     }
+}
+
+impl View for StateSnapshot<'_> {
+    fn get(&self, key: &[u8]) -> Option<Bytes> {
+        self.rows.get(key).cloned()
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<(Bytes, Bytes)> {
+        scan(&self.rows, prefix, after, limit)
+    }
+}
+
+fn scan(rows: &Rows, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<(Bytes, Bytes)> {
+    let start = match after {
+        Some(after) if after >= prefix => Bound::Excluded(after),
+        _ => Bound::Included(prefix),
+    };
+    let found = rows.range::<[u8], _>((start, Bound::Unbounded));
+    let found = found.take_while(|(key, _)| key.starts_with(prefix)).take(limit);
+    found.map(|(key, row)| (key.clone(), row.clone())).collect()
 }
 
 /// Writes rows beside the current ones, durable but not current.

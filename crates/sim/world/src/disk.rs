@@ -497,6 +497,20 @@ pub fn sync_bodies(directory: &Path) {
     });
 }
 
+/// Removes bodies of which all records are before this one, durably; what is not durable of the others stays so.
+pub fn prune_bodies(directory: &Path, seq: u64) {
+    let host = crate::current();
+    if !host::is_alive(host) {
+        return;
+    }
+    disk(host, |disk| {
+        if let Some(bodies) = disk.bodies.get_mut(directory) {
+            let keep = bodies.partition_point(|(_, first, _)| *first <= seq);
+            drop(bodies.drain(..keep.saturating_sub(1)));
+        }
+    });
+}
+
 /// Replaces all bodies, durably.
 pub fn replace_bodies(directory: &Path, bodies: Vec<Body>) {
     let host = crate::current();

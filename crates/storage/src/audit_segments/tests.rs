@@ -20,7 +20,7 @@ fn small(dir: &Path, applied: Option<u64>) -> AuditSegments {
 
 fn all(segments: &AuditSegments) -> Vec<(u64, u64, Vec<u8>)> {
     let mut bodies = Vec::new();
-    segments.export(u64::MAX, |index, seq, body| bodies.push((index, seq, body.to_vec())));
+    segments.export(0, u64::MAX, |index, seq, body| bodies.push((index, seq, body.to_vec())));
     bodies
 }
 
@@ -126,8 +126,82 @@ fn an_export_ends_at_the_index() {
     let segments = small(dir.path(), None);
     segments.append(&bodies(0..20));
     let mut seen = Vec::new();
-    segments.export(12, |index, seq, body| seen.push((index, seq, body.to_vec())));
+    segments.export(0, 12, |index, seq, body| seen.push((index, seq, body.to_vec())));
     assert_eq!(seen, bodies(0..13));
+}
+
+#[test]
+fn whole_files_below_the_floor_go_and_the_rest_is_read_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let segments = small(dir.path(), None);
+    segments.append(&bodies(0..20));
+    let names = files_of(dir.path());
+    let second = names[1].file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    assert!(names.len() > 3 && !segments.has_before(second - 1) && segments.has_before(second));
+    segments.prune(second - 1);
+    assert_eq!(
+        files_of(dir.path()),
+        names,
+        "a file that has a record from there on stays whole"
+    );
+
+    // One reads on while it is pruned behind it, and in front of it.
+    let mut seen = Vec::new();
+    segments.export(0, u64::MAX, |index, seq, body| {
+        segments.prune(index * 2);
+        seen.push((index, seq, body.to_vec()));
+    });
+    assert_eq!(seen, bodies(0..20));
+
+    let dir = tempfile::tempdir().unwrap();
+    let segments = small(dir.path(), None);
+    segments.append(&bodies(0..20));
+    let names = files_of(dir.path());
+    segments.prune(21);
+    let left = files_of(dir.path());
+    assert!(left.len() < names.len() && left[..] == names[names.len() - left.len()..]);
+    segments.prune(21);
+    segments.prune(9);
+    assert_eq!(files_of(dir.path()), left, "twice, and lower, is nothing more");
+    let mut seen = Vec::new();
+    segments.export(21, u64::MAX, |index, seq, body| seen.push((index, seq, body.to_vec())));
+    assert_eq!(seen, bodies(10..20));
+    let mut seen = Vec::new();
+    segments.export(39, u64::MAX, |index, seq, body| seen.push((index, seq, body.to_vec())));
+    assert_eq!(seen, bodies(19..20), "the last one alone");
+    let read: Vec<_> = bodies(11..14).into_iter().map(|(_, _, body)| body).collect();
+    assert_eq!(segments.read(22, 3), read);
+    segments.append(&bodies(20..25));
+    segments.sync();
+    drop(segments);
+
+    // Rows that do not know of the floor are older than what was pruned, which never happens by itself.
+    assert!(refused(dir.path(), 24).contains("missing"));
+    let segments = AuditSegments::open_above(dir.path(), 24, 21).unwrap();
+    assert_eq!(segments.next_index(), Some(25));
+    drop(segments);
+    // Beyond the end, all but the last file goes.
+    let segments = AuditSegments::open_above(dir.path(), 24, 21).unwrap();
+    segments.prune(u64::MAX);
+    assert_eq!((segments.next_index(), files_of(dir.path()).len()), (Some(25), 1));
+    segments.append(&bodies(25..26));
+    drop(segments);
+    assert!(
+        AuditSegments::open_above(dir.path(), 25, 21).is_err(),
+        "more is missing than the floor says"
+    );
+}
+
+/// A snapshot that begins at its floor was put here, and the process died before the rows were.
+#[test]
+fn what_is_about_to_be_replaced_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    small(dir.path(), None).append(&bodies(0..5));
+    AuditSegments::replace_all(dir.path(), bodies(50..60)).unwrap();
+    refused(dir.path(), 4);
+    drop(AuditSegments::open_none(dir.path()).unwrap());
+    let segments = AuditSegments::open_above(dir.path(), 59, 100).unwrap();
+    assert_eq!(all(&segments), bodies(50..60));
 }
 
 #[test]

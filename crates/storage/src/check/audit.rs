@@ -1,10 +1,10 @@
-//! The audit bodies: every body, and the hash tree over all of them.
+//! The audit bodies: every body that is kept, and the hash tree over all of them, with what was pruned.
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use aumbry_audit::{Body, Frontier};
+use aumbry_audit::{Body, Frontier, Grown};
 
 use super::{Check, Meter, Part};
 use crate::audit_segments::follows;
@@ -13,10 +13,10 @@ use crate::{StorageError, files, generations};
 
 impl Check<'_> {
     /// Reads the bodies in `dir` up to the applied log index, and compares them with the size and root of the tree as the rows have them. What is
-    /// beyond is of no interest: it is cut at the next start, because it is applied again.
-    pub fn audit(&mut self, dir: &Path, applied: Option<u64>, expected: Option<(u64, [u8; 32])>) {
+    /// beyond is of no interest: it is cut at the next start, because it is applied again. `pruned` is the tree of what is kept no longer.
+    pub fn audit(&mut self, dir: &Path, applied: Option<u64>, expected: Option<(u64, [u8; 32])>, pruned: &Frontier) {
         let Some(applied) = applied else { return };
-        let tree = match self.read_bodies(dir, applied) {
+        let tree = match self.read_bodies(dir, applied, pruned) {
             Ok(tree) => tree,
             Err(error) => return self.find_error(Part::Audit, error),
         };
@@ -25,10 +25,10 @@ impl Check<'_> {
         }
     }
 
-    fn read_bodies(&mut self, dir: &Path, applied: u64) -> Result<Frontier, StorageError> {
+    fn read_bodies(&mut self, dir: &Path, applied: u64, pruned: &Frontier) -> Result<Frontier, StorageError> {
         let missing = || StorageError::damaged(dir, format!("it is missing, but log entry {applied} was applied"));
         let current = generations::look(dir)?.ok_or_else(missing)?;
-        let mut tree = Frontier::new();
+        let mut grown = Grown::after(pruned.clone());
         let mut last = None;
         let mut meter = Meter::new();
         for name in files::names(&current)? {
@@ -47,7 +47,7 @@ impl Check<'_> {
                 let damaged = |what: &str| StorageError::damaged(&path, format!("byte {start}: {what}"));
                 let Some(record) = records.next().map_err(StorageError::io("read", &path))? else {
                     if last.is_some_and(|(index, _)| index >= applied) {
-                        return Ok(tree);
+                        return Ok(grown.tree().clone());
                     }
                     return Err(damaged("no whole body"));
                 };
@@ -55,7 +55,7 @@ impl Check<'_> {
                     break;
                 }
                 follows(last, record.index, record.first_seq).map_err(|what| damaged(&what))?;
-                add(&mut tree, &record).map_err(damaged)?;
+                add(&mut grown, &record).map_err(damaged)?;
                 last = Some((record.index, record.first_seq));
                 meter.add(self, Part::Audit, record.bytes.len());
             }
@@ -67,18 +67,15 @@ impl Check<'_> {
                 Err(StorageError::damaged(&current, what))
             }
             None => Err(missing()),
-            Some(_) => Ok(tree),
+            Some(_) => Ok(grown.tree().clone()),
         }
     }
 }
 
-fn add(tree: &mut Frontier, record: &Record) -> Result<(), &'static str> {
+fn add(grown: &mut Grown, record: &Record) -> Result<(), &'static str> {
     let body = Body::decode(&record.bytes).ok_or("a body that cannot be read")?;
-    if body.first_seq != tree.size() || (body.index, body.first_seq) != (record.index, record.first_seq) {
+    if (body.index, body.first_seq) != (record.index, record.first_seq) {
         return Err("audit records before it are missing");
     }
-    for leaf in body.leaves() {
-        tree.push(leaf.hash());
-    }
-    Ok(())
+    grown.add(&body)
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use aumbry_audit::Frontier;
 use aumbry_crypto::lthash::LtHash;
-use aumbry_state::{Machine, Row, key};
+use aumbry_state::{Machine, Row, floor_in, key};
 use bytes::Bytes;
 use rocksdb::{DB, ReadOptions};
 
@@ -17,6 +18,8 @@ pub struct RowFacts {
     pub marked: Option<Bytes>,
     /// The size and root of the audit tree, unless the rows are damaged.
     pub audit: Option<(u64, [u8; 32])>,
+    /// The tree of the audit records that were pruned.
+    pub pruned: Frontier,
 }
 
 impl Check<'_> {
@@ -39,7 +42,13 @@ impl Check<'_> {
             self.find_error(Part::State, error);
             None
         });
-        RowFacts { marked, audit }
+        let floor = db.get(key::audit_floor()).ok().flatten();
+        let floor = floor.and_then(|row| floor_in(&Bytes::from(row)));
+        RowFacts {
+            marked,
+            audit,
+            pruned: floor.map(|floor| floor.tree().clone()).unwrap_or_default(),
+        }
     }
 
     fn read_rows(&mut self, db: &DB, path: &Path) -> Result<Option<(u64, [u8; 32])>, StorageError> {

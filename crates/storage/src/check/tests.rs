@@ -296,7 +296,7 @@ fn apply(dir: &Path, entries: u64) -> Machine {
 fn check_applied(dir: &Path, applied: u64) -> Vec<Finding> {
     findings(|check| {
         let rows = check.rows(&dir.join("state"), b"none");
-        check.audit(&dir.join("audit"), Some(applied), rows.audit);
+        check.audit(&dir.join("audit"), Some(applied), rows.audit, &rows.pruned);
     })
 }
 

@@ -1,8 +1,8 @@
 //! What a snapshot says of itself, compared with what is in it.
 
-use aumbry_audit::{Body, Frontier};
+use aumbry_audit::{Body, Frontier, Grown};
 use aumbry_crypto::lthash::LtHash;
-use aumbry_state::{Machine, key};
+use aumbry_state::{Machine, floor_in, key};
 
 use super::SnapshotReader;
 use crate::StorageError;
@@ -30,10 +30,15 @@ impl SnapshotReader {
         let damaged = |what: &str| StorageError::damaged(self.path(), what);
         let mut digest = LtHash::default();
         let mut own_row = None;
+        let mut below = Frontier::new();
         for (key, row) in self.rows() {
             if key == key::machine() {
                 own_row = Some(row);
             } else if key::is_digested(&key) {
+                if key == key::audit_floor() {
+                    let floor = floor_in(&row).ok_or_else(|| damaged("the floor of its audit is not signed"))?;
+                    below = floor.tree().clone();
+                }
                 digest.add(&key, &row);
             }
         }
@@ -41,16 +46,12 @@ impl SnapshotReader {
         if machine.digest() != digest.digest() {
             return Err(damaged("its rows are not those of its state digest"));
         }
-        let mut tree = Frontier::new();
+        let mut grown = Grown::after(below);
         for (_, _, bytes) in self.bodies() {
             let body = Body::decode(&bytes).ok_or_else(|| damaged("an audit body cannot be read"))?;
-            if body.first_seq != tree.size() {
-                return Err(damaged("audit records are missing"));
-            }
-            for leaf in body.leaves() {
-                tree.push(leaf.hash());
-            }
+            grown.add(&body).map_err(damaged)?;
         }
+        let tree = grown.tree();
         if (machine.audit_size(), machine.audit_root()) != (tree.size(), tree.root()) {
             return Err(damaged("its audit records are not those of its audit root"));
         }
