@@ -241,6 +241,108 @@ fn forged_edges(folder: &Path, pin: &str) -> Result<()> {
     Ok(())
 }
 
+/// Three nodes with one archive write the same files, which hold each other and are verified; what they have may go, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_archive_has_may_go() -> Result<()> {
+    let cluster = Cluster::start(3)?;
+    let folder = tempfile::tempdir()?;
+    let archive = folder.path().join("archive");
+    for id in 1..=3 {
+        let config = cluster.node(id)?.config;
+        let text = std::fs::read_to_string(&config)?;
+        std::fs::write(&config, format!("{text}[audit.archive]\ndirectory = {archive:?}\n"))?;
+        cluster.stop(id)?;
+        cluster.restart(id)?;
+        cluster.unseal(id).await?;
+    }
+    // It is not there yet: requests go on, and it is tried again.
+    let (code, _, error) = run(&cluster, &["audit", "prune", "--before", "256"])?;
+    ensure!(code != 0, "{error}");
+    std::fs::create_dir(&archive)?;
+    let client = cluster.client()?;
+    let mut working = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let client = client.clone();
+        working.spawn(async move {
+            for _ in 0..270 {
+                client.call(v1::StatusRequest::default()).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(worked) = working.join_next().await {
+        worked??;
+    }
+    let files = [0, 4_096].map(|first: u64| archive.join(format!("{first:020}.audit")));
+    eventually("the log is archived", || async {
+        files.iter().all(|file| file.exists())
+    })
+    .await?;
+    let pin = done(&cluster, &["audit", "checkpoint"])?["fingerprint"].clone();
+    let pin = pin.as_str().context("a fingerprint")?;
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let [first, second] = files.clone().map(|file| file.to_string_lossy().into_owned());
+    let verdict = verified(&["export", &first, "--fingerprint", pin, "--save-checkpoint", &at("kept")])?;
+    ensure!(verdict["verified"] == true && verdict["size"] == 4_096, "{verdict}");
+    let verdict = verified(&["export", &second, "--fingerprint", pin, "--kept", &at("kept")])?;
+    ensure!(
+        verdict["verified"] == true && verdict["first_seq"] == 4_096,
+        "{verdict}"
+    );
+
+    // A node that lost its files' names, or died before it gave one, writes the same bytes again.
+    let before = std::fs::read(&files[1])?;
+    std::fs::rename(&files[1], archive.join("00000000000000004096.part-1"))?;
+    for id in 1..=3 {
+        cluster.stop(id)?;
+        cluster.restart(id)?;
+        cluster.unseal(id).await?;
+    }
+    eventually("it is there again", || async { files[1].exists() }).await?;
+    ensure!(std::fs::read(&files[1])? == before, "the same piece has other bytes");
+    eventually("the leader has seen both", || async {
+        let prune = ["audit", "prune", "--before", "7936"];
+        run(&cluster, &prune).is_ok_and(|(code, told, _)| code == 0 && told["floor"] == 7_936)
+    })
+    .await?;
+    let (code, _, error) = run(&cluster, &["audit", "prune", "--before", "8448"])?;
+    ensure!(code != 0 && error.contains("before 8192"), "{error}");
+
+    // With what is left in the log the files are one chain.
+    done(&cluster, &["audit", "export", &at("rest")])?;
+    verified(&[
+        "export",
+        &second,
+        "--fingerprint",
+        pin,
+        "--save-checkpoint",
+        &at("last"),
+    ])?;
+    let rest = verified(&["export", &at("rest"), "--fingerprint", pin, "--kept", &at("last")])?;
+    ensure!(rest["verified"] == true && rest["first_seq"] == 7_936, "{rest}");
+
+    // A sink that begins now, with the first record, begins with the first that is kept.
+    done(&cluster, &["audit", "prune", "--before", "8192"])?;
+    let (config, sink) = (cluster.node(1)?.config, folder.path().join("sink"));
+    let text = std::fs::read_to_string(&config)?;
+    std::fs::write(
+        &config,
+        format!("{text}[[audit.file]]\nname = \"late\"\npath = {sink:?}\n"),
+    )?;
+    cluster.stop(1)?;
+    cluster.restart(1)?;
+    cluster.unseal(1).await?;
+    let lines = || std::fs::read_to_string(&sink).unwrap_or_default();
+    eventually("the sink writes", || async { lines().lines().count() > 5 }).await?;
+    let seqs: Vec<u64> = lines()
+        .lines()
+        .take(5)
+        .map(|line| Ok(serde_json::from_str::<Value>(line)?["seq"].as_u64().unwrap_or_default()))
+        .collect::<Result<_>>()?;
+    ensure!(seqs == [8_192, 8_193, 8_194, 8_195, 8_196], "{seqs:?}");
+    Ok(())
+}
+
 /// What records cost on the disk, told for `docs/audit.md`. The bound is that of a record in an entry of its own, which has nobody to share with.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_record_costs_on_the_disk() -> Result<()> {

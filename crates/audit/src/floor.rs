@@ -171,6 +171,17 @@ mod tests {
         }
     }
 
+    /// Nodes of different versions read the same row: its layout is frozen.
+    #[test]
+    fn the_layout_is_frozen() {
+        let below = tree(768);
+        let floor = Floor::new(below.clone(), note(&below), *key(7).verifying_key()).unwrap();
+        let bytes = floor.encode();
+        let digest = aumbry_crypto::sha256(&[&bytes]);
+        let frozen = "db261e51f01d46ec26aa245f7a47b8cf7848b892a1e52f51d9e0f003625ac94d";
+        assert_eq!((bytes.len(), crate::hex::encode(&digest).as_str()), (348, frozen));
+    }
+
     #[test]
     fn bodies_are_added_from_a_floor_on() {
         let body = |first_seq: u64, count: u32| Body {

@@ -6,7 +6,9 @@
 //! - Nobody is given a record below the floor, whatever a node still has of it: the same request has the same answer everywhere.
 //! - A node removes nothing for a floor that does not fit its own tree.
 //!
-//! What it does not do: keep what goes. Who prunes says that it was exported.
+//! - Only what the leader's archive has goes, unless the caller says that it was exported.
+//!
+//! What it does not do: keep what goes, or look into the archive again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -27,7 +29,7 @@ use crate::{Class, Failure, Moment, Node, Reply};
 pub struct AuditPrune {
     /// Everything before this record, or before the first of this time.
     pub before: Before,
-    /// Whether the caller says that what goes was exported, as nothing here keeps it.
+    /// Whether the caller says that what goes was exported, where the leader's archive does not have it.
     pub without_archive: bool,
     /// Whether it is only to be told what would go.
     pub dry_run: bool,
@@ -56,6 +58,12 @@ impl Node {
     #[must_use]
     pub fn audit_floor(&self) -> u64 {
         audit_floor(&*self.consensus.view()).map_or(0, |floor| floor.seq())
+    }
+
+    /// How many audit records are applied here.
+    #[must_use]
+    pub fn audit_size(&self) -> u64 {
+        self.consensus.status().audit_size
     }
 
     /// Refuses what begins with a record that was pruned.
@@ -141,6 +149,9 @@ impl Node {
             );
             return Err(Failure::new(Class::FailedPrecondition, "NOTHING_TO_PRUNE", text));
         }
+        if seq > self.archived() && !ask.without_archive && !ask.dry_run {
+            return Err(not_archived(self.archived()));
+        }
         let (tree, root) = self.find_tree(seq)?;
         let checkpoint = Checkpoint {
             origin: Checkpoint::origin_of(&barrier.storage_id()),
@@ -194,10 +205,6 @@ impl Node {
 
 /// Plans a prune.
 pub(crate) fn plan(txn: &mut Txn<'_>, ask: &AuditPrune, floor: &Floor) -> Result<Reply, Failure> {
-    if !ask.without_archive && !ask.dry_run {
-        let text = "what is pruned is kept nowhere else: export the log, keep the file, and say so (`aumbry audit export FILE`, then --without-archive)";
-        return Err(Failure::new(Class::FailedPrecondition, "NOT_ARCHIVED", text));
-    }
     // Recorded: of two at once the second begins again.
     let row = txn.read_row(&key::audit_floor())?;
     let before = row.as_ref().and_then(|row| Floor::decode(&row.body));
@@ -242,9 +249,20 @@ pub(crate) fn read(txn: &mut Txn<'_>) -> Result<Reply, Failure> {
 /// What is told of a record that was pruned.
 pub(crate) fn pruned(seq: u64, floor: u64) -> Failure {
     let text = format!(
-        "record {seq} was pruned: the log begins with record {floor}; what was before is in the files that were exported before it was pruned"
+        "record {seq} was pruned: the log begins with record {floor}; what was before is in the archive, or in the files that were exported before"
     );
     Failure::new(Class::NotFound, PRUNED, text)
+}
+
+fn not_archived(archived: u64) -> Failure {
+    let text = if archived == 0 {
+        "what is pruned is kept nowhere else: set [audit.archive] on every node, or export the log, keep the file, and say so (`aumbry audit export FILE`, then --without-archive)".to_owned()
+    } else {
+        format!(
+            "the leader's archive has the records before {archived}: prune no more than those, wait for it, or export the log and say --without-archive"
+        )
+    };
+    Failure::new(Class::FailedPrecondition, "NOT_ARCHIVED", text)
 }
 
 fn stale() -> Failure {

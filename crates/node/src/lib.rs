@@ -10,6 +10,7 @@
 
 mod admission;
 mod allow;
+mod audit_archive;
 mod audit_floor;
 mod audit_log;
 mod audit_query;
@@ -62,6 +63,7 @@ mod time;
 mod unsealing;
 mod vouchers;
 
+pub use audit_archive::{ARCHIVE_RECORDS, archive_end};
 pub use audit_floor::{AuditPrune, Before};
 pub use audit_log::AuditRow;
 pub use audit_query::{AuditQuery, Moment};

@@ -1,5 +1,6 @@
 //! One node above consensus: its parts, and its seal.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use aumbry_barrier::ListCache;
@@ -46,6 +47,8 @@ pub struct Node {
     pub(crate) audit_turn: Mutex<()>,
     /// How far it has removed what was pruned.
     pub(crate) audit_obeyed: Obeyed,
+    /// The first audit record that this node's archive does not have.
+    pub(crate) archived: AtomicU64,
     pub(crate) admission: Admission,
     pub(crate) hashing: Hashing,
     pub(crate) vouchers: Vouchers,
@@ -81,6 +84,7 @@ impl Node {
             checkpoints: Checkpoints::default(),
             audit_turn: Mutex::default(),
             audit_obeyed: Obeyed::default(),
+            archived: AtomicU64::default(),
             admission: Admission::new(),
             hashing: Hashing::default(),
             vouchers: Vouchers::default(),

@@ -15,7 +15,7 @@ mod raft;
 mod runtime;
 mod seal;
 
-pub use audit::{Audit, AuditFile, AuditHttp, AuditSyslog, Facility, FileMode, HttpKind, SinkStart};
+pub use audit::{Audit, AuditArchive, AuditFile, AuditHttp, AuditSyslog, Facility, FileMode, HttpKind, SinkStart};
 pub use raft::{Profile, Raft};
 pub use runtime::Runtime;
 pub use seal::{Pkcs11Seal, Seal, StaticSeal, TransitSeal};

@@ -4,6 +4,7 @@
 //! reaches the pipeline; no name, value or token reaches a log or metric.
 //! What it does not do: decide anything. The pipeline (aumbry-node) does.
 
+mod archive;
 mod auto_unseal;
 mod certificate;
 mod check;

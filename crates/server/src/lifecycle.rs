@@ -19,6 +19,7 @@ use aumbry_types::{Clock, ClusterId, Entropy, NodeId, SecretBytes, SystemClock, 
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore, watch};
 
+use crate::archive::Archive;
 use crate::config::Config;
 use crate::directory;
 use crate::gateway::Gateway;
@@ -413,6 +414,10 @@ impl Lifecycle {
         let node = Node::new(consensus, Arc::clone(&self.clock), Arc::clone(&self.entropy), outside);
         tokio::spawn(run_duties(Arc::clone(&node), self.stop.subscribe()));
         tokio::spawn(tree::follow(Arc::clone(&node), self.stop.subscribe()));
+        if let Some(archive) = &self.config.audit.archive {
+            let archive = Archive::new(&archive.directory, raft.status().node);
+            tokio::spawn(archive.follow(Arc::clone(&node), self.stop.subscribe()));
+        }
         let member = Arc::new(Member {
             node,
             raft,

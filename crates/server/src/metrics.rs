@@ -45,6 +45,8 @@ pub(crate) struct Metrics {
     pub(crate) is_leader: Gauge,
     pub(crate) applied_index: Gauge<u64, AtomicU64>,
     pub(crate) audit_records: Gauge<u64, AtomicU64>,
+    pub(crate) audit_archived: Gauge<u64, AtomicU64>,
+    pub(crate) audit_floor: Gauge<u64, AtomicU64>,
     pub(crate) log_fsyncs: Gauge<u64, AtomicU64>,
     pub(crate) state_differences: Gauge<u64, AtomicU64>,
     pub(crate) certificate_expiry: Family<ListenerLabels, Gauge>,
@@ -73,6 +75,8 @@ impl Metrics {
             is_leader: Gauge::default(),
             applied_index: Gauge::default(),
             audit_records: Gauge::default(),
+            audit_archived: Gauge::default(),
+            audit_floor: Gauge::default(),
             log_fsyncs: Gauge::default(),
             state_differences: Gauge::default(),
             certificate_expiry: Family::default(),
@@ -157,6 +161,16 @@ impl Metrics {
     }
 
     fn register_sinks(&self, registry: &mut Registry) {
+        registry.register(
+            "audit_archived_records",
+            "Up to which audit record the node's archive is; 0 without one, or while the node is sealed",
+            self.audit_archived.clone(),
+        );
+        registry.register(
+            "audit_floor_records",
+            "How many audit records were pruned",
+            self.audit_floor.clone(),
+        );
         registry.register(
             "audit_sink_lag_records",
             "Applied audit records that the sink has not made durable yet",

@@ -375,6 +375,8 @@ fn refresh(metrics: &Metrics, lifecycle: &Lifecycle, sinks: &Sinks) {
     metrics.is_leader.set(i64::from(status.leader == Some(status.node)));
     metrics.applied_index.set(status.applied.0);
     metrics.audit_records.set(status.audit_size);
+    metrics.audit_archived.set(member.node.archived());
+    metrics.audit_floor.set(member.node.audit_floor());
     metrics.log_fsyncs.set(member.raft.log_fsyncs());
     metrics.state_differences.set(member.node.state_differences());
     if let Some(offset) = member.node.clock_offset_ms() {

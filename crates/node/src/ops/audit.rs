@@ -157,7 +157,7 @@ impl Node {
 }
 
 /// Signs a tree of this node's log.
-fn sign(barrier: &Barrier, size: u64, root: [u8; 32]) -> Result<String, Failure> {
+pub(crate) fn sign(barrier: &Barrier, size: u64, root: [u8; 32]) -> Result<String, Failure> {
     let checkpoint = Checkpoint {
         origin: Checkpoint::origin_of(&barrier.storage_id()),
         size,

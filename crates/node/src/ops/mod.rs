@@ -28,7 +28,7 @@ use crate::{
     restored,
 };
 
-pub(crate) use audit::wait_before;
+pub(crate) use audit::{sign, wait_before};
 pub(crate) use cluster::join;
 pub(crate) use method::{encode as encode_object, exists as method_exists};
 pub use mount::auth_methods;

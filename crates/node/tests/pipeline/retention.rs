@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use aumbry_audit::export::verify;
 use aumbry_audit::proof::{Consistency, Inclusion, Proof, root_of};
 use aumbry_audit::{Body, Checkpoint, Filter, Floor, Frontier, Grown};
 use aumbry_auth::token::Create;
 use aumbry_crypto::signature::{SigningKey, VerifyingKey};
 use aumbry_node::look::{Guard, Look, What};
 use aumbry_node::{
-    AuditPrune, AuditQuery, Before, Failure, HashStore as _, MemoryHashes, Moment, Node, Operation, ProofAsk, Reply,
+    ARCHIVE_RECORDS, AuditPrune, AuditQuery, Before, Failure, HashStore as _, MemoryHashes, Moment, Node, Operation,
+    ProofAsk, Reply,
 };
 use aumbry_state::{Consensus, audit_floor};
 use aumbry_types::{Capability, SecretKey, StorageId};
@@ -323,6 +325,73 @@ async fn a_sealed_node_obeys_and_a_floor_that_lies_is_not_obeyed() {
         [root_of(&leaves[512..768]), root_of(&leaves[768..1_024])]
     );
     node.obey_audit_floor();
+}
+
+#[tokio::test]
+async fn what_the_archive_has_goes_without_a_word() {
+    let (bed, _) = grown().await;
+    let ask = |seq| {
+        Operation::AuditPrune(AuditPrune {
+            without_archive: false,
+            ..prune(seq)
+        })
+    };
+    bed.node.note_archived(600);
+    let refused = bed.call(ask(800)).await.err().expect("the archive has less");
+    assert!(
+        refused.reason == "NOT_ARCHIVED" && refused.message.contains("before 600"),
+        "{refused}"
+    );
+    assert_eq!(reason(bed.call(ask(600)).await), "OK");
+    assert_eq!(bed.node.audit_floor(), 512);
+}
+
+/// Pieces are verified as exports, are the same whenever they are written, and begin at the floor if the log does.
+#[tokio::test]
+async fn pieces_of_an_archive_hold_each_other() {
+    let bed = Bed::open().await;
+    while bed.consensus.status().audit_size < 2 * ARCHIVE_RECORDS + 10 {
+        assert_eq!(reason(bed.call(get("secret/none")).await), "NOT_FOUND");
+    }
+    let piece = |first| {
+        let mut text = Vec::new();
+        let key = bed
+            .node
+            .write_archive(first, &mut text)
+            .unwrap_or_else(|failure| panic!("{failure}"));
+        key.map(|key| (text, key))
+    };
+    assert!(piece(2 * ARCHIVE_RECORDS).is_none(), "the log does not go that far");
+    let (first, key) = piece(0).expect("is whole");
+    let (second, _) = piece(ARCHIVE_RECORDS).expect("is whole");
+    assert_eq!(piece(0).expect("is whole").0, first);
+    let firsts = verify(&first[..], Some(key)).unwrap_or_else(|error| panic!("{error}"));
+    let seconds = verify(&second[..], Some(key)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        (firsts.first_seq, firsts.size, firsts.checkpoints),
+        (0, ARCHIVE_RECORDS, 1)
+    );
+    assert_eq!(
+        (seconds.first_seq, seconds.size, seconds.checkpoints),
+        (ARCHIVE_RECORDS, 2 * ARCHIVE_RECORDS, 2)
+    );
+    let last = first.rsplit(|byte| *byte == b'\n').nth(1).expect("is the checkpoint");
+    let edge = second.split(|byte| *byte == b'\n').nth(1).expect("is the checkpoint");
+    assert_eq!(last, edge, "the second begins with what the first ends with");
+
+    drop(pruned(&bed, prune(600)).await);
+    bed.node.obey_audit_floor();
+    assert_eq!(piece(ARCHIVE_RECORDS).expect("is whole").0, second);
+    let refused = bed.node.write_archive(0, std::io::sink()).expect_err("is pruned");
+    assert_eq!(refused.reason, "AUDIT_PRUNED");
+    let (rest, _) = piece(512).expect("is whole");
+    let rest = verify(&rest[..], Some(key)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        (rest.first_seq, rest.size, rest.root),
+        (512, ARCHIVE_RECORDS, firsts.root)
+    );
+    bed.node.seal();
+    assert!(piece(ARCHIVE_RECORDS).is_none(), "a sealed node gives nothing");
 }
 
 /// A row that says what nobody signed is no floor.

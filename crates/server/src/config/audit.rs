@@ -22,6 +22,8 @@ pub struct Audit {
     pub syslog: Vec<AuditSyslog>,
     /// Collectors that are told by HTTP.
     pub http: Vec<AuditHttp>,
+    /// Where exports of the log are kept; nowhere by default.
+    pub archive: Option<AuditArchive>,
 }
 
 impl Default for Audit {
@@ -31,6 +33,7 @@ impl Default for Audit {
             file: Vec::new(),
             syslog: Vec::new(),
             http: Vec::new(),
+            archive: None,
         }
     }
 }
@@ -52,6 +55,14 @@ pub struct AuditFile {
     /// The form of its lines.
     #[serde(default)]
     pub format: Format,
+}
+
+/// Where exports of the log are kept, in files of a fixed number of records.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditArchive {
+    /// A directory that exists. Nodes may share it.
+    pub directory: PathBuf,
 }
 
 /// The mode of a file: its owner may read and write it, a group may too, nobody else may, and nobody runs it.
@@ -125,6 +136,14 @@ impl Audit {
                 return Err("audit.file: two files have the same path");
             }
         }
+        if let Some(archive) = &self.archive {
+            if !archive.directory.is_absolute() {
+                return Err("audit.archive: directory is an absolute path");
+            }
+            if archive.directory.starts_with(data_dir) {
+                return Err("audit.archive: directory must not lie in data_dir, which goes with the node");
+            }
+        }
         self.syslog.iter().try_for_each(AuditSyslog::check)?;
         self.http.iter().try_for_each(AuditHttp::check)
     }
@@ -169,6 +188,9 @@ mod tests {
             file("a", "/a", "from = \"end\""),
             file("a", "/a", "format = \"xml\""),
             "alarm_lag_s = 0".to_owned(),
+            "[archive]\ndirectory = \"archive\"".to_owned(),
+            "[archive]\ndirectory = \"/data/archive\"".to_owned(),
+            "[archive]\n".to_owned(),
             format!("{log}[[syslog]]\nname = \"a\"\naddress = \"127.0.0.1:6514\"\n"),
             format!("{log}{}", file("a", "/other", "")),
             format!("{log}{}", file("other", "/var/log/a", "")),
