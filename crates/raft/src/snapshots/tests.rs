@@ -102,6 +102,29 @@ async fn a_snapshot_that_a_crash_keeps_from_being_installed_is_installed_at_the_
     node.shutdown().await;
 }
 
+/// Bodies of a snapshot that begin after all that this node has, as above a floor that it has not heard of: the process died between bodies and rows.
+#[test]
+fn a_snapshot_whose_bodies_alone_were_put_there_is_installed_at_the_start() {
+    let root = tempfile::tempdir().unwrap();
+    let (_, sender) = filled(&root.path().join("sender"), 60);
+    let (data, machine) = filled(&root.path().join("data"), 30);
+    let sent = written(sender.shared());
+    let kept = machine.shared().snapshot_path(60);
+    drop(machine);
+    let reader = SnapshotReader::open(&sent.snapshot).unwrap();
+    AuditSegments::replace_all(&data.audit(), reader.bodies().skip(40)).unwrap();
+    let open = || StateMachine::open(data.state(), data.audit(), data.snapshots());
+    // The control: with nothing to install, what is missing is missed.
+    assert!(open().is_err());
+    std::fs::copy(&sent.snapshot, &kept).unwrap();
+    let machine = open().unwrap();
+    assert_eq!(machine.shared().facts().last.map(|id| id.index), Some(30));
+    machine.shared().install(&sent.meta, &kept).unwrap();
+    let digest = |machine: &StateMachine| machine.shared().applied().machine.digest();
+    assert_eq!(digest(&machine), digest(&sender));
+    assert_eq!(machine.shared().audit().next_index(), Some(61));
+}
+
 /// Purging the log must not take the time and the room of a copy of everything.
 #[tokio::test]
 async fn a_snapshot_is_taken_without_a_file() {
