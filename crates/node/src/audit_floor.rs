@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use aumbry_audit::export::checkpoint_line;
 use aumbry_audit::proof::{Stored, TILE, UNKNOWN};
-use aumbry_audit::{Body, Checkpoint, Floor};
+use aumbry_audit::{Body, Checkpoint, Field, Floor};
 use aumbry_barrier::{Kind, Txn};
 use aumbry_state::{Counters, Put, Write, audit_floor, floor_in, key};
 use aumbry_types::{SecretBytes, hex};
@@ -42,6 +42,28 @@ pub enum Before {
     Seq(u64),
     /// The first record of this time or later.
     Time(Moment),
+}
+
+impl AuditPrune {
+    /// What is on record of it, and from where on the log is kept then.
+    pub(crate) fn fields(&self, reply: Option<&Reply>) -> Vec<(String, Field)> {
+        let mut fields = Vec::new();
+        let mut clear = |name: &str, value: String| fields.push((name.to_owned(), Field::Clear(value)));
+        match self.before {
+            Before::Seq(seq) => clear("before", seq.to_string()),
+            Before::Time(Moment::Ago(seconds)) => clear("older_than_s", seconds.to_string()),
+            Before::Time(Moment::At(ms)) => clear("older_than_ms", ms.to_string()),
+            Before::Time(Moment::Unsaid) => {}
+        }
+        clear("without_archive", self.without_archive.to_string());
+        clear("dry_run", self.dry_run.to_string());
+        if let Some(Reply::Json { data, .. }) = reply
+            && let Ok(told) = serde_json::from_slice::<Value>(data.expose())
+        {
+            clear("floor", told["floor"].to_string());
+        }
+        fields
+    }
 }
 
 /// How far a node has obeyed.

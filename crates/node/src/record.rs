@@ -13,7 +13,7 @@ use aumbry_types::{MountPath, Name, ObjectId, SecretKey, SecretPath, hex};
 use crate::method::{LoginAsk, Said, Shown};
 use crate::mounts::MountTable;
 use crate::operation::{Contents, Operation, TokenName};
-use crate::{Before, Failure, Moment, ProofAsk, Reply, Request, authorize, quotas};
+use crate::{Failure, ProofAsk, Reply, Request, authorize, quotas};
 
 /// What is known when the record is made.
 pub(crate) struct Facts<'a> {
@@ -322,22 +322,7 @@ fn fields(key: &SecretKey, operation: &Operation, reply: Option<&Reply>) -> Vec<
             clear("from", from.to_string());
             clear("limit", limit.to_string());
         }
-        Operation::AuditPrune(ask) => {
-            match ask.before {
-                Before::Seq(seq) => clear("before", seq.to_string()),
-                Before::Time(Moment::Ago(seconds)) => clear("older_than_s", seconds.to_string()),
-                Before::Time(Moment::At(ms)) => clear("older_than_ms", ms.to_string()),
-                Before::Time(Moment::Unsaid) => {}
-            }
-            clear("without_archive", ask.without_archive.to_string());
-            clear("dry_run", ask.dry_run.to_string());
-            // What came of it is in the row that it wrote, and here for who reads the log.
-            if let Some(Reply::Json { data, .. }) = reply
-                && let Ok(told) = serde_json::from_slice::<serde_json::Value>(data.expose())
-            {
-                clear("floor", told["floor"].to_string());
-            }
-        }
+        Operation::AuditPrune(ask) => fields.extend(ask.fields(reply)),
         Operation::AuditProof(ProofAsk::Inclusion { seq, size }) => {
             clear("seq", seq.to_string());
             clear("size", size.to_string());
