@@ -120,7 +120,7 @@ fn encode(fingerprint: [u8; 16], reply: &Reply) -> SecretBytes {
 }
 
 fn row_key(txn: &Txn<'_>, request: &Request, owner: ObjectId) -> Option<Bytes> {
-    if request.idempotency_key.is_empty() || !request.operation.is_write() || tells_once(&request.operation) {
+    if request.idempotency_key.is_empty() || !request.operation.is_write() || request.operation.tells_once() {
         return None;
     }
     let digest = txn
@@ -129,13 +129,16 @@ fn row_key(txn: &Txn<'_>, request: &Request, owner: ObjectId) -> Option<Bytes> {
     Some(key::dedup(digest))
 }
 
-/// Whether its reply is stored nowhere, not even for a retry: it can hold all the key shares, or what hides a root token. A retry finds the share counted
-/// already.
-const fn tells_once(operation: &Operation) -> bool {
-    match operation {
-        Operation::Method(ask) => matches!(ask.asked, Asked::Rekey(_) | Asked::GenerateRoot(_)),
-        Operation::Login(ask) => matches!(ask.shown, Shown::Custodian(_)),
-        _ => false,
+impl Operation {
+    /// Whether its reply is stored nowhere, neither for a retry nor wrapped: it can hold all the key shares, or what hides a root token. A retry finds the
+    /// share counted already.
+    #[must_use]
+    pub const fn tells_once(&self) -> bool {
+        match self {
+            Self::Method(ask) => matches!(ask.asked, Asked::Rekey(_) | Asked::GenerateRoot(_)),
+            Self::Login(ask) => matches!(ask.shown, Shown::Custodian(_)),
+            _ => false,
+        }
     }
 }
 

@@ -347,6 +347,11 @@ async fn serve_leading(member: &Member, request: &Request, wants_receipt: bool) 
             "the answer holds no secret, and is not wrapped: ask without a wrapping time",
         ));
     }
+    if operation.tells_once() && ask.sent.wrap_ttl_s > 0 {
+        return Err(Failure::invalid(
+            "the answer is told once and stored nowhere, so it is not wrapped: ask without a wrapping time",
+        ));
+    }
     let resolved = request.resolved(namespace, operation);
     let (content, position) = match member.node.serve(&resolved).await {
         Ok(Answer { reply, position }) => {

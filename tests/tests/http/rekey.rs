@@ -65,6 +65,14 @@ async fn new_shares_open_every_node_and_old_ones_none() -> Result<()> {
     show(&http, "sys/rekey/update", &begun["nonce"], &old[0]).await?;
     // One sleeps, and comes back as soon as the leader is to die: there are never fewer than two.
     cluster.kill(slept)?;
+    // The answer is stored nowhere, so not wrapped either, and the share did not count.
+    let shown = json!({ "nonce": begun["nonce"], "key": old[1] });
+    let wrapped = http
+        .ask_with("PUT", "sys/rekey/update", &[("X-Vault-Wrap-TTL", "60")], &shown)
+        .await?;
+    ensure!(wrapped.code == 400, "{wrapped:?}");
+    let told = done(&http, "GET", "sys/rekey/init", Value::Null).await?;
+    ensure!(told["progress"] == 1 && told["age_recipients"] == json!([]), "{told}");
     let mut made = Value::Null;
     for share in &old[1..cluster.threshold()] {
         made = show(&http, "sys/rekey/update", &begun["nonce"], share).await?;

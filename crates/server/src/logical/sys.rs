@@ -157,9 +157,13 @@ pub(super) fn erasure(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failu
     Ok(auth::method(asked, "sys/erasure".to_owned(), Method::Erasure(request)))
 }
 
-/// New key shares.
+/// New key shares: decided and recorded by one path, however it is asked.
 pub(super) fn rekey(asked: &Asked<'_>, _: &[String]) -> Result<Resolved, Failure> {
     let below = asked.segments[1..].join("/");
+    let below = match below.strip_prefix("rotate/root/") {
+        Some(step) => format!("rekey/{step}"),
+        None => below,
+    };
     let request = new_shares::Request::parse(asked.verb, &below, &asked.body).map_err(failure)?;
     Ok(auth::method(asked, format!("sys/{below}"), Method::Rekey(request)))
 }

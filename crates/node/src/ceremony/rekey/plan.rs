@@ -181,6 +181,8 @@ fn status(config: &SealConfig, session: Option<&Session>) -> Value {
         "rotate_root": session.is_some_and(|session| session.rotates_root),
     });
     if let Some(session) = session {
+        // Who shows a share sees whom the new ones are for.
+        told["age_recipients"] = json!(session.recipients);
         told["started_by"] = json!(session.began_by);
         told["started_at"] = json!(aumbry_auth::timestamp(session.began_ms));
     }
