@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use aumbry_barrier::ListCache;
-use aumbry_crypto::seal::{KeyKind, ShareError, StaticKey};
+use aumbry_crypto::seal::{ShareError, StaticKey};
 use aumbry_state::Consensus;
 use aumbry_types::{Clock, Entropy};
 
@@ -26,7 +26,7 @@ use crate::seal::{KeySeals, KeyUnsealError, SHARES, Seal, SealStatus, UnsealErro
 use crate::sequencer::Sequencer;
 use crate::unsealing::Unsealing;
 use crate::vouchers::Vouchers;
-use crate::{Failure, Request, stack};
+use crate::{Class, Failure, Request, stack};
 
 /// One node above consensus.
 pub struct Node {
@@ -125,7 +125,7 @@ impl Node {
         }
         match self.seal.submit(&*self.consensus.view(), share) {
             Ok(is_open) => {
-                self.unsealing.right();
+                self.unsealing.right(address);
                 if is_open {
                     self.unsealing.opened(SHARES, address, self.clock.wall());
                 }
@@ -149,9 +149,9 @@ impl Node {
     /// [`KeyUnsealError`]; a node that was sealed since it was started stays so.
     pub fn unseal_with_key(&self, key: &StaticKey) -> Result<(), KeyUnsealError> {
         let was_open = self.is_unsealed();
-        self.seal.open_with_key(&*self.consensus.view(), key)?;
+        let kind = self.seal.open_with_key(&*self.consensus.view(), key)?;
         if !was_open {
-            self.unsealing.opened(KeyKind::Static.name(), "", self.clock.wall());
+            self.unsealing.opened(kind.name(), "", self.clock.wall());
         }
         self.sequencer.ring();
         Ok(())
@@ -188,10 +188,18 @@ impl Node {
     }
 
     /// Forgets the key shares shown so far.
-    pub fn reset_unseal(&self) {
+    ///
+    /// # Errors
+    /// [`Failure`] if there are some, and none of them came from this address.
+    pub fn reset_unseal(&self, address: &str) -> Result<(), Failure> {
+        if self.seal_status().progress > 0 && !self.unsealing.has_shown(address) {
+            let text = "shares that count are thrown away by those who showed one, from the same address; each is right, so that it harms nobody";
+            return Err(Failure::new(Class::PermissionDenied, "NOT_SHOWN_FROM_HERE", text));
+        }
         if self.seal.reset() {
             self.unsealing.reset();
         }
+        Ok(())
     }
 
     /// Wipes the keys. Requests in flight fail.

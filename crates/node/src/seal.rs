@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aumbry_barrier::Barrier;
 use aumbry_crypto::envelope;
-use aumbry_crypto::seal::{KeyId, KeySeal, KeyringKey, SealConfig, ShareError, StaticKey, Submitted, Unseal};
+use aumbry_crypto::seal::{KeyId, KeyKind, KeySeal, KeyringKey, SealConfig, ShareError, StaticKey, Submitted, Unseal};
 use aumbry_state::{Row, View, key};
 use aumbry_types::{CommandId, SecretKey, StorageId};
 use serde::{Deserialize, Serialize};
@@ -266,11 +266,12 @@ impl Seal {
     }
 
     /// Opens it with the key of a seal, unless it was closed since the node was started, or the whole cluster was sealed and keys are held back.
-    pub(crate) fn open_with_key(&self, view: &dyn View, seal_key: &StaticKey) -> Result<(), KeyUnsealError> {
+    /// Gives the kind of that seal, as its row has it.
+    pub(crate) fn open_with_key(&self, view: &dyn View, seal_key: &StaticKey) -> Result<KeyKind, KeyUnsealError> {
         if read_config(view).is_some() && !ClusterSeal::read(view).is_released {
             return Err(KeyUnsealError::HeldBack);
         }
-        let opened = try_key(view, seal_key)?;
+        let (opened, kind) = try_key(view, seal_key)?;
         {
             let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
             // Looked at under the lock that closing takes: what a person closes meanwhile stays closed.
@@ -280,12 +281,12 @@ impl Seal {
             open.held.get_or_insert(opened);
         }
         self.reset();
-        Ok(())
+        Ok(kind)
     }
 }
 
 /// What a key opens: the keys of the store. Who drops them has tested the seal.
-pub(crate) fn try_key(view: &dyn View, seal_key: &StaticKey) -> Result<Held, KeyUnsealError> {
+pub(crate) fn try_key(view: &dyn View, seal_key: &StaticKey) -> Result<(Held, KeyKind), KeyUnsealError> {
     // Before everything else: what is sealed from here on closes it again.
     let mark = ClusterSeal::read(view).mark;
     let config = read_config(view).ok_or(KeyUnsealError::NotInitialised)?;
@@ -300,7 +301,8 @@ pub(crate) fn try_key(view: &dyn View, seal_key: &StaticKey) -> Result<Held, Key
     }
     let root = seal.open(seal_key, config.storage_id);
     let root = root.map_err(|_| KeyUnsealError::Damaged(id))?;
-    open_keyring(view, config.storage_id, &root, mark).ok_or(KeyUnsealError::Damaged(id))
+    let held = open_keyring(view, config.storage_id, &root, mark).ok_or(KeyUnsealError::Damaged(id))?;
+    Ok((held, seal.kind))
 }
 
 /// The seals that keys open, as far as this version can read them, and what they are bound to.
@@ -432,7 +434,7 @@ mod tests {
             let seal = Seal::default();
             let opened = seal.open_with_key(&self.view, &self.key);
             assert_eq!(opened.is_ok(), seal.barrier().is_some());
-            opened
+            opened.map(drop)
         }
     }
 

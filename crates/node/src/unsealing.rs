@@ -4,11 +4,12 @@
 //! - Constant memory, however many addresses there are: behind a bound they are counted together.
 //! - A share that is right by what this node has applied is always taken. Only wrong ones cost their address something, so that no flood locks the
 //!   holders of shares out, not even one from their own address.
+//! - Shares that count are thrown away by nobody but those who showed one: whoever has none cannot hold a cluster shut by throwing away what others show.
 //! - A report is kept until the leader has its records. One whose answer was lost is sent again, and its records then bear the same request id.
 //!
 //! What it does not do: outlive the process. What was tried on a node that is killed before it hears a leader is on record nowhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use aumbry_audit::{Decision, Field};
@@ -56,6 +57,8 @@ struct Counts {
     wrong: BTreeMap<String, u64>,
     shares: u64,
     resets: u64,
+    /// Where the shares came from that count now: right ones, so no more than there are shares.
+    shown_from: BTreeSet<String>,
     opened: Option<Opened>,
     /// What is on its way to a leader.
     pending: Option<UnsealReport>,
@@ -134,13 +137,24 @@ impl Unsealing {
     }
 
     /// A right share was shown.
-    pub(crate) fn right(&self) {
-        self.with(|counts| counts.shares = counts.shares.saturating_add(1));
+    pub(crate) fn right(&self, address: &str) {
+        self.with(|counts| {
+            counts.shares = counts.shares.saturating_add(1);
+            counts.shown_from.insert(source_of(address).to_owned());
+        });
+    }
+
+    /// Whether one of the shares that count came from there.
+    pub(crate) fn has_shown(&self, address: &str) -> bool {
+        self.with(|counts| counts.shown_from.contains(source_of(address)))
     }
 
     /// What was shown is thrown away.
     pub(crate) fn reset(&self) {
-        self.with(|counts| counts.resets = counts.resets.saturating_add(1));
+        self.with(|counts| {
+            counts.resets = counts.resets.saturating_add(1);
+            counts.shown_from.clear();
+        });
     }
 
     /// The node is open.
@@ -150,7 +164,10 @@ impl Unsealing {
             client: address.to_owned(),
             at,
         };
-        self.with(|counts| counts.opened = Some(opened));
+        self.with(|counts| {
+            counts.opened = Some(opened);
+            counts.shown_from.clear();
+        });
     }
 
     /// What a leader is to record now, if there is something: an opening at once, the rest once a minute.
@@ -341,7 +358,7 @@ mod tests {
         let unsealing = Unsealing::default();
         assert_eq!(due(&unsealing, 0), None);
         unsealing.wrong("a:1");
-        unsealing.right();
+        unsealing.right("a:1");
         let first = due(&unsealing, 1).expect("there is something");
         assert_eq!((first.wrong.as_slice(), first.shares), (&[("a".to_owned(), 1)][..], 1));
         unsealing.wrong("a:1");
@@ -356,6 +373,18 @@ mod tests {
         assert_eq!(second.opened.map(|opened| opened.by), Some("static".to_owned()));
         unsealing.kept(first.id);
         assert!(due(&unsealing, 60_001).is_some(), "another one's word does not count");
+    }
+
+    #[test]
+    fn who_showed_no_share_throws_none_away() {
+        let unsealing = Unsealing::default();
+        unsealing.wrong("10.0.0.9:1");
+        unsealing.right("10.0.0.1:1");
+        unsealing.right("[2001:db8::7]:1");
+        let can = |address| unsealing.has_shown(address);
+        assert!(can("10.0.0.1:9") && can("[2001:db8::7]:9") && !can("10.0.0.9:1") && !can(""));
+        unsealing.reset();
+        assert!(!can("10.0.0.1:9"), "it counts no more");
     }
 
     #[test]

@@ -55,6 +55,13 @@ impl Services {
         Ok(self.seal_status_reply())
     }
 
+    /// Forgets the shares that were shown, for who showed one.
+    pub(crate) fn forget_shares(&self, address: &str) -> Result<v1::SealStatusReply, Status> {
+        let member = self.lifecycle.member().ok_or_else(uninitialised)?;
+        member.node.reset_unseal(address).map_err(|failure| refused(&failure))?;
+        Ok(self.seal_status_reply())
+    }
+
     fn seal_status_reply(&self) -> v1::SealStatusReply {
         let Some(member) = self.lifecycle.member() else {
             return v1::SealStatusReply {
@@ -159,9 +166,12 @@ impl SysService for Services {
         Ok(Response::new(status))
     }
 
-    async fn reset_unseal(&self, _: Request<v1::ResetUnsealRequest>) -> Result<Response<v1::SealStatusReply>, Status> {
-        self.lifecycle.member().ok_or_else(uninitialised)?.node.reset_unseal();
-        Ok(Response::new(self.seal_status_reply()))
+    async fn reset_unseal(
+        &self,
+        request: Request<v1::ResetUnsealRequest>,
+    ) -> Result<Response<v1::SealStatusReply>, Status> {
+        let address = request.extensions().get::<Peer>().map(|peer| peer.address.to_string());
+        Ok(Response::new(self.forget_shares(&address.unwrap_or_default())?))
     }
 
     async fn seal_status(&self, _: Request<v1::SealStatusRequest>) -> Result<Response<v1::SealStatusReply>, Status> {

@@ -182,10 +182,7 @@ struct Unseal {
 async fn unseal(services: &Services, asked: &Asked, address: &str) -> Result<Value, Refused> {
     let unseal: Unseal = serde_json::from_slice(&asked.body).map_err(|_| Refused::Text(UNSEAL))?;
     let status = if unseal.reset {
-        services
-            .reset_unseal(Request::new(v1::ResetUnsealRequest::default()))
-            .await?
-            .into_inner()
+        services.forget_shares(address)?
     } else if unseal.key.is_empty() {
         return Err(Refused::Text(UNSEAL));
     } else {
