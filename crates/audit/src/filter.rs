@@ -5,6 +5,8 @@
 
 mod sieve;
 
+use std::net::SocketAddr;
+
 use aumbry_types::NamespacePath;
 
 use crate::{Decision, Field, Outcome, Place, Record};
@@ -171,9 +173,15 @@ fn clear<'a>(record: &'a Record, name: &str) -> impl Iterator<Item = &'a str> {
     })
 }
 
-/// The address without its port.
-fn host(client: &str) -> &str {
-    client.rsplit_once(':').map_or(client, |(host, _)| host)
+/// The address of a client without its port, and without the brackets of IPv6; what is no address as it is.
+#[must_use]
+pub fn host(client: &str) -> &str {
+    let host = match client.parse::<SocketAddr>() {
+        Ok(_) => client.rsplit_once(':').map_or(client, |(host, _)| host),
+        Err(_) => client,
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    bare.unwrap_or(host)
 }
 
 fn is_one_of(wanted: &[String], is_it: impl Fn(&String) -> bool) -> bool {

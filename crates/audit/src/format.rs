@@ -131,7 +131,7 @@ impl<'a> Line<'a> {
         let client = self.text("client");
         match client.parse::<SocketAddr>() {
             Ok(address) => (Some(address.ip()), Some(address.port())),
-            Err(_) => (client.parse().ok(), None),
+            Err(_) => (crate::host(client).parse().ok(), None),
         }
     }
 

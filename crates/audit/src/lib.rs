@@ -47,7 +47,7 @@ mod shown;
 pub use body::Body;
 pub use checkpoint::{Checkpoint, CheckpointError, NOTE_BYTES_MAX, public_key};
 pub use commitment::{clear_commitment, commitment, redact};
-pub use filter::{Filter, PathFilter};
+pub use filter::{Filter, PathFilter, host};
 pub use floor::{Floor, Grown};
 pub use leaf::{Leaf, Outcome};
 pub use merkle::Frontier;

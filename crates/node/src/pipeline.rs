@@ -519,7 +519,7 @@ pub(crate) fn unrecorded() -> Failure {
 
 /// The address without its port: a flood comes from many ports.
 pub(crate) fn source_of(client_address: &str) -> &str {
-    client_address.rsplit_once(':').map_or(client_address, |(host, _)| host)
+    aumbry_audit::host(client_address)
 }
 
 /// Says that what was verified before a plan is not what stands any more.

@@ -96,6 +96,7 @@ impl Probe {
         }
         match &filter.path {
             PathFilter::Any => {}
+            PathFilter::Below(path) if path.is_empty() => {}
             PathFilter::Exact(path) => one_of(&[(Kind::Path, part(path))]),
             PathFilter::Below(path) => one_of(&[(Kind::Path, part(path)), (Kind::Above, part(path))]),
         }

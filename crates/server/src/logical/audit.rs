@@ -45,7 +45,10 @@ fn parse(asked: &Asked<'_>) -> Result<AuditQuery, Failure> {
         Ok(body.text(field).map_err(malformed)?.filter(|text| !text.is_empty()))
     };
     let path = text("path")?.map(|path| path.trim_matches('/').to_owned());
-    let prefix = text("path_prefix")?.map(|path| path.trim_matches('/').to_owned());
+    // Below the root is everything.
+    let prefix = text("path_prefix")?
+        .map(|path| path.trim_matches('/').to_owned())
+        .filter(|path| !path.is_empty());
     let outcomes = texts("outcome")?;
     if let Some(unknown) = outcomes.iter().find(|word| !OUTCOMES.contains(&word.as_str())) {
         // It is a word of the manual or a slip, and no secret; and yet it is not repeated if it is long.
