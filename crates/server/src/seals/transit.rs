@@ -134,6 +134,14 @@ struct Health {
     cluster_id: String,
 }
 
+/// Nothing would stand for the authorities that the machine trusts.
+fn not_blank(authority: String) -> std::io::Result<String> {
+    match authority.trim().is_empty() {
+        true => Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "it is empty")),
+        false => Ok(authority),
+    }
+}
+
 impl Transit {
     pub(super) const fn new(seal: TransitSeal) -> Self {
         Self { seal }
@@ -151,7 +159,8 @@ impl Transit {
     pub(super) fn check_files(&self) -> Result<(), TransitError> {
         key_file::read_secret(&self.seal.token_file, "token file")?;
         let path = &self.seal.ca_file;
-        std::fs::read(path).map(drop).map_err(|source| TransitError::Authority {
+        let authority = std::fs::read_to_string(path).and_then(not_blank);
+        authority.map(drop).map_err(|source| TransitError::Authority {
             path: path.clone(),
             source,
         })
@@ -191,10 +200,12 @@ impl Transit {
         let seal = &self.seal;
         let token = key_file::read_secret(&seal.token_file, "token file")?;
         let authority = tokio::fs::read_to_string(&seal.ca_file).await;
-        let authority = authority.map_err(|source| TransitError::Authority {
-            path: seal.ca_file.clone(),
-            source,
-        })?;
+        let authority = authority
+            .and_then(not_blank)
+            .map_err(|source| TransitError::Authority {
+                path: seal.ca_file.clone(),
+                source,
+            })?;
         let body = SecretBytes::from(body.to_string());
         self.refuse_own(&authority, cluster).await?;
         let url = format!("{}/v1/{}/{action}/{}", seal.address, seal.mount, seal.key);
