@@ -56,6 +56,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value, Failure> {
             return Err(Failure::wrong("not-proved", reason).at(&place, Some(1)));
         }
         let stated: Value = serde_json::from_str(&line).unwrap_or_default();
+        let is_of = stated["event"]["request_id"] == receipt.request_id.to_string().as_str();
+        if !is_of || (leaf.seq, leaf.index) != (receipt.seq, receipt.index) {
+            let reason = "the record is of another request, or stands elsewhere, than the receipt says";
+            return Err(Failure::wrong("not-proved", reason).at(&place, Some(1)));
+        }
         told["event"] = stated["event"].clone();
         told["outcome"] = json!(leaf.outcome.name());
         told["log_time"] = json!(aumbry_audit::text::time(leaf.log_time));
