@@ -48,6 +48,21 @@ fn texts(names: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn a_client_is_known_by_its_address() {
+    for (client, expected) in [
+        ("10.0.0.1:51000", "10.0.0.1"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("[2001:db8::7]:51000", "2001:db8::7"),
+        ("[2001:db8::7]", "2001:db8::7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("others", "others"),
+        ("", ""),
+    ] {
+        assert_eq!(host(client), expected, "{client}");
+    }
+}
+
+#[test]
 fn each_part_of_a_filter_counts() {
     let it = record("secret/a/b", "ann", "");
     let taken = |change: &dyn Fn(&mut Filter)| {
@@ -95,7 +110,7 @@ fn each_part_of_a_filter_counts() {
     for (outcome, is_it) in [("ok", true), ("allowed", true), ("denied", false), ("conflict", false)] {
         assert_eq!(taken(&|filter| filter.outcomes = texts(&[outcome])), is_it, "{outcome}");
     }
-    assert!(taken(&|filter| filter.addresses = texts(&["[::1]"])));
+    assert!(taken(&|filter| filter.addresses = texts(&["::1"])));
     assert!(!taken(&|filter| filter.addresses = texts(&["[::1]:4711"])));
     assert!(taken(
         &|filter| filter.request_id = Some(RequestId::from_bytes([10; 16]).to_string())

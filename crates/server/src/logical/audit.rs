@@ -1,5 +1,7 @@
 //! `sys/audit-log/`: records of the audit log, by what they are about.
 
+use std::net::IpAddr;
+
 use aumbry_audit::{Filter, PathFilter};
 use aumbry_node::look::{Guard, Look, What};
 use aumbry_node::method::Said;
@@ -68,7 +70,7 @@ fn parse(asked: &Asked<'_>) -> Result<AuditQuery, Failure> {
         },
         operations: texts("operation")?,
         outcomes,
-        addresses: texts("address")?,
+        addresses: texts("address")?.iter().map(|text| address(text)).collect(),
         request_id: text("request_id")?,
         from_index: count("from_index")?.unwrap_or_default(),
         to_index: count("to_index")?,
@@ -115,6 +117,13 @@ fn said(asked: &Asked<'_>) -> Vec<Said> {
         })
     });
     said.collect()
+}
+
+/// An address in the form that records have.
+fn address(text: &str) -> String {
+    let host = aumbry_audit::host(text);
+    host.parse::<IpAddr>()
+        .map_or_else(|_| host.to_owned(), |address| address.to_string())
 }
 
 /// What a query is made of, and whether a record may show it.

@@ -8,6 +8,11 @@ use crate::support::{Desk, Log, export};
 
 /// The receipt of a record of the log, made when it had so many records.
 fn receipt(tale: &'static str, seq: u64, size: u64) -> String {
+    receipt_of(seq as u8, tale, seq, size)
+}
+
+/// As [`receipt`], which says that it is of this request.
+fn receipt_of(request: u8, tale: &'static str, seq: u64, size: u64) -> String {
     let mut log = Log::new(tale);
     let mut leaf = [0; 32];
     while log.tree.size() < size {
@@ -22,7 +27,7 @@ fn receipt(tale: &'static str, seq: u64, size: u64) -> String {
         storage_id: log.storage_id,
         seq,
         index: seq + 1,
-        request_id: RequestId::from_bytes([9; 16]),
+        request_id: RequestId::from_bytes([request; 16]),
         leaf,
         size: checkpoint.size,
         root: checkpoint.root,
@@ -73,6 +78,8 @@ fn what_was_given_is_found_in_the_log() {
     // Another record, another proof, a fork, another key, and no proof at all.
     let fault = |receipt: &str, more: &[&str]| run(receipt, more)["fault"].clone();
     assert_eq!(fault("receipt", &["--record", "six/record.json"]), "not-proved");
+    desk.put("another", receipt_of(9, "main", 5, 6));
+    assert_eq!(fault("another", &all), "not-proved", "the record is of another request");
     let other = ["--proof", "six/proof.json", "--checkpoint", "six/checkpoint.json"];
     assert_eq!(fault("receipt", &other), "another-proof");
     desk.put("fork", receipt("fork", 5, 6));
@@ -100,7 +107,7 @@ fn what_was_given_is_found_in_the_log() {
     for (from, to) in [
         ("seq 5", "seq 4"),
         ("index 6", "index 7"),
-        ("request 09", "request 08"),
+        ("request 05", "request 08"),
         ("checkpoint 6", "checkpoint 7"),
         ("leaf ", "leaf A"),
         ("\"receipt\"", "\"checkpoint\""),
