@@ -357,11 +357,14 @@ mod tests {
     fn a_report_stays_until_it_is_kept() {
         let unsealing = Unsealing::default();
         assert_eq!(due(&unsealing, 0), None);
-        unsealing.wrong("a:1");
-        unsealing.right("a:1");
+        unsealing.wrong("10.0.0.1:1");
+        unsealing.right("10.0.0.1:1");
         let first = due(&unsealing, 1).expect("there is something");
-        assert_eq!((first.wrong.as_slice(), first.shares), (&[("a".to_owned(), 1)][..], 1));
-        unsealing.wrong("a:1");
+        assert_eq!(
+            (first.wrong.as_slice(), first.shares),
+            (&[("10.0.0.1".to_owned(), 1)][..], 1)
+        );
+        unsealing.wrong("10.0.0.1:1");
         unsealing.reset();
         assert_eq!(due(&unsealing, 2).as_ref(), Some(&first), "the same, with its id");
         unsealing.kept(first.id);
